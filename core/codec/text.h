@@ -1,0 +1,40 @@
+/* text.h: what a well-formed text, name, id and time is. One place for every door. Threads: any. */
+#ifndef LORE_CODEC_TEXT_H
+#define LORE_CODEC_TEXT_H
+
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "base/slice.h"
+
+/* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates. */
+bool text_is_utf8(struct slice text);
+
+bool text_is_tenant(struct slice text);  /* [a-z][a-z0-9_-]{0,62}, not reserved (status, deploys) */
+bool text_is_name(struct slice text);    /* [a-z][a-z0-9_]*, at most LIMIT_NAME_SIZE_MAX: context, declaration, field */
+bool text_is_message(struct slice text); /* [A-Z][A-Za-z0-9]*, at most LIMIT_NAME_SIZE_MAX */
+bool text_is_context(struct slice text); /* a name that is not reserved: views events commands trace streams */
+bool text_is_id(struct slice text);      /* 1-200 bytes of UTF-8, no control characters, no '/' */
+bool text_is_key(struct slice text);     /* 1-255 bytes of UTF-8 without NUL: a document's key */
+
+/* "billing/bill/7" into its three parts (borrowed). Fault: MALFORMED, naming the part that is wrong. */
+int text_split_stream(struct slice stream, struct slice *context, struct slice *aggregate, struct slice *id,
+                      struct fault *fault);
+
+enum { TIME_TEXT_SIZE = 24 };
+
+/* ISO-8601 to milliseconds since 1970 (UTC). Takes "2026-02-01", "...T08:26Z", seconds, fractions (cut to
+ * milliseconds), offsets "+02:00"; a time of day needs an offset or Z. Years 0001-9999. False if it is none. */
+bool time_parse(struct slice text, int64_t *ms);
+/* "2026-02-01T08:26:00.000Z": TIME_TEXT_SIZE bytes and a NUL. ms must be in years 0001-9999 (see time_valid). */
+void time_format(int64_t ms, char text[TIME_TEXT_SIZE + 1]);
+bool time_valid(int64_t ms);
+
+/* The shortest of %.15g, %.16g, %.17g that reads back as value, always with '.' or 'e'. value must be finite.
+ * Returns the size; text needs 32 bytes. */
+int text_put_float(double value, char *text);
+
+/* A decimal in plain notation: [-]digits[.digits], at most 34 significant digits, at most 64 bytes. */
+bool text_is_decimal(struct slice text);
+
+#endif

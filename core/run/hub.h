@@ -1,0 +1,118 @@
+/* hub.h: the façade of run/: everything that net/ and cli/ may know of a running hub.
+ *
+ *     struct hub_options options = {.scripts = "./scripts", .data = "./data"};
+ *     if (hub_open(&options, &hub, &fault) < 0) ...
+ *     hub_submit(hub, command, &fault);                       answers through command->done
+ *     hub_stop(hub);                                          no new commands; those taken are answered
+ *     hub_close(hub);
+ *
+ * Threads: calls from any thread unless said. Owns: engine, views, all threads of the hub. */
+#ifndef LORE_RUN_HUB_H
+#define LORE_RUN_HUB_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "run/command.h"
+#include "store/docs.h"
+#include "store/engine.h"
+
+struct hub;
+
+struct hub_options {
+    const char *scripts;  /* folder */
+    const char *data;     /* directory; NULL: in memory (tests) */
+    int shards;           /* 0: number of cores */
+    int projectors;       /* 0: number of cores; -1: none (imports): views catch up at the next start */
+    bool read_only;       /* look only: no shards, no writer, no projectors; a running hub may have the directory */
+    struct clock *clock;
+    struct buf *errors;   /* gets every script error, may be NULL */
+};
+
+/* Faults: SCRIPTS, NOT_FOUND (scripts folder), IN_USE, PERMISSION, DISK, CORRUPT. Returns when commands can be taken; rebuilds run behind. */
+int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault);
+/* Refuses new commands with UNAVAILABLE, answers all that were taken, waits for projectors to flush. */
+void hub_stop(struct hub *hub);
+void hub_close(struct hub *hub); /* hub_stop, then frees */
+
+/* Takes the command, or refuses it at once (then it stays the caller's): NOT_FOUND tenant, context, aggregate; UNKNOWN_COMMAND,
+ * MALFORMED, TOO_LARGE, BUSY, UNAVAILABLE, DISK. */
+int hub_submit(struct hub *hub, struct command *command, struct fault *fault);
+bool hub_has_tenant(struct hub *hub, struct slice tenant);
+struct engine *hub_engine(struct hub *hub);
+/* Value of a limit of hub.lua's limits table by its name there, or otherwise `otherwise`. */
+int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise);
+
+/* --- the past and the present of a stream --- */
+
+struct state_query {
+    struct slice tenant, context, aggregate, id;
+    int64_t version; /* -1: now */
+    int64_t at_ms;   /* INT64_MAX: now; else the events with at <= this, up to the first later one by version */
+    /* the answer, filled before done */
+    struct fault fault;
+    uint64_t found_version, position;
+    struct buf state; /* MessagePack */
+    void (*done)(struct state_query *query);
+    void *user;
+};
+/* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the queue is full. */
+int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault);
+
+/* --- views --- */
+
+struct view_info {
+    char name[2 * 64 + 2]; /* "billing/outstanding_invoices" */
+    uint64_t generation;   /* that answers; 0: none yet */
+    uint64_t position;     /* every event up to it is in the view */
+    uint64_t head;         /* of the log, when asked */
+    uint64_t parked;       /* keys */
+    bool stopped;          /* for at least one tenant */
+    bool rebuilding;
+    uint64_t new_generation, new_position;
+    double rate;           /* events a second of the rebuild */
+    double seconds_left;
+    char reason[256];      /* why it rebuilds: "pricing.lua changed" */
+};
+
+/* A lease on the answering generation: while held it is not closed. name is "context/name", or "name" where unique.
+ * Faults: NOT_FOUND (with the nearest name), UNAVAILABLE (first build has not begun). */
+struct view_lease {
+    struct docs *docs;
+    uint64_t position; /* checkpoint when leased; a read snapshot may be later: see hub_view_position */
+    uint64_t generation;
+    void *held;
+};
+int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease, struct fault *fault);
+void hub_view_release(struct hub *hub, struct view_lease *lease);
+/* The checkpoint as committed together with the documents that this read sees, for this tenant. */
+uint64_t hub_view_position(struct docs_read *read, struct slice tenant);
+/* Whether this key is parked as of this read: 1 (JSON object {"position","error"} appended), 0. */
+int hub_view_parked(struct docs_read *read, struct slice tenant, struct slice key, struct buf *json);
+size_t hub_view_count(struct hub *hub);
+void hub_view_info(struct hub *hub, size_t index, struct view_info *info);
+/* Builds a new generation by hand. Fault: NOT_FOUND. */
+int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault);
+/* Waits (in the calling thread) until every view is at the head of now, or failed; false at time-out. */
+bool hub_settle(struct hub *hub, int timeout_ms);
+
+/* --- being told --- */
+
+/* woken (from any thread, must not block) after commits became durable or a view moved on. Returns a token for hub_unwatch. */
+void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user);
+void hub_unwatch(struct hub *hub, void *token);
+
+/* --- looking at it --- */
+
+/* NDJSON lines of lore status: hub, shards, views, parked keys, index. */
+void hub_status(struct hub *hub, struct buf *ndjson);
+/* Prometheus text. */
+void hub_metrics(struct hub *hub, struct buf *text);
+bool hub_ready(struct hub *hub);
+
+/* --- events as CloudEvents --- */
+
+/* One event of a record as a CloudEvents JSON object appended to out. */
+void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event, struct buf *out);
+
+#endif

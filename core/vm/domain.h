@@ -1,0 +1,201 @@
+/* domain.h: one loaded set of scripts in one Lua state: what run/ knows of Lua.
+ *
+ *     struct domain *domain;
+ *     if (domain_open(&options, &domain, &errors, &fault) < 0) ...
+ *     int bill = domain_find_aggregate(domain, slice_of("billing/bill"));
+ *     struct domain_state *state = domain_state_new(domain, bill);
+ *     domain_apply(domain, state, &event, &fault);            history
+ *     domain_execute(domain, state, &command, &decision, &fault);
+ *
+ * Budgets: a call runs at full speed under a watchdog; one that takes too long is stopped with FAULT_BUDGET after it was repeated
+ * (or is being run) under an exact count of instructions and allocated bytes, so that the verdict is the same on every machine.
+ * A call stopped by the watchdog in fast mode returns -1 with fault BUDGET and domain_must_repeat() true: the caller restores what the
+ * call may have changed (drops the state or the drafts, folds again) and repeats it after domain_set_exact(domain, true).
+ *
+ * Errors of scripts are FAULT_SCRIPT with text "billing/bill.lua:12: message"; reject() is FAULT_REJECTED with reason and text.
+ *
+ * Threads: a domain belongs to one thread at a time. Owns: the Lua state, its states and drafts. */
+#ifndef LORE_VM_DOMAIN_H
+#define LORE_VM_DOMAIN_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/fault.h"
+#include "base/hash.h"
+#include "codec/record.h"
+#include "vm/sources.h"
+
+struct domain;
+
+struct domain_options {
+    const struct sources *sources; /* must outlive the domain */
+    size_t memory_max;             /* 0: LIMIT_STATE_MEMORY_MAX */
+    uint64_t instructions_max;     /* of one call; 0: LIMIT_INSTRUCTIONS_MAX */
+    size_t call_memory_max;        /* of one call; 0: LIMIT_CALL_MEMORY_MAX */
+    size_t message_size_max, document_size_max; /* 0: limit.h */
+};
+
+/* Loads all declarations. On failure errors (may be NULL) gets every error, one per line as "file:line: message", each with
+ * the nearest name where one is near; fault is FAULT_SCRIPTS with the first of them and their number. */
+int domain_open(const struct domain_options *options, struct domain **domain, struct buf *errors, struct fault *fault);
+void domain_close(struct domain *domain);
+void domain_set_exact(struct domain *domain, bool exact);
+bool domain_must_repeat(const struct domain *domain);
+/* Bytes in use by the Lua state. */
+size_t domain_memory(const struct domain *domain);
+/* Warnings found at load ("d == 0 compares a decimal with a number"), one per line; empty mostly. */
+struct slice domain_warnings(const struct domain *domain);
+
+/* --- what is declared; valid while the domain is open --- */
+
+struct domain_aggregate {
+    struct slice name;    /* "billing/bill" */
+    struct slice context; /* "billing" */
+    struct hash code;     /* of its file, required modules, and the contracts and upcasters of its events: keys its snapshots */
+};
+
+struct domain_input { /* one thing a code hash is made of */
+    struct slice label; /* "billing/pricing.lua", "contract billing.BillClosed", "options" */
+    struct hash hash;
+};
+
+struct domain_projection {
+    struct slice name;    /* "billing/outstanding_invoices" */
+    struct slice context;
+    struct hash code;
+    const struct domain_input *inputs;
+    size_t input_count;
+    bool keyed;       /* else free style */
+    bool default_key; /* keyed by the aggregate's id: the key needs no script */
+    const char *const *indexes;
+    size_t index_count;
+    const struct slice *events; /* "billing.BillClosed": the types it has handlers for */
+    size_t event_count;
+};
+
+size_t domain_aggregate_count(const struct domain *domain);
+const struct domain_aggregate *domain_aggregate(const struct domain *domain, int index);
+int domain_find_aggregate(const struct domain *domain, struct slice name); /* -1 if there is none */
+bool domain_has_context(const struct domain *domain, struct slice context);
+/* Whether the aggregate has a handler for the command. If not and nearest is given, the closest name it has (or empty). */
+bool domain_handles(const struct domain *domain, int aggregate, struct slice command, struct slice *nearest);
+size_t domain_projection_count(const struct domain *domain);
+const struct domain_projection *domain_projection(const struct domain *domain, int index);
+int domain_find_projection(const struct domain *domain, struct slice name);
+/* Current version of an event type's contract, 0 if there is none. */
+uint32_t domain_event_version(const struct domain *domain, struct slice context, struct slice type);
+/* Contracts, aggregates, projections as one JSON object, for --json, docs and specs. */
+void domain_describe(const struct domain *domain, struct buf *json);
+/* The options of hub.lua as MessagePack (an empty map without the file). */
+struct slice domain_hub_options(const struct domain *domain);
+
+/* --- envelope: what handlers see as m --- */
+
+struct envelope {
+    struct slice tenant;
+    struct slice context, aggregate; /* "billing", "bill" */
+    struct slice id;
+    struct slice type;
+    uint32_t type_version;
+    uint64_t version;  /* of the stream; 0: absent */
+    uint64_t position; /* 0: absent, and with it recorded and deploy */
+    uint64_t deploy;
+    int64_t at_ms, recorded_ms;
+    struct slice actor, command_id, correlation_id, causation_id;
+    const struct record *record; /* if set, actor and the three ids are read from it when they are asked for */
+};
+
+/* --- aggregates --- */
+
+struct domain_state; /* the state of one stream, a Lua table */
+
+struct domain_state *domain_state_new(struct domain *domain, int aggregate); /* a copy of `initial` */
+void domain_state_free(struct domain *domain, struct domain_state *state);
+/* The state as canonical MessagePack appended to out. Fault: SCRIPT with the path of what is not plain data; TOO_LARGE. */
+int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out, struct fault *fault);
+int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **state, struct fault *fault);
+/* Folds one stored event (of any version: upcasters run). A type without a handler changes nothing. After a fault the state is
+ * unusable. */
+int domain_apply(struct domain *domain, struct domain_state *state, const struct envelope *envelope, struct slice data,
+                 struct fault *fault);
+
+struct decision {
+    struct slice command_data;   /* the command as its contract made it: canonical MessagePack */
+    struct commit_event *events; /* type, version 1.., at_ms from the envelope, data; in order */
+    size_t event_count;
+};
+
+/* Checks the command's contract, then decides; events are applied to the state at once. Everything of *decision is in arena.
+ * The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it is unusable if *touched is true. */
+int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope, struct slice data,
+                   struct arena *arena, struct decision *decision, bool *touched, struct fault *fault);
+/* Only the contract check: the command's canonical data. For looking up a retry before anything is decided. */
+int domain_check_command(struct domain *domain, int aggregate, struct slice type, struct slice data, struct arena *arena,
+                         struct slice *canonical, struct fault *fault);
+/* Checks an event against its contract (record.x in imports): canonical data and current type version. */
+int domain_check_event(struct domain *domain, struct slice context, struct slice type, struct slice data, struct arena *arena,
+                       struct slice *canonical, uint32_t *type_version, struct fault *fault);
+
+/* --- projections --- */
+
+struct drafts; /* the documents of one projection, tenant and partition that are live in this state, not all written yet */
+
+struct drafts_options {
+    int projection;
+    struct slice tenant;
+    uint32_t partition, partition_count; /* keyed: only keys with hash_fast(key, 0) % count == partition; 0 of 1: all */
+    /* Fetches a stored document. 1 found (MessagePack appended to out), 0 none, -1 fault. */
+    int (*load)(void *user, struct slice key, struct buf *out, struct fault *fault);
+    void *user;
+    size_t size_max; /* documents kept live; cleaned after a flush, oldest first */
+};
+
+struct drafts *drafts_new(struct domain *domain, const struct drafts_options *options);
+void drafts_free(struct drafts *drafts);
+/* Index of the handler for an event type, -1: none. */
+int drafts_handler(const struct drafts *drafts, struct slice context, struct slice type);
+
+enum drafts_failure {
+    DRAFTS_NONE,
+    DRAFTS_KEY,     /* a handler of a keyed projection failed for one key: park it */
+    DRAFTS_STOPPED, /* a key function, a free-style handler or an upcaster failed: the projection stops for this tenant */
+    DRAFTS_REPEAT   /* nothing is wrong with the script, but the fast way did not do (budget watchdog, an event kept by a document):
+                       drafts_drop, go back to the last flush and repeat with domain_set_exact(true) */
+};
+
+/* Folds one event. In fast mode any fault leaves the drafts unusable: drafts_drop, back to the last flush, repeat in exact mode.
+ * In exact mode (slower: every document is checked and encoded after its handler) a failing handler leaves all documents as before
+ * it; failing_key tells which key. Events of parked keys are skipped and counted. */
+int drafts_fold(struct drafts *drafts, int handler, const struct envelope *envelope, struct slice data,
+                enum drafts_failure *failure, struct buf *failing_key, struct fault *fault);
+/* From now on events of this key are skipped. Keys parked earlier are told again after drafts_new. */
+void drafts_park(struct drafts *drafts, struct slice key);
+/* Events skipped for a parked key since it was last asked. */
+uint64_t drafts_skipped(struct drafts *drafts, struct slice key);
+/* Hands out every changed document (value empty: removed) in key order, then regards them as written. If put fails or a document is no
+ * plain data, everything stays changed: abort and drafts_drop. */
+int drafts_flush(struct drafts *drafts, int (*put)(void *user, struct slice key, struct slice value, struct fault *fault),
+                 void *user, enum drafts_failure *failure, struct buf *failing_key, struct fault *fault);
+size_t drafts_dirty(const struct drafts *drafts);
+/* Forgets every live document. */
+void drafts_drop(struct drafts *drafts);
+
+/* --- imports --- */
+
+struct import_call {
+    bool is_fact; /* record.x: an event; else send.x: a command */
+    struct slice context, aggregate, id;
+    struct slice type, data; /* checked against its contract, canonical */
+    uint32_t type_version;
+    bool has_at;
+    int64_t at_ms;
+    struct slice command_id; /* { id = … }, else empty */
+};
+
+/* Loads scripts/CONTEXT/import/NAME.lua (path relative to the folder). */
+int domain_import_open(struct domain *domain, struct slice path, struct fault *fault);
+/* Runs the function for one row (MessagePack); calls sink for every send and record in order. Fault: SCRIPT or CONTRACT with file:line. */
+int domain_import_row(struct domain *domain, struct slice row, int (*sink)(void *user, const struct import_call *call, struct fault *fault),
+                      void *user, struct fault *fault);
+
+#endif
