@@ -1,0 +1,73 @@
+/* vm.h: one sandboxed Lua state with budgets. Inside vm/ only (run/ knows domain.h).
+ *
+ * What scripts see is an allow-list (sandbox.c): no os, io, debug, package, load of binary chunks, coroutine, collectgarbage, __gc,
+ * __mode, addresses, clock, random. Trusted code of the prelude (lua/) runs before with the full library, in globals of its own.
+ *
+ * Errors travel in Lua as any value; those that must keep their code travel as a fault userdata (vm_raise). pcall of scripts cannot
+ * catch REJECTED and BUDGET.
+ *
+ * Budgets: fast mode runs without a hook. A per-thread CPU timer signal (watchdog.c) notices a call that runs longer than
+ * LIMIT_WATCHDOG_TICKS and arms a sticky hook that ends it (must_repeat is set). Exact mode counts instructions from the start and
+ * allocated bytes; its verdict does not depend on the machine.
+ *
+ * Threads: one at a time; the thread that runs calls must have called vm_watchdog_start once. */
+#ifndef LORE_VM_VM_H
+#define LORE_VM_VM_H
+
+#include <lua.h>
+#include <lauxlib.h>
+
+#include "base/buf.h"
+#include "base/fault.h"
+#include "base/limit.h"
+
+struct vm {
+    lua_State *lua;
+    size_t memory_used, memory_max;    /* bytes of this state; above max every allocation fails (ERRMEM) */
+    size_t call_allocated;             /* gross bytes since the call began (exact mode) */
+    size_t call_memory_max;
+    uint64_t instructions_left;        /* exact mode */
+    uint64_t instructions_max;
+    uint64_t pattern_steps_left;       /* string matching and other C loops draw on the same budget */
+    bool exact, must_repeat;
+    int depth;                         /* nested vm_call */
+    volatile unsigned call_serial;     /* changes with every outermost call: the watchdog's only look inside */
+    volatile int running;
+    int script_env;                    /* registry reference of the table of allowed globals (read-only, shared by contexts) */
+};
+
+struct vm_options {
+    size_t memory_max, call_memory_max;
+    uint64_t instructions_max;
+};
+
+/* A state with the sandbox built; trusted globals still complete. */
+struct vm *vm_new(const struct vm_options *options); /* 0 in a field: limit.h */
+void vm_free(struct vm *vm);
+/* The vm of a Lua state. */
+struct vm *vm_of(lua_State *lua);
+
+/* The one lua_pcall: as lua_call(arguments, results), under the budget when it is the outermost. On failure nothing is left of
+ * function and arguments on the stack and *fault says what happened: SCRIPT ("file:line: ..."; any error value is made a text
+ * under the same budget), BUDGET, or what vm_raise threw. */
+int vm_call(struct vm *vm, int arguments, int results, struct fault *fault);
+/* The same without a budget, for trusted code at load. */
+int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fault);
+/* Runs a C function (light, one argument user) protected, for C code that touches the stack and may raise. */
+int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault *fault);
+
+/* Raises a fault as a Lua error that keeps its code. level 1: prefixes "file:line: " of the script function that called. 0: as it is. */
+int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The same with a reason (REJECTED). */
+int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text);
+/* Spends steps of the call's budget inside long C loops; raises BUDGET when it is used up. */
+void vm_spend(lua_State *lua, uint64_t steps);
+
+/* Compiles text only. chunk is "dir/path" for error texts; env_index: stack index of the table that becomes its _ENV. Pushes the function. */
+int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, struct fault *fault);
+
+/* Starts the calling thread's watchdog timer; idempotent. vm_watchdog_stop before the thread ends. */
+void vm_watchdog_start(void);
+void vm_watchdog_stop(void);
+
+#endif
