@@ -1,0 +1,18 @@
+-- One document per invoice that still waits for money.
+local outstanding = projection "outstanding_invoices" {
+  key     = function(_, m) return m.id end,
+  initial = { paid = decimal "0.00" },
+  index   = { "due_on", "customer" },
+}
+
+function outstanding.when.InvoiceIssued(view, e)
+  view.customer, view.total, view.due_on = e.customer, e.total, e.due_on
+end
+
+function outstanding.when.PaymentReceived(view, e)
+  view.paid = view.paid + e.amount
+end
+
+function outstanding.when.InvoicePaid() return false end
+
+function outstanding.when.InvoiceCancelled() return false end
