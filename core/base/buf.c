@@ -23,9 +23,15 @@ void buf_put(struct buf *buf, const void *data, size_t size)
     buf->size += size;
 }
 
-void buf_put_slice(struct buf *buf, struct slice slice) { buf_put(buf, slice.data, slice.size); }
+void buf_put_slice(struct buf *buf, struct slice slice)
+{
+    buf_put(buf, slice.data, slice.size);
+}
 
-void buf_put_text(struct buf *buf, const char *text) { buf_put(buf, text, strlen(text)); }
+void buf_put_text(struct buf *buf, const char *text)
+{
+    buf_put(buf, text, strlen(text));
+}
 
 void buf_put_byte(struct buf *buf, uint8_t byte)
 {
@@ -57,9 +63,15 @@ void buf_put_varint(struct buf *buf, uint64_t value)
     buf->size += size;
 }
 
-struct slice buf_slice(const struct buf *buf) { return slice_make(buf->data, buf->size); }
+struct slice buf_slice(const struct buf *buf)
+{
+    return slice_make(buf->data, buf->size);
+}
 
-void buf_clear(struct buf *buf) { buf->size = 0; }
+void buf_clear(struct buf *buf)
+{
+    buf->size = 0;
+}
 
 void buf_release(struct buf *buf)
 {

@@ -37,7 +37,13 @@ void buf_release(struct buf *buf);
 /* Reads a LEB128 from *at (moved behind it); false if it does not end before end or exceeds 64 bits. */
 bool varint_read(const uint8_t **at, const uint8_t *end, uint64_t *value);
 
-static inline uint64_t zigzag(int64_t value) { return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63); }
-static inline int64_t unzigzag(uint64_t value) { return (int64_t)(value >> 1) ^ -(int64_t)(value & 1); }
+static inline uint64_t zigzag(int64_t value)
+{
+    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+}
+static inline int64_t unzigzag(uint64_t value)
+{
+    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+}
 
 #endif

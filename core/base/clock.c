@@ -15,4 +15,7 @@ int64_t clock_now_ms(struct clock *clock)
     return clock ? clock->now_ms(clock) : clock_read(CLOCK_REALTIME) / 1000000;
 }
 
-int64_t clock_monotonic_ns(void) { return clock_read(CLOCK_MONOTONIC); }
+int64_t clock_monotonic_ns(void)
+{
+    return clock_read(CLOCK_MONOTONIC);
+}

@@ -84,9 +84,18 @@ int fault_errno(struct fault *fault, int error, const char *format, ...)
     return -1;
 }
 
-const char *fault_name(enum fault_code code) { return fault_table[code].name; }
-int fault_http_status(enum fault_code code) { return fault_table[code].http_status; }
-int fault_exit_code(enum fault_code code) { return fault_table[code].exit_code; }
+const char *fault_name(enum fault_code code)
+{
+    return fault_table[code].name;
+}
+int fault_http_status(enum fault_code code)
+{
+    return fault_table[code].http_status;
+}
+int fault_exit_code(enum fault_code code)
+{
+    return fault_table[code].exit_code;
+}
 
 enum fault_code fault_code_of(const char *name)
 {

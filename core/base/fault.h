@@ -44,12 +44,14 @@ struct fault {
 /* Fills *fault (which may be NULL: then nothing is kept) and returns -1. */
 int fault_set(struct fault *fault, enum fault_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same with ": <strerror(error)>" behind it; the code is derived from errno: ENOSPC -> DISK, EACCES -> PERMISSION, ... */
-int fault_errno(struct fault *fault, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same with ": <strerror(error)>" behind it; the code is derived from errno: ENOSPC -> DISK, EACCES ->
+ * PERMISSION, ... */
+int fault_errno(struct fault *fault, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-const char *fault_name(enum fault_code code);  /* "not_found" */
-int fault_http_status(enum fault_code code);   /* 404 */
-int fault_exit_code(enum fault_code code);     /* 1, 2 or 3 */
+const char *fault_name(enum fault_code code); /* "not_found" */
+int fault_http_status(enum fault_code code);  /* 404 */
+int fault_exit_code(enum fault_code code);    /* 1, 2 or 3 */
 /* The code of a name, FAULT_INTERNAL if there is none (the client reads problem+json with it). */
 enum fault_code fault_code_of(const char *name);
 

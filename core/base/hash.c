@@ -23,7 +23,10 @@ struct hash hash_chain(const struct hash *previous, const struct hash *envelope,
     return hash_of(slice_make(all, sizeof all));
 }
 
-bool hash_equal(const struct hash *a, const struct hash *b) { return memcmp(a->bytes, b->bytes, HASH_SIZE) == 0; }
+bool hash_equal(const struct hash *a, const struct hash *b)
+{
+    return memcmp(a->bytes, b->bytes, HASH_SIZE) == 0;
+}
 
 void hash_hex(const struct hash *hash, char text[2 * HASH_SIZE + 1])
 {

@@ -1,39 +1,43 @@
-/* limit.h: every bound of the program in one place, each with its reason. Sizes from outside meet these first.
- * Those marked (hub.lua) are defaults that scripts/hub.lua may change. */
+/* limit.h: every bound of the program in one place, each with its reason. Sizes from outside meet these
+ * first. Those marked (hub.lua) are defaults that scripts/hub.lua may change. */
 #ifndef LORE_BASE_LIMIT_H
 #define LORE_BASE_LIMIT_H
 
 enum {
-    /* Names and keys: an LMDB key holds at most 511 bytes, and a stream's index key is two name ids, id, version. */
+    /* Names and keys: an LMDB key holds at most 511 bytes, and a stream's index key is two name ids, id,
+       version. */
     LIMIT_TENANT_SIZE_MAX = 63,
-    LIMIT_NAME_SIZE_MAX = 63,        /* contexts, declarations, fields, message types */
-    LIMIT_ID_SIZE_MAX = 200,         /* aggregate ids and command ids */
+    LIMIT_NAME_SIZE_MAX = 63, /* contexts, declarations, fields, message types */
+    LIMIT_ID_SIZE_MAX = 200,  /* aggregate ids and command ids */
     LIMIT_DOCUMENT_KEY_SIZE_MAX = 255,
     LIMIT_INDEX_VALUE_SIZE_MAX = 160, /* longer texts are indexed by this prefix, then compared in full */
-    LIMIT_INDEXES_MAX = 8,           /* indexes of one projection: each costs a write per changed document */
+    LIMIT_INDEXES_MAX = 8,            /* indexes of one projection: each costs a write per changed document */
 
-    LIMIT_MESSAGE_SIZE_MAX = 1 << 20,      /* (hub.lua) a command or an event, encoded */
-    LIMIT_BATCH_COMMANDS_MAX = 1000,       /* (hub.lua) commands in one transaction */
-    LIMIT_DOCUMENT_SIZE_MAX = 4 << 20,     /* (hub.lua) a state or a document, encoded */
-    LIMIT_HEADERS_SIZE_MAX = 16 << 10,     /* (hub.lua) */
-    LIMIT_CONNECTIONS_MAX = 10000,         /* (hub.lua) */
-    LIMIT_BODY_SIZE_MAX = 64 << 20,        /* (hub.lua) an HTTP body */
-    LIMIT_BODY_DROPPED_MAX = 100 << 20,    /* what is read and dropped of a body too large, so a client sees the 413 */
+    LIMIT_MESSAGE_SIZE_MAX = 1 << 20,  /* (hub.lua) a command or an event, encoded */
+    LIMIT_BATCH_COMMANDS_MAX = 1000,   /* (hub.lua) commands in one transaction */
+    LIMIT_DOCUMENT_SIZE_MAX = 4 << 20, /* (hub.lua) a state or a document, encoded */
+    LIMIT_HEADERS_SIZE_MAX = 16 << 10, /* (hub.lua) */
+    LIMIT_CONNECTIONS_MAX = 10000,     /* (hub.lua) */
+    LIMIT_BODY_SIZE_MAX = 64 << 20,    /* (hub.lua) an HTTP body */
+    LIMIT_BODY_DROPPED_MAX =
+        100 << 20, /* what is read and dropped of a body too large, so a client sees the 413 */
     LIMIT_BODY_DROPPED_MS = 5000,
 
     LIMIT_DEPTH_MAX = 100, /* nesting of JSON, MessagePack and state: keeps recursion off the C stack's end */
 
-    LIMIT_QUEUE_COMMANDS = 8192,     /* waiting commands of one shard: about 0.2 s of work, then 429 */
-    LIMIT_QUEUE_WRITER = 8192,       /* decided commits waiting for the disk */
+    LIMIT_QUEUE_COMMANDS = 8192,       /* waiting commands of one shard: about 0.2 s of work, then 429 */
+    LIMIT_QUEUE_WRITER = 8192,         /* decided commits waiting for the disk */
     LIMIT_BATCH_WRITE_BYTES = 8 << 20, /* one group commit: bounds its memory and the time until its answer */
 
-    LIMIT_INDEX_BEHIND = 50000, /* events that the index may lag behind the log: bounds memory and start after a crash */
+    LIMIT_INDEX_BEHIND =
+        50000, /* events that the index may lag behind the log: bounds memory and start after a crash */
 
-    LIMIT_INSTRUCTIONS_MAX = 20000000, /* of one handler call: 0.1-0.2 s, so others are not kept waiting */
-    LIMIT_CALL_MEMORY_MAX = 64 << 20,  /* allocated by one handler call */
+    LIMIT_INSTRUCTIONS_MAX = 20000000,  /* of one handler call: 0.1-0.2 s, so others are not kept waiting */
+    LIMIT_CALL_MEMORY_MAX = 64 << 20,   /* allocated by one handler call */
     LIMIT_STATE_MEMORY_MAX = 512 << 20, /* of one Lua state, caches included */
     LIMIT_WATCHDOG_TICK_MS = 10,
-    LIMIT_WATCHDOG_TICKS = 5 /* a call longer than this many ticks of CPU time is repeated under an exact count */
+    LIMIT_WATCHDOG_TICKS =
+        5 /* a call longer than this many ticks of CPU time is repeated under an exact count */
 };
 
 #endif

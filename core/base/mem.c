@@ -11,11 +11,20 @@ static void *mem_need(void *block, size_t size)
     abort();
 }
 
-void *mem_alloc(size_t size) { return mem_need(malloc(size ? size : 1), size); }
+void *mem_alloc(size_t size)
+{
+    return mem_need(malloc(size ? size : 1), size);
+}
 
-void *mem_zero(size_t size) { return mem_need(calloc(1, size ? size : 1), size); }
+void *mem_zero(size_t size)
+{
+    return mem_need(calloc(1, size ? size : 1), size);
+}
 
-void *mem_resize(void *block, size_t size) { return mem_need(realloc(block, size ? size : 1), size); }
+void *mem_resize(void *block, size_t size)
+{
+    return mem_need(realloc(block, size ? size : 1), size);
+}
 
 char *mem_text(const char *data, size_t size)
 {
@@ -25,4 +34,7 @@ char *mem_text(const char *data, size_t size)
     return text;
 }
 
-void mem_free(void *block) { free(block); }
+void mem_free(void *block)
+{
+    free(block);
+}

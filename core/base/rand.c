@@ -3,7 +3,10 @@
 #include <sodium.h>
 #include <stdio.h>
 
-void rand_bytes(void *to, size_t size) { randombytes_buf(to, size); }
+void rand_bytes(void *to, size_t size)
+{
+    randombytes_buf(to, size);
+}
 
 static void rand_format(const uint8_t b[16], char text[RAND_UUID_SIZE + 1])
 {

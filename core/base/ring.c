@@ -90,8 +90,10 @@ size_t ring_take(struct ring *ring, void **items, size_t items_max, int timeout_
     struct timespec deadline = ring_deadline(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&ring->mutex);
     while (ring->size == 0 && !ring->closed && !ring->woken) {
-        if (timeout_ms < 0) pthread_cond_wait(&ring->filled, &ring->mutex);
-        else if (pthread_cond_timedwait(&ring->filled, &ring->mutex, &deadline) == ETIMEDOUT) break;
+        if (timeout_ms < 0)
+            pthread_cond_wait(&ring->filled, &ring->mutex);
+        else if (pthread_cond_timedwait(&ring->filled, &ring->mutex, &deadline) == ETIMEDOUT)
+            break;
     }
     ring->woken = false;
     size_t count = ring->size < items_max ? ring->size : items_max;

@@ -1,4 +1,5 @@
-/* ring.h: a bounded queue of pointers between threads: many producers, one consumer that sleeps when it is empty.
+/* ring.h: a bounded queue of pointers between threads: many producers, one consumer that sleeps when it is
+ * empty.
  *
  *     if (!ring_put(ring, command)) -> full: refuse at the door
  *     size_t count = ring_take(ring, items, 64, -1);   -> waits for the first, takes what is there
@@ -18,7 +19,8 @@ void ring_free(struct ring *ring);
 bool ring_put(struct ring *ring, void *item);
 /* Waits while it is full; false when it is closed. For stages inside the hub, never for strangers. */
 bool ring_put_wait(struct ring *ring, void *item);
-/* Takes up to items_max; waits up to timeout_ms (-1: for ever) for the first. 0: time-out, woken, or closed and empty. */
+/* Takes up to items_max; waits up to timeout_ms (-1: for ever) for the first. 0: time-out, woken, or closed
+ * and empty. */
 size_t ring_take(struct ring *ring, void **items, size_t items_max, int timeout_ms);
 /* Lets a waiting ring_take return (with 0 if nothing is there). */
 void ring_wake(struct ring *ring);

@@ -20,21 +20,36 @@ static void say_line(enum say_level level, const char *format, va_list args)
     if (write(STDERR_FILENO, line, (size_t)size) < 0) return;
 }
 
-#define SAY_AT(level)                                                                                         \
-    do {                                                                                                      \
-        if ((int)(level) > atomic_load(&say_level_max)) return;                                               \
-        va_list args;                                                                                         \
-        va_start(args, format);                                                                               \
-        say_line((level), format, args);                                                                      \
-        va_end(args);                                                                                         \
+#define SAY_AT(level)                                                                                        \
+    do {                                                                                                     \
+        if ((int)(level) > atomic_load(&say_level_max)) return;                                              \
+        va_list args;                                                                                        \
+        va_start(args, format);                                                                              \
+        say_line((level), format, args);                                                                     \
+        va_end(args);                                                                                        \
     } while (0)
 
-void say_set_level(enum say_level level) { atomic_store(&say_level_max, (int)level); }
+void say_set_level(enum say_level level)
+{
+    atomic_store(&say_level_max, (int)level);
+}
 
-void say_error(const char *format, ...) { SAY_AT(SAY_ERROR); }
-void say_warn(const char *format, ...) { SAY_AT(SAY_WARN); }
-void say_info(const char *format, ...) { SAY_AT(SAY_INFO); }
-void say_debug(const char *format, ...) { SAY_AT(SAY_DEBUG); }
+void say_error(const char *format, ...)
+{
+    SAY_AT(SAY_ERROR);
+}
+void say_warn(const char *format, ...)
+{
+    SAY_AT(SAY_WARN);
+}
+void say_info(const char *format, ...)
+{
+    SAY_AT(SAY_INFO);
+}
+void say_debug(const char *format, ...)
+{
+    SAY_AT(SAY_DEBUG);
+}
 
 void say_stop(const char *format, ...)
 {

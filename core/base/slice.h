@@ -34,7 +34,10 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static inline bool slice_is(struct slice a, const char *text) { return slice_equal(a, slice_of(text)); }
+static inline bool slice_is(struct slice a, const char *text)
+{
+    return slice_equal(a, slice_of(text));
+}
 
 /* Order by bytes, shorter first on a common prefix: <0, 0, >0. */
 static inline int slice_compare(struct slice a, struct slice b)

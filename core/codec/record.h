@@ -5,15 +5,14 @@
  *   4 bytes       CRC-32 (little endian) of everything behind it
  *   varint        envelope size, then the envelope
  *   varint        payload size, then the payload
- *   32 bytes      chain: H(previous chain, H(bytes 0..1 and envelope), H(payload)), see hash_chain
+ *   32 bytes      chain: H(previous chain, H(envelope), H(payload)), see hash_chain
  *
- * envelope (varints unless said; texts are a varint size and bytes; ids are texts, except that a lower-case UUID is
- *   stored as size 255 followed by its 16 bytes... see record.c for the field list): names defined here, tenant name,
- *   aggregate name ("billing/bill"), id, first position, first version, recorded (ms), epoch, deploy, actor name,
- *   batch id, correlation, causation, commands (type name, id, payload size), events (type name, type version,
- *   at as a zigzag difference to recorded, payload size), outcome (reason code and message of a rejection).
+ * envelope: names defined here, kind again with flags, tenant, aggregate ("billing/bill"), id, first position, first
+ *   version, recorded, epoch, deploy, actor, batch id, correlation, causation, commands, events, outcome. record.c has
+ *   the field list. Tenant, aggregate, actor and types are numbers of names.h. A lower-case UUID among the ids of
+ *   commands, batches and causes takes 17 bytes; one that equals the first command's id takes none.
  * payload: MessagePack maps, commands first, then events. A command whose data equals that of an event of the same
- *   commit is not stored twice: its size is written as 0 and the event's ordinal follows.
+ *   commit is not stored twice (found when both come in the same order).
  *
  * A record is read by a cursor without allocation: everything is borrowed from the bytes.
  *
@@ -96,6 +95,8 @@ struct record {
     struct hash chain;
     const struct names *names;
     const uint8_t *ids, *commands, *events, *outcome; /* where in the envelope these begin */
+    const char *event_data; /* where in the payload the events' data begins */
+    uint8_t flags;          /* as stored, without the kind */
 };
 
 struct record_event {
@@ -115,8 +116,8 @@ struct record_command {
     struct slice data;
     char id[256]; /* text and a NUL */
     size_t id_size;
-    const uint8_t *next;
-    const char *next_data;
+    const uint8_t *next, *next_event;        /* the cursor's own */
+    const char *next_data, *next_event_data; /* the cursor's own */
 };
 
 struct record_ids { /* texts, expanded into the arena where they were packed or defaulted */
@@ -126,15 +127,19 @@ struct record_ids { /* texts, expanded into the arena where they were packed or 
 struct record_define { /* a name defined by this record */
     uint32_t id;
     struct slice text;
-    const uint8_t *next;
-    uint32_t left;
+    const uint8_t *next; /* the cursor's own */
+    uint32_t left;       /* the cursor's own */
 };
 
-/* Parses the envelope; the names it defines are interned on the way if names allows the same number (they are found equal
- * otherwise; a difference is CORRUPT). The CRC is not checked here: see record_check. Fault: CORRUPT with what is wrong. */
+/* Parses the envelope, for any bytes: what it accepts, the cursors below read without going outside. Names that it
+ * defines are interned on the way: each must be known under its number already or get that number now, else CORRUPT
+ * (so records that define names are opened in the order in which they were written, whichever table holds them).
+ * A record that defines a name not known yet has its CRC checked first, so damage never enters the table; for all
+ * others the CRC is left to record_check. Names that it uses must be known. names NULL: numbers are not looked at, and
+ * record_read_commit must not be called. Fault: CORRUPT with what is wrong; *record is then of no use. */
 int record_open(struct slice bytes, struct names *names, struct record *record, struct fault *fault);
-/* Checks the CRC, that every size adds up, that payloads are canonical MessagePack, and that the chain follows from previous
- * (NULL: not checked). */
+/* Checks the CRC, that payloads are canonical MessagePack maps, and that the chain follows from previous (NULL: not
+ * checked). Fault: CORRUPT. */
 int record_check(const struct record *record, const struct hash *previous, struct fault *fault);
 /* Zero the struct before the first call. False at the end. */
 bool record_next_event(const struct record *record, struct record_event *event);
@@ -143,6 +148,10 @@ bool record_next_define(const struct record *record, struct record_define *defin
 void record_read_ids(const struct record *record, struct arena *arena, struct record_ids *ids);
 /* REJECTED: the reason's code and message; else empty. */
 void record_read_outcome(const struct record *record, struct slice *reason, struct slice *message);
+/* Appends what is left of a record when its tenant is erased: kind ERASED, the defined names, position and version range,
+ * recorded, epoch and deploy, the digests of envelope and payload, and the same chain. An erased record stays as it is.
+ * It has no ids, commands, events or outcome to read; event_count still tells how many positions it holds. */
+void record_erase(const struct record *record, struct buf *out);
 /* A copy in memory of everything, out of arena (tests, answers to a retry). */
 void record_read_commit(const struct record *record, struct arena *arena, struct commit *commit);
 

@@ -9,6 +9,8 @@
 
 /* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates. */
 bool text_is_utf8(struct slice text);
+/* The size of the well-formed sequence at `at` (1-4), 0 if there is none before end. */
+size_t text_utf8_step(const uint8_t *at, const uint8_t *end);
 
 bool text_is_tenant(struct slice text);  /* [a-z][a-z0-9_-]{0,62}, not reserved (status, deploys) */
 bool text_is_name(struct slice text);    /* [a-z][a-z0-9_]*, at most LIMIT_NAME_SIZE_MAX: context, declaration, field */
