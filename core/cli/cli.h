@@ -1,0 +1,61 @@
+/* cli.h: what the subcommands share: parsed arguments, errors, progress.
+ *
+ * Each subcommand is one file with one `const struct cli_command cli_NAME`; main.c lists them in one table.
+ * Results go to stdout, messages to stderr. Exit codes: 0 done, 1 the thing asked for failed, 2 wrong usage,
+ * 3 the environment failed. */
+#ifndef LORE_CLI_CLI_H
+#define LORE_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "base/slice.h"
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ENVIRONMENT = 3, CLI_OPTIONS_MAX = 32 };
+
+struct cli_option {
+    const char *name;  /* "from" for --from */
+    const char *value; /* what stands behind it in the help, "N"; NULL: a flag */
+    const char *help;
+};
+
+struct cli;
+
+struct cli_command {
+    const char *name;
+    const char *summary;   /* one line for lore --help */
+    const char *arguments; /* "STREAM TYPE [JSON]" */
+    const char *help;      /* paragraphs for lore NAME --help, with an example */
+    const struct cli_option *
+        options; /* its own, name NULL at the end; --scripts --data --tenant --to --json as flags below say */
+    bool takes_scripts, takes_data, takes_tenant, takes_to, takes_json;
+    int rest_min, rest_max;
+    int (*run)(struct cli *cli);
+};
+
+struct cli {
+    const struct cli_command *command;
+    const char *scripts, *data, *tenant, *to; /* with their defaults; to is NULL if it was not given */
+    bool scripts_given;
+    bool json;
+    char **rest; /* positional arguments */
+    int rest_count;
+    const char *values[CLI_OPTIONS_MAX]; /* by index in command->options; "" for a flag that was given */
+};
+
+/* The value of an option, NULL if it was not given; a flag gives "". */
+const char *cli_value(const struct cli *cli, const char *name);
+bool cli_flag(const struct cli *cli, const char *name);
+/* The value as a whole number of at least min. -1 and a usage error if it is none. Leaves *number alone if
+ * the option was not given. */
+int cli_number(const struct cli *cli, const char *name, int64_t min, int64_t *number);
+
+/* Prints the fault as one message on stderr and returns its exit code. */
+int cli_fail(const struct fault *fault);
+int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+extern const struct cli_command cli_new, cli_serve, cli_check, cli_test, cli_send, cli_import, cli_export,
+    cli_events, cli_state, cli_view, cli_status, cli_rebuild, cli_verify;
+
+#endif

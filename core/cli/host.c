@@ -1,0 +1,110 @@
+#include "cli/host.h"
+
+#include <signal.h>
+
+#include <uv.h>
+
+#include "base/mem.h"
+#include "base/say.h"
+
+enum { HOST_SIGNALS = 2 };
+
+struct host {
+    uv_loop_t loop;
+    uv_async_t stop;
+    uv_signal_t signals[HOST_SIGNALS];
+    int signal_count;
+    struct hub *hub;
+    struct net *net;
+    char *socket_path;
+};
+
+char *host_socket_path(const char *data)
+{
+    struct buf path = {0};
+    buf_format(&path, "%s/hub.sock", data);
+    char *text = mem_text(path.data, path.size);
+    buf_release(&path);
+    return text;
+}
+
+static void host_on_stop(uv_async_t *async)
+{
+    uv_stop(async->loop);
+}
+
+static void host_on_signal(uv_signal_t *handle, int signal_number)
+{
+    say_info("%s: stopping", signal_number == SIGINT ? "interrupted" : "terminated");
+    uv_stop(handle->loop);
+}
+
+static void host_close_loop(struct host *host)
+{
+    uv_close((uv_handle_t *)&host->stop, NULL);
+    for (int at = 0; at < host->signal_count; at++) uv_close((uv_handle_t *)&host->signals[at], NULL);
+    uv_run(&host->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&host->loop);
+    mem_free(host->socket_path);
+    mem_free(host);
+}
+
+int host_open(const struct host_options *options, struct host **opened, struct fault *fault)
+{
+    /* A client that goes away while it is answered must not end the process. */
+    signal(SIGPIPE, SIG_IGN);
+    struct host *host = MEM_NEW(struct host);
+    uv_loop_init(&host->loop);
+    uv_async_init(&host->loop, &host->stop, host_on_stop);
+    static const int numbers[HOST_SIGNALS] = {SIGINT, SIGTERM};
+    for (int at = 0; options->signals && at < HOST_SIGNALS; at++) {
+        uv_signal_init(&host->loop, &host->signals[at]);
+        uv_signal_start(&host->signals[at], host_on_signal, numbers[at]);
+        uv_unref((uv_handle_t *)&host->signals[at]);
+        host->signal_count++;
+    }
+    host->socket_path = host_socket_path(options->hub.data);
+    if (hub_open(&options->hub, &host->hub, fault) < 0) {
+        host_close_loop(host);
+        return -1;
+    }
+    struct net_options net = {.hub = host->hub,
+                              .loop = &host->loop,
+                              .host = options->host,
+                              .port = options->port,
+                              .socket_path = host->socket_path,
+                              .access_log = options->access_log};
+    if (net_open(&net, &host->net, fault) < 0) {
+        hub_close(host->hub);
+        host_close_loop(host);
+        return -1;
+    }
+    *opened = host;
+    return 0;
+}
+
+struct hub *host_hub(struct host *host)
+{
+    return host->hub;
+}
+int host_port(const struct host *host)
+{
+    return net_port(host->net);
+}
+void host_run(struct host *host)
+{
+    uv_run(&host->loop, UV_RUN_DEFAULT);
+}
+void host_stop(struct host *host)
+{
+    uv_async_send(&host->stop);
+}
+
+void host_close(struct host *host)
+{
+    net_stop(host->net);
+    hub_stop(host->hub);
+    net_close(host->net);
+    hub_close(host->hub);
+    host_close_loop(host);
+}

@@ -1,0 +1,193 @@
+/* main.c: the table of subcommands, and the one place that parses arguments. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/check.h"
+#include "base/say.h"
+#include "cli/cli.h"
+
+#define LORE_VERSION "0.1.0"
+
+static const struct cli_command *const main_commands[] = {
+    &cli_new,    &cli_serve, &cli_check, &cli_test,   &cli_send,    &cli_import, &cli_export,
+    &cli_events, &cli_state, &cli_view,  &cli_status, &cli_rebuild, &cli_verify,
+};
+
+static const struct cli_option main_shared[] = {
+    {"scripts", "DIR", "the scripts folder (default ./scripts)"},
+    {"data", "DIR", "the data directory (default ./data)"},
+    {"tenant", "NAME", "the tenant (default main)"},
+    {"to", "URL", "a running hub, instead of the one that has the data directory"},
+    {"json", NULL, "machine output: NDJSON, one object a line"},
+};
+
+static bool main_takes(const struct cli_command *command, const char *name)
+{
+    if (strcmp(name, "scripts") == 0) return command->takes_scripts;
+    if (strcmp(name, "data") == 0) return command->takes_data;
+    if (strcmp(name, "tenant") == 0) return command->takes_tenant;
+    if (strcmp(name, "to") == 0) return command->takes_to;
+    return command->takes_json;
+}
+
+static void main_print_option(const struct cli_option *option)
+{
+    char left[64];
+    snprintf(left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "",
+             option->value ? option->value : "");
+    printf("  %-24s %s\n", left, option->help);
+}
+
+static int main_help_command(const struct cli_command *command)
+{
+    printf("usage: lore %s%s%s [OPTIONS]\n\n%s\n\noptions:\n", command->name, *command->arguments ? " " : "",
+           command->arguments, command->help);
+    for (const struct cli_option *option = command->options; option && option->name; option++)
+        main_print_option(option);
+    for (size_t at = 0; at < sizeof main_shared / sizeof *main_shared; at++)
+        if (main_takes(command, main_shared[at].name)) main_print_option(&main_shared[at]);
+    main_print_option(&(struct cli_option){"help", NULL, "this text"});
+    return CLI_OK;
+}
+
+static int main_help(FILE *out)
+{
+    fprintf(
+        out,
+        "lore " LORE_VERSION
+        ": an event-sourcing host that runs Lua scripts\n\nusage: lore COMMAND [ARGUMENTS] [OPTIONS]\n\n");
+    for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++)
+        fprintf(out, "  %-9s %s\n", main_commands[at]->name, main_commands[at]->summary);
+    fprintf(out, "\nlore COMMAND --help explains each. Exit codes: 0 done, 1 the thing asked for failed, 2 "
+                 "wrong usage,\n"
+                 "3 the environment failed (disk, port, permission).\n");
+    return out == stdout ? CLI_OK : CLI_USAGE;
+}
+
+const char *cli_value(const struct cli *cli, const char *name)
+{
+    for (int at = 0; cli->command->options && cli->command->options[at].name; at++)
+        if (strcmp(cli->command->options[at].name, name) == 0) return cli->values[at];
+    CHECK(!"an option of this command");
+    return NULL;
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+    return cli_value(cli, name) != NULL;
+}
+
+int cli_number(const struct cli *cli, const char *name, int64_t min, int64_t *number)
+{
+    const char *text = cli_value(cli, name);
+    if (!text) return 0;
+    char *end;
+    long long value = strtoll(text, &end, 10);
+    if (!*text || *end || value < min) {
+        cli_usage(cli, "--%s expects a whole number of at least %lld, not '%s'", name, (long long)min, text);
+        return -1;
+    }
+    *number = value;
+    return 0;
+}
+
+int cli_fail(const struct fault *fault)
+{
+    fprintf(stderr, "lore: %s\n", fault->text);
+    return fault_exit_code(fault->code);
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "lore %s: ", cli->command->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\nusage: lore %s %s (lore %s --help explains)\n", cli->command->name,
+            cli->command->arguments, cli->command->name);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+static const char **main_slot(struct cli *cli, const char *name, size_t size,
+                              const struct cli_option **option)
+{
+    for (int at = 0; cli->command->options && cli->command->options[at].name; at++) {
+        *option = &cli->command->options[at];
+        CHECK(at < CLI_OPTIONS_MAX);
+        if (strlen((*option)->name) == size && memcmp((*option)->name, name, size) == 0)
+            return &cli->values[at];
+    }
+    static const char *json;
+    const char **const slots[] = {&cli->scripts, &cli->data, &cli->tenant, &cli->to, &json};
+    for (size_t at = 0; at < sizeof main_shared / sizeof *main_shared; at++) {
+        *option = &main_shared[at];
+        if (strlen((*option)->name) == size && memcmp((*option)->name, name, size) == 0 &&
+            main_takes(cli->command, (*option)->name))
+            return slots[at];
+    }
+    return NULL;
+}
+
+/* Options may stand anywhere; "--" ends them; "-" is a positional argument. Returns -1 to go on, else an exit
+ * code. */
+static int main_parse(struct cli *cli, int argc, char **argv)
+{
+    cli->rest = argv;
+    bool ended = false;
+    for (int at = 0; at < argc; at++) {
+        char *word = argv[at];
+        if (ended || word[0] != '-' || strcmp(word, "-") == 0) {
+            cli->rest[cli->rest_count++] = word;
+            continue;
+        }
+        if (strcmp(word, "--") == 0) {
+            ended = true;
+            continue;
+        }
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return main_help_command(cli->command);
+        const char *equals = strchr(word, '=');
+        const struct cli_option *option;
+        size_t size = equals ? (size_t)(equals - word) : strlen(word);
+        const char **slot = size > 2 && word[1] == '-' ? main_slot(cli, word + 2, size - 2, &option) : NULL;
+        if (!slot) return cli_usage(cli, "unknown option %s", word);
+        if (!option->value) {
+            if (equals) return cli_usage(cli, "--%s takes no value", option->name);
+            *slot = "";
+            if (strcmp(option->name, "json") == 0) cli->json = true;
+            continue;
+        }
+        if (!equals && at + 1 >= argc) return cli_usage(cli, "--%s expects %s", option->name, option->value);
+        *slot = equals ? equals + 1 : argv[++at];
+        if (slot == &cli->scripts) cli->scripts_given = true;
+    }
+    if (cli->rest_count < cli->command->rest_min) return cli_usage(cli, "an argument is missing");
+    if (cli->rest_count > cli->command->rest_max)
+        return cli_usage(cli, "unexpected argument '%s'", cli->rest[cli->command->rest_max]);
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    if (sodium_init() < 0) say_stop("libsodium cannot be started");
+    if (argc < 2) return main_help(stderr);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+        return main_help(stdout);
+    if (strcmp(argv[1], "--version") == 0) return puts("lore " LORE_VERSION) < 0;
+    for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++) {
+        if (strcmp(main_commands[at]->name, argv[1]) != 0) continue;
+        struct cli cli = {
+            .command = main_commands[at], .scripts = "./scripts", .data = "./data", .tenant = "main"};
+        int code = main_parse(&cli, argc - 2, argv + 2);
+        if (code < 0) code = cli.command->run(&cli);
+        if (fflush(stdout) != 0 && code == CLI_OK) code = CLI_ENVIRONMENT;
+        return code;
+    }
+    fprintf(stderr, "lore: there is no command '%s'\n", argv[1]);
+    return main_help(stderr);
+}

@@ -1,0 +1,85 @@
+/* serve.c: lore serve: a hub until it is told to stop. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/say.h"
+#include "cli/cli.h"
+#include "cli/host.h"
+
+/* "127.0.0.1:7070", "[::1]:7070", "localhost:0". */
+static int serve_split(const char *listen, char host[256], int *port)
+{
+    const char *colon = strrchr(listen, ':');
+    if (!colon || colon == listen || (size_t)(colon - listen) >= 256) return -1;
+    size_t size = (size_t)(colon - listen);
+    if (listen[0] == '[' && colon[-1] == ']') {
+        listen++;
+        size -= 2;
+    }
+    memcpy(host, listen, size);
+    host[size] = 0;
+    char *end;
+    long value = strtol(colon + 1, &end, 10);
+    if (!colon[1] || *end || value < 0 || value > 65535) return -1;
+    *port = (int)value;
+    return 0;
+}
+
+static int serve_run(struct cli *cli)
+{
+    struct fault fault;
+    char name[256];
+    const char *listen = cli_value(cli, "listen");
+    int64_t shards = 0, projectors = 0;
+    struct buf errors = {0};
+    struct host_options options = {.hub = {.scripts = cli->rest_count ? cli->rest[0] : cli->scripts,
+                                           .data = cli->data,
+                                           .errors = &errors},
+                                   .host = name,
+                                   .access_log = cli_flag(cli, "access-log"),
+                                   .signals = true};
+    if (serve_split(listen ? listen : "127.0.0.1:7070", name, &options.port) < 0)
+        return cli_usage(cli, "--listen expects HOST:PORT, not '%s'", listen);
+    if (cli_number(cli, "shards", 1, &shards) < 0 || cli_number(cli, "projectors", 1, &projectors) < 0)
+        return CLI_USAGE;
+    options.hub.shards = (int)shards;
+    options.hub.projectors = (int)projectors;
+    struct host *host;
+    if (host_open(&options, &host, &fault) < 0) {
+        fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
+        buf_release(&errors);
+        return cli_fail(&fault);
+    }
+    say_info("listening on http://%s%s%s:%d, data in %s", strchr(name, ':') ? "[" : "", name,
+             strchr(name, ':') ? "]" : "", host_port(host), cli->data);
+    host_run(host);
+    host_close(host);
+    buf_release(&errors);
+    say_info("stopped");
+    return CLI_OK;
+}
+
+static const struct cli_option serve_options[] = {
+    {"listen", "HOST:PORT", "loopback only (default 127.0.0.1:7070; port 0: any free one)"},
+    {"shards", "N", "threads that decide commands (default: one a core)"},
+    {"projectors", "N", "threads that build views (default: one a core)"},
+    {"access-log", NULL, "say a line for each request"},
+    {NULL, NULL, NULL},
+};
+
+const struct cli_command cli_serve = {
+    .name = "serve",
+    .summary = "run a hub",
+    .arguments = "[SCRIPTS]",
+    .help = "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
+            "with 0. Views whose code\n"
+            "changed since the last start are built again beside the ones that answer; lore status shows how "
+            "far they are.\n\n"
+            "  lore serve scripts --data data --listen 127.0.0.1:7070",
+    .options = serve_options,
+    .takes_scripts = true,
+    .takes_data = true,
+    .rest_max = 1,
+    .run = serve_run,
+};

@@ -1,0 +1,108 @@
+/* status.c: lore status: what runs, how far it is, what is stuck. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/fields.h"
+
+static volatile sig_atomic_t status_interrupted;
+
+static void status_interrupt(int signal_number)
+{
+    (void)signal_number;
+    status_interrupted = 1;
+}
+
+static void status_print_projection(const struct fields *line)
+{
+    struct fields rebuilding;
+    printf("%-36.*s %10lld %10lld %8lld %7lld  %s\n", SLICE_ARGS(fields_text(line, "name")),
+           (long long)fields_int(line, "generation"), (long long)fields_int(line, "position"),
+           (long long)fields_int(line, "lag"), (long long)fields_int(line, "parked"),
+           fields_has(line, "rebuilding") ? "rebuilding"
+           : fields_int(line, "lag")      ? "behind"
+                                          : "live");
+    if (!fields_object(line, "rebuilding", &rebuilding)) return;
+    printf("    generation %lld at position %lld, %.0f events/s, %.0f s left: %.*s\n",
+           (long long)fields_int(&rebuilding, "generation"), (long long)fields_int(&rebuilding, "position"),
+           fields_number(&rebuilding, "rate"), fields_number(&rebuilding, "seconds_left"),
+           SLICE_ARGS(fields_text(&rebuilding, "reason")));
+}
+
+static void status_print_other(const struct fields *line, struct slice kind)
+{
+    if (slice_is(kind, "parked"))
+        printf("    parked: %.*s key %.*s (tenant %.*s) at position %lld: %.*s\n",
+               SLICE_ARGS(fields_text(line, "name")), SLICE_ARGS(fields_text(line, "key")),
+               SLICE_ARGS(fields_text(line, "tenant")), (long long)fields_int(line, "position"),
+               SLICE_ARGS(fields_text(line, "error")));
+    else if (slice_is(kind, "stopped"))
+        printf("    stopped: %.*s (tenant %.*s) at position %lld: %.*s\n",
+               SLICE_ARGS(fields_text(line, "name")), SLICE_ARGS(fields_text(line, "tenant")),
+               (long long)fields_int(line, "position"), SLICE_ARGS(fields_text(line, "error")));
+    else if (slice_is(kind, "hub"))
+        printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-36s %10s %10s %8s %7s\n",
+               (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
+               (long long)fields_int(line, "index_behind"), "projection", "generation", "position", "lag",
+               "parked");
+}
+
+static bool status_print(void *user, struct slice text)
+{
+    const struct cli *cli = user;
+    if (cli->json) return printf("%.*s\n", SLICE_ARGS(text)) >= 0;
+    struct fields line = {0};
+    if (fields_read(&line, text, NULL) == 0) {
+        struct slice kind = fields_text(&line, "kind");
+        if (slice_is(kind, "projection"))
+            status_print_projection(&line);
+        else
+            status_print_other(&line, kind);
+    }
+    fields_release(&line);
+    return ferror(stdout) == 0;
+}
+
+static int status_run(struct cli *cli)
+{
+    struct fault fault;
+    struct client *client;
+    bool watch = cli_flag(cli, "watch");
+    if (client_open(cli, CLIENT_STATUS, &client, &fault) < 0) return cli_fail(&fault);
+    if (client_is_own(client) && !cli->json)
+        fprintf(stderr, "lore: no hub is running; this is how %s stands\n", cli->data);
+    signal(SIGINT, status_interrupt);
+    int code = CLI_OK;
+    do {
+        if (watch && !cli->json && isatty(STDOUT_FILENO)) printf("\033[H\033[2J");
+        if (client_lines(client, "/v1/status", "application/x-ndjson", status_print, cli, &fault) < 0)
+            code = cli_fail(&fault);
+        fflush(stdout);
+        if (watch && code == CLI_OK && !status_interrupted)
+            sleep(1); /* the refresh rate; SIGINT ends it early */
+    } while (watch && code == CLI_OK && !status_interrupted && ferror(stdout) == 0);
+    client_close(client);
+    return code;
+}
+
+static const struct cli_option status_options[] = {
+    {"watch", NULL, "again every second"},
+    {NULL, NULL, NULL},
+};
+
+const struct cli_command cli_status = {
+    .name = "status",
+    .summary = "projections: generation, position, lag, parked keys, rebuilds",
+    .arguments = "",
+    .help = "Shows each projection, why and how fast it rebuilds, and each parked key with position, error "
+            "and script line.",
+    .options = status_options,
+    .takes_scripts = true,
+    .takes_data = true,
+    .takes_to = true,
+    .takes_json = true,
+    .run = status_run,
+};

@@ -1,0 +1,246 @@
+#include "run/importer.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/ring.h"
+#include "run/inside.h"
+
+/* Enough to keep every stage busy between two flushes of the log, little enough to bound memory. */
+enum { IMPORTER_IN_FLIGHT_MAX = 4096 };
+
+struct importer {
+    struct importer_options options;
+    struct domain *domain;
+    struct hash source; /* of tenant, script and source: what all ids have in common */
+    struct ring *answered;
+    size_t in_flight;
+    uint64_t ordered;
+    struct importer_counts counts;
+    struct fault ended; /* what ended the import, FAULT_NONE while it goes on */
+
+    /* the row at hand */
+    uint64_t row;
+    struct slice source_line;
+    uint32_t ordinal;
+    struct command *first, *last; /* its messages, sent together when the script has ended well */
+};
+
+/* What a refusal is told with, kept in the command's arena. */
+struct importer_origin {
+    struct importer *importer;
+    uint64_t row;
+    struct slice source_line;
+};
+
+/* The script's path relative to the scripts folder. */
+static int importer_relative(const struct importer_options *options, char relative[PATH_MAX],
+                             struct fault *fault)
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    if (!realpath(options->hub->scripts, folder) || !realpath(options->script, file))
+        return fault_set(fault, FAULT_NOT_FOUND, "the import script %s does not exist", options->script);
+    size_t size = strlen(folder);
+    if (strncmp(file, folder, size) != 0 || file[size] != '/')
+        return fault_set(fault, FAULT_NOT_FOUND,
+                         "the import script %s is not inside the scripts folder %s: name it with --scripts",
+                         options->script, options->hub->scripts);
+    memcpy(relative, file + size + 1, strlen(file + size + 1) + 1);
+    return 0;
+}
+
+int importer_open(const struct importer_options *options, struct importer **opened, struct fault *fault)
+{
+    char relative[PATH_MAX];
+    if (!hub_has_tenant(options->hub, slice_of(options->tenant)))
+        return fault_set(fault, FAULT_NOT_FOUND, "there is no tenant '%s'", options->tenant);
+    if (importer_relative(options, relative, fault) < 0) return -1;
+    struct importer *importer = MEM_NEW(struct importer);
+    importer->options = *options;
+    if (hub_domain_open(options->hub, &importer->domain, NULL, fault) < 0 ||
+        domain_import_open(importer->domain, slice_of(relative), fault) < 0) {
+        if (importer->domain) domain_close(importer->domain);
+        mem_free(importer);
+        return -1;
+    }
+    struct buf all = {0};
+    buf_format(&all, "%s\n%s\n%s", options->tenant, relative, options->source);
+    importer->source = hash_of(buf_slice(&all));
+    buf_release(&all);
+    importer->answered = ring_new(IMPORTER_IN_FLIGHT_MAX);
+    domain_thread_start();
+    *opened = importer;
+    return 0;
+}
+
+/* Any thread: the window bounds how many there can be, so there is always room. */
+static void importer_done(struct command *command)
+{
+    struct importer_origin *origin = command->user;
+    bool room = ring_put(origin->importer->answered, command);
+    CHECK(room);
+}
+
+static void importer_answer(struct importer *importer, struct command *command)
+{
+    struct importer_origin *origin = command->user;
+    importer->in_flight--;
+    switch (command->fault.code) {
+    case FAULT_NONE:
+        if (command->repeated)
+            importer->counts.skipped++;
+        else if (command->is_fact)
+            importer->counts.facts++;
+        else
+            importer->counts.commands++;
+        break;
+    case FAULT_DISK:
+    case FAULT_CORRUPT:
+    case FAULT_UNAVAILABLE:
+    case FAULT_INTERNAL:
+        if (importer->ended.code == FAULT_NONE) importer->ended = command->fault;
+        break;
+    default:
+        importer->counts.rejected++;
+        importer->options.refused(importer->options.user, origin->row, origin->source_line, &command->fault);
+    }
+    command_free(command);
+}
+
+/* Takes answers; waits until fewer than in_flight_max are under way. */
+static void importer_drain(struct importer *importer, size_t in_flight_max)
+{
+    void *answered[256];
+    for (;;) {
+        int timeout_ms = importer->in_flight >= in_flight_max ? -1 : 0;
+        size_t count = importer->in_flight ? ring_take(importer->answered, answered, 256, timeout_ms) : 0;
+        for (size_t at = 0; at < count; at++) importer_answer(importer, answered[at]);
+        if (importer->in_flight < in_flight_max && count == 0) return;
+    }
+}
+
+static struct slice importer_id(struct importer *importer, struct arena *arena)
+{
+    struct {
+        struct hash source;
+        uint64_t row, ordinal;
+    } place = {importer->source, importer->row, importer->ordinal};
+    struct hash hash = hash_of(slice_make(&place, sizeof place));
+    char text[RAND_UUID_SIZE + 1];
+    rand_uuid_of(hash.bytes, text);
+    return arena_copy(arena, slice_of(text));
+}
+
+/* One send or record of the script. Nothing is submitted before the whole row has ended well. */
+static int importer_sink(void *user, const struct import_call *call, struct fault *fault)
+{
+    (void)fault;
+    struct importer *importer = user;
+    struct command *command = command_new();
+    struct arena *arena = &command->arena;
+    struct importer_origin *origin = arena_take(arena, sizeof *origin);
+    *origin = (struct importer_origin){importer, importer->row, arena_copy(arena, importer->source_line)};
+    importer->ordinal++;
+    command->tenant = slice_of(importer->options.tenant);
+    command->context = arena_copy(arena, call->context);
+    command->aggregate = arena_copy(arena, call->aggregate);
+    command->id = arena_copy(arena, call->id);
+    command->item_count = 1;
+    command->items = arena_zero(arena, sizeof *command->items);
+    command->items->type = arena_copy(arena, call->type);
+    command->items->data = arena_copy(arena, call->data);
+    command->items->id =
+        call->command_id.size ? arena_copy(arena, call->command_id) : importer_id(importer, arena);
+    command->is_fact = call->is_fact;
+    command->at_ms = call->has_at ? call->at_ms : INT64_MIN;
+    command->done = importer_done;
+    command->user = origin;
+    if (importer->last)
+        importer->last->next = command;
+    else
+        importer->first = command;
+    importer->last = command;
+    return 0;
+}
+
+static void importer_forget_row(struct importer *importer)
+{
+    while (importer->first) {
+        struct command *next = importer->first->next;
+        command_free(importer->first);
+        importer->first = next;
+    }
+    importer->last = NULL;
+}
+
+static int importer_submit_row(struct importer *importer, struct fault *fault)
+{
+    while (importer->first) {
+        struct command *command = importer->first;
+        importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+        importer->first = command->next;
+        command->next = NULL;
+        command->ordered = ++importer->ordered;
+        importer->in_flight++;
+        if (hub_submit_wait(importer->options.hub, command, fault) < 0) {
+            importer->in_flight--; /* its number is used up all the same */
+            command_free(command);
+            importer_forget_row(importer);
+            return -1;
+        }
+    }
+    importer->last = NULL;
+    return 0;
+}
+
+int importer_row(struct importer *importer, uint64_t number, struct slice row, struct slice source_line,
+                 struct fault *fault)
+{
+    importer->row = number;
+    importer->source_line = source_line;
+    importer->ordinal = 0;
+    if (importer->ended.code != FAULT_NONE) {
+        *fault = importer->ended;
+        return -1;
+    }
+    int done = domain_import_row(importer->domain, row, importer_sink, importer, fault);
+    if (done < 0 && domain_must_repeat(importer->domain)) {
+        importer_forget_row(importer);
+        importer->ordinal = 0;
+        domain_set_exact(importer->domain, true);
+        done = domain_import_row(importer->domain, row, importer_sink, importer, fault);
+        domain_set_exact(importer->domain, false);
+    }
+    if (done < 0) {
+        importer_forget_row(importer);
+        return -1;
+    }
+    return importer_submit_row(importer, fault);
+}
+
+int importer_finish(struct importer *importer, struct fault *fault)
+{
+    importer_drain(importer, 1);
+    if (importer->ended.code == FAULT_NONE) return 0;
+    *fault = importer->ended;
+    return -1;
+}
+
+struct importer_counts importer_counts(const struct importer *importer)
+{
+    return importer->counts;
+}
+
+void importer_close(struct importer *importer)
+{
+    if (!importer) return;
+    importer_drain(importer, 1);
+    domain_thread_stop();
+    domain_close(importer->domain);
+    ring_free(importer->answered);
+    mem_free(importer);
+}

@@ -1,0 +1,240 @@
+"""Thirteen years of traffic fines through commands, compared with the oracle files beside the data."""
+import csv, gzip, io, json, os, re, shutil, signal, subprocess, sys, unittest
+from decimal import Decimal
+
+from hub import LORE, ROOT, SMALL, TIMEOUT, Case, lines, lore, main
+
+DATA = os.path.join(os.path.dirname(ROOT), "shared", "data", "road_fines")
+EVENTS = os.path.join(DATA, "events.ndjson.gz")
+SCRIPT = "scripts/fines/import/road_fines.lua"
+ROWS = 20000 if SMALL else 561470
+TYPES = {"Create Fine": "FineCreated", "Send Fine": "FineSent", "Insert Fine Notification": "OffenderNotified",
+         "Add penalty": "PenaltyAdded", "Payment": "PaymentReceived", "Send for Credit Collection": "SentToCollection",
+         "Insert Date Appeal to Prefecture": "AppealDateSet", "Send Appeal to Prefecture": "AppealSent",
+         "Receive Result Appeal from Prefecture": "AppealResultReceived",
+         "Notify Result Appeal to Offender": "AppealResultNotified", "Appeal to Judge": "AppealedToJudge"}
+
+
+def cents(text):
+    value = Decimal(text) * 100
+    assert value == int(value), text
+    return int(value)
+
+
+def source_rows():
+    with gzip.open(EVENTS, "rt") as file:
+        for number, line in enumerate(file):
+            if number == ROWS:
+                break
+            yield json.loads(line)
+
+
+def fold(rows):
+    """The end state of each case, computed here and independently of lore and its scripts."""
+    cases = {}
+    for row in rows:
+        case = cases.setdefault(row["case_id"], dict(events=0, first=row["time"], fine=0, amount=0, expense=0, payments=0,
+                                                      paid=0, dismissal=None, collection=False))
+        case["events"] += 1
+        case["last"] = row["time"]
+        if "dismissal" in row:
+            case["dismissal"] = row["dismissal"]
+        amount = cents(str(row.get("amount", 0)))
+        if row["activity"] == "Create Fine":
+            case["fine"] = case["amount"] = amount
+        elif row["activity"] == "Add penalty":
+            case["amount"] = amount
+        elif row["activity"] == "Send Fine":
+            case["expense"] += cents(str(row["expense"]))
+        elif row["activity"] == "Payment":
+            case["payments"] += 1
+            case["paid"] += cents(str(row["payment_amount"]))
+        elif row["activity"] == "Send for Credit Collection":
+            case["collection"] = True
+    return cases
+
+
+def expected():
+    """The oracle file as rows of its columns (for a part of the data: the fold above in the same columns)."""
+    if not SMALL:
+        with gzip.open(os.path.join(DATA, "expected_cases.csv.gz"), "rt") as file:
+            return {row["case_id"]: row for row in csv.DictReader(file)}
+    result = {}
+    for id, c in fold(source_rows()).items():
+        balance = c["amount"] + c["expense"] - c["paid"]
+        status = ("overpaid" if balance < 0 else "paid" if balance == 0 else "partly_paid") if c["payments"] else "unpaid"
+        result[id] = {key: str(value) for key, value in dict(
+            case_id=id, events=c["events"], first_time=c["first"], last_time=c["last"], fine_cents=c["fine"],
+            amount_cents=c["amount"], expense_cents=c["expense"], payments=c["payments"], paid_cents=c["paid"],
+            balance_cents=balance, status=status + ("+credit_collection" if c["collection"] else ""),
+            dismissal=c["dismissal"]).items()}
+    return result
+
+
+def as_columns(id, case):
+    """A document of the view `cases` in the columns of the oracle file."""
+    def seconds(time):
+        assert time.endswith(".000Z"), time
+        return time[:-5] + "Z"
+    return {"case_id": id, "events": str(case["events"]), "first_time": seconds(case["first"]), "last_time": seconds(case["last"]),
+            "fine_cents": str(cents(case["fine"])), "amount_cents": str(cents(case["amount"])),
+            "expense_cents": str(cents(case["expense"])), "payments": str(case["payments"]),
+            "paid_cents": str(cents(case["paid"])), "balance_cents": str(cents(case["balance"])), "status": case["status"],
+            "dismissal": case["dismissal"]}
+
+
+class Fines(Case):
+    def do_import(self, shards, wait=True, scripts=None):
+        source = EVENTS
+        if SMALL:
+            source = os.path.join(self.dir, "events.ndjson")
+            if not os.path.exists(source):
+                with open(source, "w") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in source_rows())
+        command = [LORE, "import", source, "--with", SCRIPT, "--data", self.data, "--json", "--shards", str(shards),
+                   "--source", "road_fines", "--rejected", os.path.join(self.dir, "rejected.ndjson")]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if not wait:
+            return process
+        out, err = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 0, err)
+        return lines(out)[-1]
+
+    def view(self, name, *args):
+        done = lore("view", name, "--json", "--data", self.data, *args, check=0)
+        return {line["key"]: line["document"] for line in lines(done.stdout)}
+
+    def compare_cases(self):
+        oracle = expected()
+        cases = self.view("fines/cases")
+        self.assertEqual(len(cases), len(oracle))
+        wrong = [(as_columns(id, case), oracle.get(id)) for id, case in cases.items() if as_columns(id, case) != oracle.get(id)]
+        self.assertEqual(wrong[:3], [], f"{len(wrong)} cases differ")
+        return cases
+
+    def compare_all(self):
+        cases = self.compare_cases()
+        counts, sums, payments = {}, {}, {}
+        for month, kinds in self.view("fines/totals_by_month").items():
+            for kind, figures in kinds.items():
+                counts[kind] = counts.get(kind, 0) + figures["count"]
+                sums[kind] = sums.get(kind, 0) + cents(figures.get("euro", "0"))
+            if "PaymentReceived" in kinds:
+                payments[month] = {"payments": kinds["PaymentReceived"]["count"], "cents": cents(kinds["PaymentReceived"]["euro"])}
+        collection = self.view("fines/in_collection")
+        officers = self.view("fines/officers")
+        if SMALL:
+            self.assertEqual(sum(counts.values()), ROWS)
+        else:
+            reference = json.load(open(os.path.join(DATA, "reference.json")))
+            self.assertEqual(counts, {TYPES[activity]: count for activity, count in reference["events_per_activity"].items()})
+            fields = reference["cents_per_activity_and_field"]
+            self.assertEqual({kind: sums[kind] for kind in ("FineCreated", "PenaltyAdded", "FineSent", "PaymentReceived")},
+                             {"FineCreated": fields["Create Fine.amount"], "PenaltyAdded": fields["Add penalty.amount"],
+                              "FineSent": fields["Send Fine.expense"], "PaymentReceived": fields["Payment.payment_amount"]})
+            self.assertEqual(payments, reference["payments_per_local_month"])
+            self.assertEqual(len(collection), reference["credit_collection"]["cases"])
+            self.assertEqual(sum(cents(view["outstanding"]) for view in collection.values()),
+                             reference["credit_collection"]["outstanding_cents_at_sending"])
+            self.assertEqual(len(officers), reference["resources"])
+            status = {}
+            for case in cases.values():
+                status[case["status"]] = status.get(case["status"], 0) + 1
+            self.assertEqual(status, reference["cases_per_status"])
+        by_officer = {}
+        for row in source_rows():
+            if row["activity"] in ("Create Fine", "Appeal to Judge"):
+                officer = by_officer.setdefault(row["resource"], [0, 0, 0])
+                if row["activity"] == "Create Fine":
+                    officer[0] += 1
+                    officer[1] += cents(str(row["amount"]))
+                else:
+                    officer[2] += 1
+        self.assertEqual({id: [o["fines"], cents(o["euro"]), o["appeals"]] for id, o in officers.items()}, by_officer)
+        return cases
+
+    def verify(self):
+        report = lines(lore("verify", "--json", "--data", self.data, check=0).stdout)[-1]
+        self.assertTrue(report["ok"], report)
+        self.assertEqual((report["events"], report["head_position"]), (ROWS, ROWS))
+
+    def test_all_of_it(self):
+        """Equal in every column; again after views/ and index/ are gone; view, state and export agree with a fold of our own."""
+        done = self.do_import(shards=4)
+        self.assertEqual((done["rows"], done["skipped"], done["rejected"], done["malformed"]), (ROWS, 0, 0, 0))
+        self.assertEqual(done["commands"] + done["facts"], ROWS)
+        self.verify()
+        cases = self.compare_all()
+        self.compare_export(cases)
+        self.compare_states(cases)
+        for folder in ("views", "index"):
+            shutil.rmtree(os.path.join(self.data, folder))
+        self.assertEqual(self.compare_all(), cases)
+        self.verify()
+        again = self.do_import(shards=2)
+        self.assertEqual((again["rows"], again["skipped"], again["commands"], again["facts"]), (ROWS, ROWS, 0, 0))
+        self.verify()
+
+    def compare_export(self, cases):
+        """Log order is row order, and the exported events fold to the same."""
+        folded, position, rows = {}, 0, source_rows()
+        process = subprocess.Popen([LORE, "export", "--data", self.data], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for line in process.stdout:
+            event, row = json.loads(line), next(rows)
+            position += 1
+            self.assertEqual((event["position"], event["subject"], event["type"], event["time"]),
+                             (position, "fine/" + row["case_id"], TYPES[row["activity"]], row["time"][:-1] + ".000Z"))
+            data, case = event["data"], folded.setdefault(row["case_id"], {"paid": 0, "expense": 0, "version": 0})
+            case["version"] += 1
+            self.assertEqual(event["version"], case["version"])
+            if event["type"] in ("FineCreated", "PenaltyAdded"):
+                case["amount"] = cents(data["amount"])
+            elif event["type"] == "FineSent":
+                case["expense"] += cents(data["expense"])
+            elif event["type"] == "PaymentReceived":
+                case["paid"] += cents(data["amount"])
+            elif event["type"] == "SentToCollection":
+                self.assertEqual(cents(data["outstanding"]), case["amount"] + case["expense"] - case["paid"])
+        self.assertEqual(process.wait(), 0)
+        self.assertEqual(position, ROWS)
+        for id, case in cases.items():
+            self.assertEqual(cents(case["balance"]), folded[id]["amount"] + folded[id]["expense"] - folded[id]["paid"], id)
+
+    def compare_states(self, cases):
+        hub = self.hub(os.path.join(ROOT, "scripts"))
+        client = hub.client()
+        for id in sorted(cases)[:: max(1, len(cases) // 500)]:
+            answer = client.request("GET", f"/v1/main/fines/fine/{id}").json
+            document = client.request("GET", f"/v1/main/views/fines/cases/{id}").json["document"]
+            self.assertEqual(document, cases[id])
+            state = answer["state"]
+            self.assertEqual((answer["version"], cents(state["amount"]), cents(state["expense"]), cents(state["paid"]),
+                              "collection" in state),
+                             (document["events"], cents(document["amount"]), cents(document["expense"]), cents(document["paid"]),
+                              "collection" in document), id)
+        client.close()
+        hub.stop()
+
+    def test_killed_and_continued(self):
+        """kill -9 in the middle of the import, several times; run again, with one shard: nothing doubled, nothing lost."""
+        for _ in range(3):
+            process = self.do_import(shards=1, wait=False)
+            # It is in the middle once the log has grown; the path exists from its start.
+            log, seen = os.path.join(self.data, "log", "data.mdb"), None
+            while process.poll() is None:
+                size = os.path.getsize(log) if os.path.exists(log) else 0
+                seen = size if seen is None else seen
+                if size >= seen + (1 << 20 if SMALL else 16 << 20):
+                    break
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        done = self.do_import(shards=1)
+        self.assertEqual(done["rows"], ROWS)
+        self.assertGreater(done["skipped"], 0)
+        self.assertEqual(done["skipped"] + done["commands"] + done["facts"], ROWS)
+        self.verify()
+        self.compare_all()
+
+
+if __name__ == "__main__":
+    main()
