@@ -1,6 +1,13 @@
-/* snaps.h: snapshots/: (tenant, stream, code hash) -> version, position, state. Derived; written without fsync; a value carries a CRC and
- * is ignored (and removed) when damaged. One snapshot a stream and hash: the newest. Threads: any; writes are serialized inside.
- * Same boot_id rule as docs.h: after a crash of the machine the whole environment is dropped at open. */
+/* snaps.h: snapshots/: (tenant, stream, code hash) -> version, state. Derived; written without fsync; a value
+ * carries a CRC and is ignored (and removed) when damaged. One snapshot a stream and hash: the newest; of a
+ * stream the newest SNAPS_CODES_MAX hashes are kept, so code that is gone leaves nothing behind for ever.
+ * Same boot_id rule as docs.h: after a crash of the machine the whole environment is dropped at open.
+ *
+ *     snaps_open("data/snapshots", false, &snaps, &fault);
+ *     snaps_put(snaps, batch, count, &fault);
+ *     if (snaps_get(snaps, &stream, &code, &version, &state, &fault) == 1) ...
+ *
+ * Threads: any; writes are serialized inside. Owns: the environment. */
 #ifndef LORE_STORE_SNAPS_H
 #define LORE_STORE_SNAPS_H
 
@@ -8,6 +15,8 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "store/engine.h"
+
+enum { SNAPS_CODES_MAX = 3 };
 
 struct snaps;
 
@@ -18,12 +27,16 @@ struct snapshot {
     struct slice state; /* MessagePack */
 };
 
+/* read_only on a directory that is not there, or dirty: opens as empty. */
 int snaps_open(const char *path, bool read_only, struct snaps **snaps, struct fault *fault);
 void snaps_close(struct snaps *snaps);
-/* Writes several in one transaction. */
+/* Writes several in one transaction. One that is older than what is there is left out. Faults: DISK; nothing
+ * of the batch is there then. */
 int snaps_put(struct snaps *snaps, const struct snapshot *batch, size_t count, struct fault *fault);
-/* 1 found (state copied), 0 none, -1 fault. */
+/* 1 found (state appended), 0 none, -1 fault. */
 int snaps_get(struct snaps *snaps, const struct stream_id *stream, const struct hash *code, uint64_t *version,
               struct buf *state, struct fault *fault);
+/* Reads everything. Fault: CORRUPT. */
+int snaps_check(struct snaps *snaps, uint64_t *snapshots, struct fault *fault);
 
 #endif

@@ -1,0 +1,228 @@
+#include "test_docs_support.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "store/snaps.h"
+
+static struct stream_id stream_of(const char *tenant, const char *id)
+{
+    return (struct stream_id){slice_of(tenant), slice_of("billing/bill"), slice_of(id)};
+}
+static struct hash code_of(int number)
+{
+    return hash_of(slice_make(&number, sizeof number));
+}
+
+static struct snaps *snaps_start(const char *path, bool read_only)
+{
+    struct fault fault;
+    struct snaps *snaps;
+    assert_done(snaps_open(path, read_only, &snaps, &fault));
+    return snaps;
+}
+
+static void put(struct snaps *snaps, const char *tenant, const char *id, int code, uint64_t version,
+                const char *state)
+{
+    struct fault fault;
+    struct snapshot snapshot = {stream_of(tenant, id), code_of(code), version, slice_of(state)};
+    assert_done(snaps_put(snaps, &snapshot, 1, &fault));
+}
+
+static void expect(struct snaps *snaps, const char *tenant, const char *id, int code, uint64_t version,
+                   const char *state)
+{
+    struct fault fault;
+    struct stream_id stream = stream_of(tenant, id);
+    struct hash hash = code_of(code);
+    struct buf found = {0};
+    uint64_t found_version = 0;
+    int result = snaps_get(snaps, &stream, &hash, &found_version, &found, &fault);
+    if (result < 0) fail_msg("%s", fault.text);
+    assert_int_equal(result, state != NULL);
+    if (state) {
+        assert_int_equal(found_version, version);
+        assert_true(slice_is(buf_slice(&found), state));
+    }
+    buf_release(&found);
+}
+
+static void keeps_the_newest_of_each_stream_and_code(void **state)
+{
+    struct snaps *snaps = snaps_start(test_path("newest"), false);
+    put(snaps, "acme", "7", 1, 10, "ten");
+    put(snaps, "acme", "7", 1, 9, "nine");
+    expect(snaps, "acme", "7", 1, 10, "ten");
+    put(snaps, "acme", "7", 1, 300, "three hundred");
+    expect(snaps, "acme", "7", 1, 300, "three hundred");
+    expect(snaps, "acme", "7", 2, 0, NULL);
+    expect(snaps, "acme", "77", 1, 0, NULL);
+    expect(snaps, "acm", "7", 1, 0, NULL);
+    put(snaps, "acme", "7", 2, 5, "");
+    expect(snaps, "acme", "7", 2, 5, "");
+    snaps_close(snaps);
+    snaps = snaps_start(test_path("newest"), true);
+    expect(snaps, "acme", "7", 1, 300, "three hundred");
+    expect(snaps, "acme", "7", 2, 5, "");
+    snaps_close(snaps);
+}
+
+static void forgets_code_that_is_gone(void **state)
+{
+    struct snaps *snaps = snaps_start(test_path("codes"), false);
+    put(snaps, "acme", "70", 1, 1, "neighbour");
+    for (int code = 1; code <= 6; code++) put(snaps, "acme", "7", code, (uint64_t)code, "state");
+    for (int code = 1; code <= 6; code++)
+        expect(snaps, "acme", "7", code, (uint64_t)code, code > 6 - SNAPS_CODES_MAX ? "state" : NULL);
+    expect(snaps, "acme", "70", 1, 1, "neighbour");
+    /* What was just written stays, even with the lowest version. */
+    put(snaps, "acme", "7", 9, 1, "new");
+    expect(snaps, "acme", "7", 9, 1, "new");
+    snaps_close(snaps);
+}
+
+static void impossible_streams_have_none(void **state)
+{
+    char long_id[300] = {0};
+    memset(long_id, 'i', 201);
+    struct snaps *snaps = snaps_start(test_path("impossible"), false);
+    put(snaps, "acme", long_id, 1, 1, "x");
+    expect(snaps, "acme", long_id, 1, 0, NULL);
+    snaps_close(snaps);
+    snaps = snaps_start(test_path("not-there"), true);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    snaps_close(snaps);
+    assert_int_equal(access(test_path("not-there"), F_OK), -1);
+}
+
+static void a_damaged_one_is_ignored_and_removed(void **state)
+{
+    struct fault fault;
+    uint64_t count;
+    struct snaps *snaps = snaps_start(test_path("damaged"), false);
+    put(snaps, "acme", "7", 1, 10, "needle");
+    put(snaps, "acme", "8", 1, 11, "whole");
+    assert_done(snaps_check(snaps, &count, &fault));
+    assert_int_equal(count, 2);
+    snaps_close(snaps);
+    struct buf bytes = test_file_read(test_path("damaged/data.mdb"));
+    char *at = bytes.data;
+    while ((at = memmem(at, (size_t)(bytes.data + bytes.size - at), "needle", 6))) *at++ ^= 1;
+    test_file_write(test_path("damaged/data.mdb"), bytes.data, bytes.size);
+    snaps = snaps_start(test_path("damaged"), true);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    snaps_close(snaps);
+    snaps = snaps_start(test_path("damaged"), false);
+    assert_int_equal(snaps_check(snaps, &count, &fault), -1);
+    assert_int_equal(fault.code, FAULT_CORRUPT);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    assert_done(snaps_check(snaps, &count, &fault));
+    assert_int_equal(count, 1);
+    expect(snaps, "acme", "8", 1, 11, "whole");
+    snaps_close(snaps);
+    buf_release(&bytes);
+}
+
+static void another_boot_drops_all(void **state)
+{
+    struct snaps *snaps = snaps_start(test_path("boot"), false);
+    put(snaps, "acme", "7", 1, 10, "ten");
+    snaps_close(snaps);
+    test_file_write(test_path("boot/boot"), "another", 7);
+    snaps = snaps_start(test_path("boot"), true);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    snaps_close(snaps);
+    snaps = snaps_start(test_path("boot"), false);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    put(snaps, "acme", "7", 1, 4, "four");
+    expect(snaps, "acme", "7", 1, 4, "four");
+    snaps_close(snaps);
+}
+
+static void a_kill_leaves_what_was_put(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct snaps *snaps = snaps_start(test_path("killed"), false);
+        for (int n = 1;; n++) {
+            put(snaps, "acme", "7", 1, (uint64_t)n, "state");
+            if (write(ends[1], &n, sizeof n) != sizeof n) _exit(1);
+        }
+    }
+    close(ends[1]);
+    int last = 0, n;
+    while (last < 100) assert_int_equal(read(ends[0], &last, sizeof last), sizeof last);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    while (read(ends[0], &n, sizeof n) == sizeof n) last = n;
+    close(ends[0]);
+    struct snaps *snaps = snaps_start(test_path("killed"), false);
+    struct stream_id stream = stream_of("acme", "7");
+    struct hash hash = code_of(1);
+    struct buf found = {0};
+    uint64_t version = 0;
+    struct fault fault;
+    assert_int_equal(snaps_get(snaps, &stream, &hash, &version, &found, &fault), 1);
+    assert_true(version == (uint64_t)last || version == (uint64_t)last + 1);
+    snaps_close(snaps);
+    buf_release(&found);
+}
+
+/* --- several threads at once --- */
+
+static struct snaps *shared;
+
+static void *put_many(void *user)
+{
+    const char *tenant = user;
+    char id[16];
+    for (int n = 0; n < 200; n++) {
+        snprintf(id, sizeof id, "%d", n % 20);
+        put(shared, tenant, id, 1, (uint64_t)n + 1, id);
+        expect(shared, tenant, id, 1, (uint64_t)n + 1, id);
+    }
+    return NULL;
+}
+
+static void threads_write_at_once(void **state)
+{
+    shared = snaps_start(test_path("threads"), false);
+    pthread_t threads[3];
+    static char tenants[3][2] = {"a", "b", "c"};
+    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, put_many, tenants[i]), 0);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    struct fault fault;
+    uint64_t count;
+    assert_done(snaps_check(shared, &count, &fault));
+    assert_int_equal(count, 60);
+    snaps_close(shared);
+}
+
+static int group_begin(void **state)
+{
+    test_directory_make();
+    return 0;
+}
+static int group_end(void **state)
+{
+    test_directory_drop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_the_newest_of_each_stream_and_code),
+        cmocka_unit_test(forgets_code_that_is_gone),
+        cmocka_unit_test(impossible_streams_have_none),
+        cmocka_unit_test(a_damaged_one_is_ignored_and_removed),
+        cmocka_unit_test(another_boot_drops_all),
+        cmocka_unit_test(a_kill_leaves_what_was_put),
+        cmocka_unit_test(threads_write_at_once),
+    };
+    return cmocka_run_group_tests_name("snaps", tests, group_begin, group_end);
+}
