@@ -55,12 +55,13 @@ static int client_open_own(struct client *client, const struct cli *cli, enum cl
                            struct fault *fault)
 {
     struct buf errors = {0};
-    struct host_options options = {.hub = {.scripts = needs == CLIENT_LOG ? NULL : cli->scripts,
-                                           .data = cli->data,
-                                           .projectors = needs == CLIENT_VIEWS ? 0 : -1,
-                                           .shards = 1,
-                                           .read_only = needs == CLIENT_LOG || needs == CLIENT_STATUS,
-                                           .errors = &errors}};
+    struct host_options options = {
+        .hub = {.scripts = cli->scripts,
+                .data = cli->data,
+                .projectors = needs == CLIENT_VIEWS || needs == CLIENT_STATUS ? 0 : -1,
+                .shards = 1,
+                .read_only = needs == CLIENT_LOG || needs == CLIENT_STATUS,
+                .errors = &errors}};
     say_set_level(needs == CLIENT_VIEWS ? SAY_INFO : SAY_WARN);
     int done = host_open(&options, &client->host, fault);
     if (errors.size) fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
@@ -188,6 +189,7 @@ static int client_perform(struct client *client, const char *path, struct curl_s
     client->body = &reply->body;
     client->enough = false;
     CURLcode code = curl_easy_perform(curl);
+    while (reply->body.size && reply->body.data[reply->body.size - 1] == '\n') reply->body.size--;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
     int done = 0;
     if (code != CURLE_OK && !client->enough)

@@ -21,7 +21,7 @@
 struct client;
 
 enum client_needs {
-    CLIENT_LOG,   /* only the log: our own hub need not load scripts */
+    CLIENT_LOG,   /* only the log */
     CLIENT_STATE, /* scripts, but no views */
     CLIENT_VIEWS, /* views, brought up to the head */
     CLIENT_STATUS /* views as they stand */

@@ -32,7 +32,11 @@ struct slice fields_text(const struct fields *fields, const char *name)
 
 int64_t fields_int(const struct fields *fields, const char *name)
 {
-    return (int64_t)fields_number(fields, name);
+    struct slice value;
+    struct mp_value token;
+    if (!fields_find(fields, name, &value, &token)) return 0;
+    if (token.kind == MP_INT) return token.integer;
+    return token.kind == MP_FLOAT && token.number > -9e18 && token.number < 9e18 ? (int64_t)token.number : 0;
 }
 
 double fields_number(const struct fields *fields, const char *name)

@@ -29,6 +29,14 @@ static void import_interrupt(int signal_number)
     import_interrupted = 1;
 }
 
+/* Without SA_RESTART, so that waiting for stdin ends too. */
+static void import_catch(int signal_number)
+{
+    struct sigaction action = {.sa_handler = import_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(signal_number, &action, NULL);
+}
+
 static void import_write_refusal(struct import *import, uint64_t row, struct slice source_line,
                                  const struct fault *fault)
 {
@@ -71,6 +79,7 @@ static int import_rows(struct import *import, struct fault *fault)
 {
     struct row row;
     for (int got; !import_interrupted && (got = rows_next(import->rows, &row, fault)) != 0;) {
+        if (got < 0 && import_interrupted) break;
         if (got < 0 && !import_is_of_row(fault)) return -1;
         import->row_count++;
         if (got > 0) got = importer_row(import->importer, row.number, row.data, row.source, fault);
@@ -107,8 +116,8 @@ static void import_print(const struct import *import)
 static int import_run_open(struct import *import)
 {
     struct fault fault;
-    signal(SIGINT, import_interrupt);
-    signal(SIGTERM, import_interrupt);
+    import_catch(SIGINT);
+    import_catch(SIGTERM);
     remove(import->rejected_path);
     import->progress = progress_start("importing", "rows");
     int done = import_rows(import, &fault);
@@ -152,7 +161,9 @@ static int import_run(struct cli *cli)
     if (!script)
         return cli_usage(
             cli, "--with expects the import script, as in --with scripts/fines/import/road_fines.lua");
-    if (separator && strlen(separator) != 1) return cli_usage(cli, "--separator expects one character");
+    if (separator && strcmp(separator, "\\t") == 0) separator = "\t";
+    if (separator && (strlen(separator) != 1 || strchr("\"\r\n", *separator)))
+        return cli_usage(cli, "--separator expects one character, such as ';' or '\\t'");
     if (cli_number(cli, "shards", 1, &shards) < 0) return CLI_USAGE;
     struct import import = {.cli = cli};
     struct rows_options rows_options = {

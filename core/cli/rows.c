@@ -15,7 +15,7 @@
 #include "codec/mp.h"
 #include "codec/text.h"
 
-enum { ROWS_CHUNK_SIZE = 256 * 1024, ROWS_COLUMNS_MAX = 1024 };
+enum { ROWS_CHUNK_SIZE = 256 * 1024, ROWS_COLUMNS_MAX = 1024, ROWS_SHOWN_SIZE = 1024 };
 
 struct rows {
     gzFile file;
@@ -24,9 +24,11 @@ struct rows {
     bool is_csv, ended, failed;
     char separator;
     uint64_t number;
-    struct buf input; /* read, not used up */
+    struct buf input; /* read; used up to at */
     size_t at;
-    struct buf line, data;
+    struct slice line; /* the line or record at hand, inside input (inside cut if it is too large) */
+    struct buf cut;    /* the beginning of a line that is too large */
+    struct buf data;
     /* CSV: column names in order of the file, and in byte order, since maps are written that way */
     char **columns;
     size_t column_count;
@@ -36,6 +38,7 @@ struct rows {
     struct buf text; /* unquoted fields of the current record */
 };
 
+/* Reads more behind what is not used up, which moves to the front. */
 static bool rows_fill(struct rows *rows)
 {
     if (rows->ended) return false;
@@ -55,55 +58,90 @@ static bool rows_fill(struct rows *rows)
     return got > 0;
 }
 
-/* One byte of look-ahead; -1 at the end. */
-static int rows_peek(struct rows *rows)
+/* Looks ahead; -1 behind the end. */
+static inline int rows_byte(struct rows *rows, size_t ahead)
 {
-    if (rows->at == rows->input.size && !rows_fill(rows)) return -1;
-    return (unsigned char)rows->input.data[rows->at];
+    while (rows->at + ahead >= rows->input.size)
+        if (!rows_fill(rows)) return -1;
+    return (unsigned char)rows->input.data[rows->at + ahead];
 }
 
-/* Up to the next newline, kept in rows->line without it. 1, 0 at the end, -1 too large (the rest of the line
- * is dropped). */
-static int rows_read_line(struct rows *rows)
+static void rows_skip_mark(struct rows *rows)
 {
-    buf_clear(&rows->line);
-    bool any = false, too_large = false;
-    while (rows_peek(rows) >= 0) {
-        any = true;
+    if (rows_byte(rows, 0) == 0xEF && rows_byte(rows, 1) == 0xBB && rows_byte(rows, 2) == 0xBF) rows->at += 3;
+}
+
+/* The next size bytes and the newline behind them, if there is one, become the line at hand. */
+static void rows_take(struct rows *rows, size_t size)
+{
+    rows->line = slice_make(rows->input.data + rows->at, size);
+    rows->at += size;
+    if (rows->at < rows->input.size) rows->at++;
+    if (size && rows->line.data[size - 1] == '\r') rows->line.size--;
+}
+
+/* Drops all up to the next newline and keeps the beginning, to be shown. */
+static void rows_drop_line(struct rows *rows)
+{
+    buf_clear(&rows->cut);
+    buf_put(&rows->cut, rows->input.data + rows->at, ROWS_SHOWN_SIZE);
+    rows->line = buf_slice(&rows->cut);
+    for (bool found = false; !found && rows_byte(rows, 0) >= 0;) {
         char *begin = rows->input.data + rows->at;
         char *newline = memchr(begin, '\n', rows->input.size - rows->at);
-        size_t size = newline ? (size_t)(newline - begin) : rows->input.size - rows->at;
-        if (rows->line.size + size > LIMIT_MESSAGE_SIZE_MAX)
-            too_large = true;
-        else
-            buf_put(&rows->line, begin, size);
-        rows->at += size + (newline != NULL);
-        if (newline) break;
+        found = newline != NULL;
+        rows->at = found ? (size_t)(newline - rows->input.data) + 1 : rows->input.size;
     }
-    if (rows->line.size && rows->line.data[rows->line.size - 1] == '\r') rows->line.size--;
-    return too_large ? -1 : any;
 }
 
-/* One CSV record, which may hold newlines inside quotes: its source text goes to rows->line. Same results as
- * rows_read_line. */
+/* Up to the next newline. 1, 0 at the end, -1 too large (the line was dropped). */
+static int rows_read_line(struct rows *rows)
+{
+    if (rows_byte(rows, 0) < 0) return 0;
+    for (size_t seen = 0;;) {
+        size_t left = rows->input.size - rows->at;
+        const char *begin = rows->input.data + rows->at;
+        const char *newline = left > seen ? memchr(begin + seen, '\n', left - seen) : NULL;
+        size_t size = newline ? (size_t)(newline - begin) : left;
+        if (size > LIMIT_MESSAGE_SIZE_MAX) {
+            rows_drop_line(rows);
+            return -1;
+        }
+        seen = left;
+        if (!newline && rows_fill(rows)) continue;
+        rows_take(rows, size);
+        return 1;
+    }
+}
+
+/* One CSV record, which may hold newlines inside quotes; results as of rows_read_line. Where the quotes make
+ * no sense (never closed, or text behind the closing one, which mostly means that an earlier one is missing),
+ * only the first line is taken: rows_split will refuse it, and no row behind it is lost. */
 static int rows_read_record(struct rows *rows)
 {
-    buf_clear(&rows->line);
-    bool quoted = false, any = false, too_large = false;
-    for (int c; (c = rows_peek(rows)) >= 0;) {
-        rows->at++;
-        any = true;
-        if (c == '"') quoted = !quoted;
-        if (c == '\n' && !quoted) break;
-        if (rows->line.size >= LIMIT_MESSAGE_SIZE_MAX) {
-            too_large = true;
-            if (c == '\n') break; /* most likely an open quote: go on with the next line */
-            continue;
+    enum { AT_BEGIN, PLAIN, QUOTED, CLOSED } state = AT_BEGIN;
+    for (size_t ahead = 0; ahead <= LIMIT_MESSAGE_SIZE_MAX; ahead++) {
+        int c = rows_byte(rows, ahead);
+        bool ends = c < 0 || c == '\n';
+        if (state == QUOTED) {
+            if (c < 0) break;
+            if (c == '"') state = CLOSED;
+        } else if (ends) {
+            if (c < 0 && ahead == 0) return 0;
+            rows_take(rows, ahead);
+            return 1;
+        } else if (c == (unsigned char)rows->separator) {
+            state = AT_BEGIN;
+        } else if (c == '"' && state != PLAIN) {
+            state = QUOTED; /* at the begin of a field, or doubled */
+        } else if (state == CLOSED) {
+            int next = c == '\r' ? rows_byte(rows, ahead + 1) : 0;
+            if (next != '\n' && next != -1) break;
+        } else {
+            state = PLAIN;
         }
-        buf_put_byte(&rows->line, (uint8_t)c);
     }
-    if (rows->line.size && rows->line.data[rows->line.size - 1] == '\r') rows->line.size--;
-    return too_large ? -1 : any;
+    return rows_read_line(rows);
 }
 
 /* Splits rows->line into fields; returns their number or -1 with a fault. Texts without quotes are borrowed
@@ -112,7 +150,7 @@ static int rows_read_record(struct rows *rows)
 static long rows_split(struct rows *rows, struct slice *fields, bool *quoted, size_t fields_max,
                        struct fault *fault)
 {
-    const char *at = rows->line.data ? rows->line.data : "", *end = at + rows->line.size;
+    const char *at = rows->line.data, *end = at + rows->line.size;
     buf_clear(&rows->text);
     buf_room(&rows->text, rows->line.size + 1);
     size_t count = 0;
@@ -145,16 +183,21 @@ static long rows_split(struct rows *rows, struct slice *fields, bool *quoted, si
     }
 }
 
+static int rows_fail(struct rows *rows, struct fault *fault)
+{
+    int status;
+    return fault_set(fault, FAULT_DISK, "the file cannot be read to its end: %s",
+                     gzerror(rows->file, &status));
+}
+
 static int rows_read_header(struct rows *rows, struct fault *fault)
 {
     struct slice fields[ROWS_COLUMNS_MAX];
     bool quoted[ROWS_COLUMNS_MAX];
-    if (rows_read_record(rows) <= 0)
+    int got = rows_read_record(rows);
+    if (rows->failed) return rows_fail(rows, fault);
+    if (got <= 0 || rows->line.size == 0)
         return fault_set(fault, FAULT_MALFORMED, "a CSV file begins with a header line");
-    if (slice_starts(buf_slice(&rows->line), "\xef\xbb\xbf")) {
-        rows->line.size -= 3;
-        memmove(rows->line.data, rows->line.data + 3, rows->line.size);
-    }
     long count = rows_split(rows, fields, quoted, ROWS_COLUMNS_MAX, fault);
     if (count < 0) return -1;
     rows->column_count = (size_t)count;
@@ -163,8 +206,10 @@ static int rows_read_header(struct rows *rows, struct fault *fault)
     rows->fields = mem_zero((size_t)count * sizeof *rows->fields);
     rows->quoted = mem_zero((size_t)count * sizeof *rows->quoted);
     for (size_t at = 0; at < (size_t)count; at++) {
-        if (!fields[at].size || !text_is_utf8(fields[at]))
+        if (!fields[at].size)
             return fault_set(fault, FAULT_MALFORMED, "column %zu of the header has no name", at + 1);
+        if (!text_is_utf8(fields[at]) || memchr(fields[at].data, 0, fields[at].size))
+            return fault_set(fault, FAULT_MALFORMED, "the name of column %zu is not UTF-8 text", at + 1);
         rows->columns[at] = mem_text(fields[at].data, fields[at].size);
         size_t place = at;
         for (; place > 0; place--) {
@@ -206,7 +251,7 @@ static int rows_from_csv(struct rows *rows, struct fault *fault)
 static int rows_from_json(struct rows *rows, struct fault *fault)
 {
     buf_clear(&rows->data);
-    if (json_to_mp(buf_slice(&rows->line), &rows->data, fault) < 0) return -1;
+    if (json_to_mp(rows->line, &rows->data, fault) < 0) return -1;
     struct mp_reader reader = mp_reader_of(buf_slice(&rows->data));
     struct mp_value value;
     if (mp_read(&reader, &value) < 0 || value.kind != MP_MAP)
@@ -219,16 +264,12 @@ int rows_next(struct rows *rows, struct row *row, struct fault *fault)
     int got;
     do {
         got = rows->is_csv ? rows_read_record(rows) : rows_read_line(rows);
-        if (rows->failed) {
-            int status;
-            return fault_set(fault, FAULT_DISK, "the file cannot be read to its end: %s",
-                             gzerror(rows->file, &status));
-        }
+        if (rows->failed) return rows_fail(rows, fault);
         if (got == 0) return 0;
         rows->number++;
     } while (got > 0 && rows->line.size == 0);
     row->number = rows->number;
-    row->source = buf_slice(&rows->line);
+    row->source = rows->line;
     row->data = SLICE_NONE;
     if (got < 0)
         return fault_set(fault, FAULT_TOO_LARGE, "a row of more than %d bytes", LIMIT_MESSAGE_SIZE_MAX);
@@ -245,19 +286,21 @@ static bool rows_ends(const char *path, size_t size, const char *suffix)
 
 static int rows_choose_format(struct rows *rows, const struct rows_options *options, struct fault *fault)
 {
+    size_t size = strlen(options->path);
+    if (rows_ends(options->path, size, ".gz")) size -= 3;
+    rows->separator = options->separator                       ? options->separator
+                      : rows_ends(options->path, size, ".tsv") ? '\t'
+                                                               : ',';
     if (options->format) {
         rows->is_csv = strcmp(options->format, "csv") == 0;
         if (!rows->is_csv && strcmp(options->format, "ndjson") != 0)
             return fault_set(fault, FAULT_USAGE, "--format expects ndjson or csv, not '%s'", options->format);
         return 0;
     }
-    size_t size = strlen(options->path);
-    if (rows_ends(options->path, size, ".gz")) size -= 3;
     if (rows_ends(options->path, size, ".csv") || rows_ends(options->path, size, ".tsv"))
         rows->is_csv = true;
     else if (!rows_ends(options->path, size, ".ndjson") && !rows_ends(options->path, size, ".jsonl"))
-        rows->is_csv = rows_peek(rows) != '{';
-    if (rows_ends(options->path, size, ".tsv") && !options->separator) rows->separator = '\t';
+        rows->is_csv = rows_byte(rows, 0) != '{';
     return 0;
 }
 
@@ -274,9 +317,9 @@ int rows_open(const struct rows_options *options, struct rows **opened, struct f
     struct rows *rows = MEM_NEW(struct rows);
     rows->file = gzdopen(fd, "rb");
     rows->fd = fd;
-    rows->separator = options->separator ? options->separator : ',';
     if (S_ISREG(info.st_mode)) rows->size = info.st_size;
     gzbuffer(rows->file, ROWS_CHUNK_SIZE);
+    rows_skip_mark(rows);
     if (rows_choose_format(rows, options, fault) < 0 || (rows->is_csv && rows_read_header(rows, fault) < 0)) {
         rows_close(rows);
         return -1;
@@ -300,7 +343,7 @@ void rows_close(struct rows *rows)
     mem_free(rows->fields);
     mem_free(rows->quoted);
     buf_release(&rows->input);
-    buf_release(&rows->line);
+    buf_release(&rows->cut);
     buf_release(&rows->data);
     buf_release(&rows->text);
     mem_free(rows);

@@ -2,7 +2,8 @@
  *
  * CSV is RFC 4180 with a header line: every value is text; an empty field without quotes is absent. NDJSON:
  * one object a line; empty lines are skipped but counted, so that a row's number is its line (CSV: its record
- * behind the header).
+ * behind the header). A byte order mark is skipped. Where a CSV quote is never closed, that line alone is
+ * refused and reading goes on with the next.
  *
  *     struct rows *rows;
  *     if (rows_open(&options, &rows, &fault) < 0) ...
@@ -28,7 +29,7 @@ struct rows_options {
 struct row {
     uint64_t number;     /* from 1 */
     struct slice data;   /* MessagePack map; borrowed until the next call */
-    struct slice source; /* the line as it was read */
+    struct slice source; /* the line as it was read; if it is too large, its beginning */
 };
 
 /* Faults: NOT_FOUND, PERMISSION, MALFORMED (format unknown, no CSV header). */

@@ -1,5 +1,6 @@
 /* view.c: lore view: documents of a projection. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -47,16 +48,51 @@ static int view_print_one(struct cli *cli, struct slice json)
     return CLI_OK;
 }
 
-/* "billing/outstanding_invoices" or a name alone: the hub resolves it. */
-static void view_put_path(const struct cli *cli, struct buf *path)
+/* A name alone, as in `lore view open_bills 7`, is looked up among the projections. */
+struct view_search {
+    struct slice name;
+    struct buf *found; /* "context/name"; stays empty if it is none or not the only one */
+    int matches;
+};
+
+static bool view_match(void *user, struct slice text)
 {
+    struct view_search *search = user;
+    struct fields line = {0};
+    if (fields_read(&line, text, NULL) == 0 && slice_is(fields_text(&line, "kind"), "projection")) {
+        struct slice full = fields_text(&line, "name");
+        const char *slash = memchr(full.data, '/', full.size);
+        struct slice last = slash ? slice_make(slash + 1, full.size - (size_t)(slash + 1 - full.data)) : full;
+        if (slice_equal(last, search->name) && search->matches++ == 0) buf_put_slice(search->found, full);
+    }
+    fields_release(&line);
+    return true;
+}
+
+static int view_put_path(const struct cli *cli, struct client *client, struct buf *path, struct fault *fault)
+{
+    struct buf found = {0};
+    struct view_search search = {.name = slice_of(cli->rest[0]), .found = &found};
     buf_format(path, "/v1/%s/views/", cli->tenant);
-    for (const char *at = cli->rest[0]; *at; at++) {
+    if (!strchr(cli->rest[0], '/') &&
+        client_lines(client, "/v1/status", "application/x-ndjson", view_match, &search, fault) < 0) {
+        buf_release(&found);
+        return -1;
+    }
+    const char *name = cli->rest[0];
+    buf_put_byte(&found, 0);
+    if (search.matches == 1) name = found.data;
+    for (const char *at = name; *at; at++) {
         if (*at == '/')
             buf_put_byte(path, '/');
         else
             client_put_encoded(path, slice_make(at, 1));
     }
+    buf_release(&found);
+    if (search.matches > 1)
+        return fault_set(fault, FAULT_USAGE, "%s is declared in several contexts: write CONTEXT/%s",
+                         cli->rest[0], cli->rest[0]);
+    return 0;
 }
 
 static int view_run_list(struct cli *cli, struct client *client, struct buf *path, struct fault *fault)
@@ -89,8 +125,9 @@ static int view_run(struct cli *cli)
     struct buf path = {0};
     struct reply reply = {0};
     int code;
-    view_put_path(cli, &path);
-    if (cli->rest_count == 1) {
+    if (view_put_path(cli, client, &path, &fault) < 0) {
+        code = cli_fail(&fault);
+    } else if (cli->rest_count == 1) {
         code = view_run_list(cli, client, &path, &fault);
     } else {
         buf_put_byte(&path, '/');

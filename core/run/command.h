@@ -43,6 +43,8 @@ struct command {
     uint64_t ordered;   /* 0: any order. Else its place (1, 2, 3 …) in a sequence whose log order must be that order: imports.
                            Every number must be submitted; one sequence at a time in a hub */
 
+    bool brief;         /* the answer needs no record_bytes (imports) */
+
     /* the answer */
     struct fault fault;       /* code FAULT_NONE: done */
     bool repeated;            /* the id was known: this is the first answer again */

@@ -20,12 +20,13 @@
 struct hub;
 
 struct hub_options {
-    const char *scripts;  /* folder */
+    const char *scripts;  /* folder; NULL: only the log is read (read_only, projectors -1) */
     const char *data;     /* directory; NULL: in memory (tests) */
     int shards;           /* 0: number of cores */
     int projectors;       /* 0: number of cores; -1: none (imports): views catch up at the next start */
     bool read_only;       /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     struct clock *clock;
+    struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk); the hub closes it */
     struct buf *errors;   /* gets every script error, may be NULL */
 };
 
@@ -38,6 +39,9 @@ void hub_close(struct hub *hub); /* hub_stop, then frees */
 /* Takes the command, or refuses it at once (then it stays the caller's): NOT_FOUND tenant, context, aggregate; UNKNOWN_COMMAND,
  * MALFORMED, TOO_LARGE, BUSY, UNAVAILABLE, DISK. */
 int hub_submit(struct hub *hub, struct command *command, struct fault *fault);
+/* The same, but waits while the queue is full instead of BUSY: for imports inside the process, never for strangers. An ordered
+ * command that is refused at the door has used its number (BUSY of hub_submit has not). UNKNOWN_COMMAND comes through done. */
+int hub_submit_wait(struct hub *hub, struct command *command, struct fault *fault);
 bool hub_has_tenant(struct hub *hub, struct slice tenant);
 struct engine *hub_engine(struct hub *hub);
 /* Value of a limit of hub.lua's limits table by its name there, or otherwise `otherwise`. */

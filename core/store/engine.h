@@ -51,6 +51,8 @@ enum append_outcome { APPEND_APPENDED, APPEND_CONFLICT };
 struct append {
     struct commit *commit; /* borrowed; first_position, recorded_ms and epoch are filled in when it is appended.
                               COMMIT, FACT: first_version - 1 is the version it was decided on. */
+    bool follows;          /* it was decided on the commit to its stream before it in this batch: if that one is a CONFLICT so is this,
+                              even if its version would fit by chance */
     enum append_outcome outcome;
     uint64_t stream_version; /* after the append; on CONFLICT: where the stream is */
 };

@@ -123,6 +123,7 @@ int snaps_open(const char *path, bool read_only, struct snaps **snaps, struct fa
 
 void snaps_close(struct snaps *snaps)
 {
+    if (!snaps) return;
     if (snaps->environment) environment_close(snaps->environment);
     pthread_mutex_destroy(&snaps->writing);
     mem_free(snaps);

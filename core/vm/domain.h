@@ -39,6 +39,9 @@ struct domain_options {
  * the nearest name where one is near; fault is FAULT_SCRIPTS with the first of them and their number. */
 int domain_open(const struct domain_options *options, struct domain **domain, struct buf *errors, struct fault *fault);
 void domain_close(struct domain *domain);
+/* Every thread that runs calls of a domain brackets them: starts and ends the thread's watchdog. */
+void domain_thread_start(void);
+void domain_thread_stop(void);
 void domain_set_exact(struct domain *domain, bool exact);
 bool domain_must_repeat(const struct domain *domain);
 /* Bytes in use by the Lua state. */
@@ -164,8 +167,10 @@ enum drafts_failure {
 };
 
 /* Folds one event. In fast mode any fault leaves the drafts unusable: drafts_drop, back to the last flush, repeat in exact mode.
- * In exact mode (slower: every document is checked and encoded after its handler) a failing handler leaves all documents as before
- * it; failing_key tells which key. Events of parked keys are skipped and counted. */
+ * In exact mode (slower: every document is checked and encoded after its handler) a failing handler leaves its document as before;
+ * failing_key tells which key: record it, drafts_park it, go on with the next event. Other keys of the same event were folded; if
+ * a second one of them failed as well, the next drafts_fold tells (once more DRAFTS_KEY; its own event is folded). Folding the same
+ * position again does no harm. Events of parked keys are skipped and counted. A load that failed gives DRAFTS_NONE and its fault. */
 int drafts_fold(struct drafts *drafts, int handler, const struct envelope *envelope, struct slice data,
                 enum drafts_failure *failure, struct buf *failing_key, struct fault *fault);
 /* From now on events of this key are skipped. Keys parked earlier are told again after drafts_new. */

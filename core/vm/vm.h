@@ -1,14 +1,16 @@
 /* vm.h: one sandboxed Lua state with budgets. Inside vm/ only (run/ knows domain.h).
  *
- * What scripts see is an allow-list (sandbox.c): no os, io, debug, package, load of binary chunks, coroutine, collectgarbage, __gc,
- * __mode, addresses, clock, random. Trusted code of the prelude (lua/) runs before with the full library, in globals of its own.
+ * What scripts see is an allow-list (sandbox.c): no os, io, debug, package, load of binary chunks, coroutine,
+ * collectgarbage, __gc,
+ * __mode, addresses, clock, random. Trusted code of the prelude (lua/) runs before with the full library, in
+ * globals of its own.
  *
- * Errors travel in Lua as any value; those that must keep their code travel as a fault userdata (vm_raise). pcall of scripts cannot
- * catch REJECTED and BUDGET.
+ * Errors travel in Lua as any value; those that must keep their code travel as a fault userdata (vm_raise).
+ * pcall of scripts cannot catch REJECTED and BUDGET.
  *
- * Budgets: fast mode runs without a hook. A per-thread CPU timer signal (watchdog.c) notices a call that runs longer than
- * LIMIT_WATCHDOG_TICKS and arms a sticky hook that ends it (must_repeat is set). Exact mode counts instructions from the start and
- * allocated bytes; its verdict does not depend on the machine.
+ * Budgets: fast mode runs without a hook. A per-thread CPU timer signal (watchdog.c) notices a call that runs
+ * longer than LIMIT_WATCHDOG_TICKS and arms a sticky hook that ends it (must_repeat is set). Exact mode
+ * counts instructions from the start and allocated bytes; its verdict does not depend on the machine.
  *
  * Threads: one at a time; the thread that runs calls must have called vm_watchdog_start once. */
 #ifndef LORE_VM_VM_H
@@ -21,19 +23,40 @@
 #include "base/fault.h"
 #include "base/limit.h"
 
+/* Kinds of values that C made; each has one metatable in a state. */
+enum vm_meta {
+    VM_META_DECIMAL,
+    VM_META_DURATION,
+    VM_META_LIST,
+    VM_META_READONLY,
+    VM_META_FAULT,
+    VM_META_COUNT
+};
+
+/* Why the call now running may not go on; sticky until the outermost vm_call has ended. */
+enum vm_stop { VM_STOP_NONE, VM_STOP_INSTRUCTIONS, VM_STOP_CALL_MEMORY, VM_STOP_STATE_MEMORY, VM_STOP_TIME };
+
 struct vm {
     lua_State *lua;
-    size_t memory_used, memory_max;    /* bytes of this state; above max every allocation fails (ERRMEM) */
-    size_t call_allocated;             /* gross bytes since the call began (exact mode) */
+    size_t memory_used, memory_max; /* bytes of this state; above max every allocation fails (ERRMEM) */
+    size_t call_allocated;          /* gross bytes since the call began (exact mode) */
     size_t call_memory_max;
-    uint64_t instructions_left;        /* exact mode */
+    uint64_t instructions_left; /* exact mode */
     uint64_t instructions_max;
-    uint64_t pattern_steps_left;       /* string matching and other C loops draw on the same budget */
+    uint64_t pattern_steps_left; /* string matching and other C loops draw on the same budget */
     bool exact, must_repeat;
-    int depth;                         /* nested vm_call */
-    volatile unsigned call_serial;     /* changes with every outermost call: the watchdog's only look inside */
+    int depth;                     /* nested vm_call */
+    volatile unsigned call_serial; /* changes with every outermost call: the watchdog's only look inside */
     volatile int running;
-    int script_env;                    /* registry reference of the table of allowed globals (read-only, shared by contexts) */
+    volatile int overtime; /* set by the watchdog: the hook is armed */
+    enum vm_stop stop;
+    bool keys_kept;                     /* next has kept sorted keys: keys.c */
+    bool was_exact;                     /* the call before ran in exact mode */
+    size_t memory_collected;            /* memory_used after the last full collection */
+    char where[320];                    /* "file:line: " of the last error or stop, or "" */
+    const void *meta_at[VM_META_COUNT]; /* identity of the metatables, and registry references to them */
+    int meta_reference[VM_META_COUNT];
+    int script_env; /* registry reference of the table of allowed globals (read-only, shared by contexts) */
 };
 
 struct vm_options {
@@ -47,23 +70,34 @@ void vm_free(struct vm *vm);
 /* The vm of a Lua state. */
 struct vm *vm_of(lua_State *lua);
 
-/* The one lua_pcall: as lua_call(arguments, results), under the budget when it is the outermost. On failure nothing is left of
- * function and arguments on the stack and *fault says what happened: SCRIPT ("file:line: ..."; any error value is made a text
- * under the same budget), BUDGET, or what vm_raise threw. */
+/* The one lua_pcall: as lua_call(arguments, results), under the budget when it is the outermost. On failure
+ * nothing is left of function and arguments on the stack and *fault says what happened: SCRIPT ("file:line:
+ * ..."; any error value is made a text under the same budget), BUDGET, or what vm_raise threw. */
 int vm_call(struct vm *vm, int arguments, int results, struct fault *fault);
-/* The same without a budget, for trusted code at load. */
+/* The same without a budget, for trusted code at load. Never for code that a user wrote. */
 int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fault);
-/* Runs a C function (light, one argument user) protected, for C code that touches the stack and may raise. */
+/* Runs a C function (light, one argument user) protected, for C code that touches the stack and may raise.
+ * What it returns stays on the stack. Outside of a vm_call it has no budget. */
 int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault *fault);
 
-/* Raises a fault as a Lua error that keeps its code. level 1: prefixes "file:line: " of the script function that called. 0: as it is. */
-int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Raises a fault as a Lua error that keeps its code. level 1: prefixes "file:line: " of the script function
+ * that called. 0: as it is. */
+int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* The same with a reason (REJECTED). */
 int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text);
 /* Spends steps of the call's budget inside long C loops; raises BUDGET when it is used up. */
 void vm_spend(lua_State *lua, uint64_t steps);
 
-/* Compiles text only. chunk is "dir/path" for error texts; env_index: stack index of the table that becomes its _ENV. Pushes the function. */
+/* "file:line: " of the innermost script function on the stack (chunks whose name begins with '=' are the
+ * hub's own and are passed over) into text, or "" if there is none. Never allocates. */
+void vm_where(lua_State *lua, char *text, size_t size);
+/* Whether the value has the one metatable of that kind; pushes that metatable. */
+bool vm_has_meta(lua_State *lua, int index, enum vm_meta meta);
+void vm_push_meta(lua_State *lua, enum vm_meta meta);
+
+/* Compiles text only. chunk is "dir/path" for error texts, "=lore" or the like for the hub's own code;
+ * env_index: stack index of the table that becomes its _ENV. Pushes the function. */
 int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, struct fault *fault);
 
 /* Starts the calling thread's watchdog timer; idempotent. vm_watchdog_stop before the thread ends. */

@@ -25,7 +25,7 @@ class Mistakes(Case):
 
     def test_unknown_global(self):
         self.edit("billing/bill.lua", "emit(ServicesAddedToBill", "emmit(ServicesAddedToBill")
-        self.check(r"billing/bill\.lua:45: .*emmit.*did you mean emit\?")
+        self.check(r"billing/bill\.lua:42: .*emmit.*did you mean emit\?")
 
     def test_syntax_error_does_not_hide_others(self):
         self.edit("billing/bill.lua", "local bill =", "local bill = =")
@@ -39,7 +39,7 @@ class Mistakes(Case):
     def test_handler_that_keeps_something(self):
         self.edit("billing/open_bills.lua", "-- One document", "local seen = 0\n-- One document")
         self.edit("billing/open_bills.lua", "view.reopened = true", "seen = seen + 1")
-        self.check(r"billing/open_bills\.lua:23: .*seen")
+        self.check(r"billing/open_bills\.lua:20: .*seen")
 
     def test_contract_errors(self):
         self.edit("billing/contracts.lua", "CreateBill?          (bill, start_date: time)", "CreateBill?          (bill, start_date: tiem)")
@@ -61,7 +61,7 @@ class Mistakes(Case):
         answer = hub.request("POST", "/v1/main/billing/bill/1",
                              {"type": "CreateBill", "data": {"customer": "a", "start_date": "2026-01-01"}})
         self.assertEqual((answer.status, answer.json["code"]), (500, "script"))
-        self.assertRegex(answer.json["detail"], r"billing/bill\.lua:30: .*BillCreated\.start")
+        self.assertRegex(answer.json["detail"], r"billing/bill\.lua:28: BillCreated\.start")
         hub.stop()
 
     def refuse(self, *args, code=3):
@@ -102,7 +102,7 @@ class Mistakes(Case):
             command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + command
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 3, done.stderr)
-        self.assertRegex(done.stderr, r"billing/bill\.lua.*[Pp]ermission")
+        self.assertRegex(done.stderr, r"billing/bill\.lua: may not be read")
 
     def test_wrong_usage(self):
         for args in (["frobnicate"], ["serve", "--lisen", "x"], ["state"], ["state", "billing/bill"], ["events", "--from", "x"], []):

@@ -46,7 +46,8 @@ class Case(unittest.TestCase):
 
     def edit(self, path, old, new):
         path = os.path.join(self.scripts, path)
-        text = open(path).read()
+        with open(path) as file:
+            text = file.read()
         self.assertIn(old, text)
         with open(path, "w") as file:
             file.write(text.replace(old, new))
@@ -76,14 +77,16 @@ class Hub:
         self.said.put(None)
 
     def wait_said(self, pattern):
-        """Waits for a diagnostic line not yet looked at."""
+        """Waits for a diagnostic line, said before or from now on."""
+        at = 0
         while True:
-            line = self.said.get(timeout=TIMEOUT)
-            if line is None:
+            for line in self.log[at:]:
+                at += 1
+                found = re.search(pattern, line)
+                if found:
+                    return found
+            if self.said.get(timeout=TIMEOUT) is None:
                 raise AssertionError(f"the hub ended (exit {self.process.wait()}) before it said {pattern}:\n" + "".join(self.log))
-            found = re.search(pattern, line)
-            if found:
-                return found
 
     def stop(self, expect=0):
         self.process.send_signal(signal.SIGTERM)

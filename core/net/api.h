@@ -1,0 +1,158 @@
+/* api.h: between the routes: one call is one request on its way through net/. Not for other layers.
+ *
+ *   server ──handle──► api_take: router, method, query ──► the route's function
+ *        │                          │ answers at once:  api_reply, api_fault, api_stream
+ *        │                          │ later: something done on another thread calls api_finish(call), and
+ * call->resume │                          │ runs on the loop's thread └──ended───► api_end: leaves the lists,
+ * frees the command
+ *
+ * A call lives in its exchange's arena, which outlives all work done for it (see server.c). */
+#ifndef LORE_NET_API_H
+#define LORE_NET_API_H
+
+#include <stdatomic.h>
+
+#include <uv.h>
+
+#include "net/net.h"
+#include "net/router.h"
+#include "net/server.h"
+#include "net/target.h"
+#include "run/hub.h"
+
+enum {
+    API_LIMIT_DEFAULT = 100,
+    API_PIECE_SIZE = 48 * 1024, /* a long answer is made in pieces of about this */
+    API_SLICE_NS =
+        2 * 1000 * 1000,  /* and a search for what to answer yields after this, so that others are answered */
+    API_UNSEEN_MAX = 100, /* events that a conflict carries */
+    API_WAIT_MS = 10 * 1000, /* ?wait= without ?timeout= */
+    API_WAIT_MS_MAX = 10 * 60 * 1000
+};
+
+enum api_format { API_JSON, API_NDJSON, API_EVENT_STREAM };
+
+struct call_list {
+    struct call *first;
+};
+
+struct net {
+    struct net_options options;
+    struct hub *hub;
+    struct server *server;
+    int port;
+    uv_async_t finished_async, moved_async;
+    uv_timer_t waits_timer, beat_timer;
+    int handles;
+    void *watch;
+    struct call *_Atomic finished; /* newest first */
+    struct call_list tails;        /* event streams */
+    struct call_list waits;        /* readers of views that wait for a position */
+    uint64_t head_told;            /* the tails know of the log up to here */
+    bool is_stopping;
+    size_t tail_count;
+    uint64_t answers[ROUTE_COUNT + 1][6]; /* by route (the last: none) and hundreds of status */
+};
+
+/* What an answer of many things is made from: see api_events.c and api_views.c. */
+struct api_page {
+    uint64_t limit; /* how many may still come */
+    bool has_begun;
+    bool is_first; /* nothing was put yet, so no comma */
+};
+
+struct event_filter {
+    struct slice type, context, subject, correlation; /* empty: any */
+    uint64_t deploy;
+    bool has_deploy;
+};
+
+struct events_call {
+    struct api_page page;
+    struct event_filter filter;
+    bool is_stream;         /* of one stream: from and last are versions, else positions */
+    struct slice aggregate; /* "billing/bill" */
+    uint64_t from, last;    /* next to look at; the last to look at */
+    uint64_t given;         /* the last that was put */
+    int64_t written_ms;     /* tails: when something was last sent */
+    bool is_beat_due;
+};
+
+struct view_call {
+    struct api_page page;
+    struct docs_range range;
+    struct buf cursor; /* where the next piece begins */
+    uint64_t position; /* of the first piece */
+    uint64_t wanted;   /* ?wait= */
+    int64_t deadline_ms;
+};
+
+struct call {
+    struct net *net;
+    struct exchange *exchange;
+    struct route_match match;
+    unsigned method;
+    struct query query;
+    enum api_format format;
+    void (*resume)(struct call *call); /* after api_finish */
+    struct call *finished_next;
+    struct call_list *list; /* that it is in */
+    struct call *previous, *next;
+    struct fault fault; /* of a pull that failed */
+    struct command *command;
+    union {
+        struct state_query state;
+        struct events_call events;
+        struct view_call view;
+    };
+};
+
+/* --- api.c: for the routes --- */
+
+struct arena *api_arena(struct call *call);
+struct buf *api_out(struct call *call);
+int64_t api_now_ms(struct call *call);
+/* From any thread: call->resume(call) will run on the loop's. Once per call. */
+void api_finish(struct call *call);
+void api_list_put(struct call_list *list, struct call *call);
+void api_list_remove(struct call *call);
+
+void api_reply(struct call *call, int status);
+void api_fault(struct call *call, const struct fault *fault);
+/* Answers what pull makes: whole if it ends within one piece, else streamed. pull returns SERVER_CUT with
+ * call->fault filled when it fails; before anything was sent that becomes the answer. */
+void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf *out));
+const char *api_content_type(enum api_format format);
+/* ?limit=, or otherwise. */
+int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit);
+
+/* The server's handler and ended; user is the net. */
+void api_take(void *user, struct exchange *exchange);
+void api_end(void *user, struct exchange *exchange, int status);
+
+/* --- the routes --- */
+
+void api_command_take(struct call *call); /* POST to a stream or service */
+void api_state_take(struct call *call);   /* GET a stream */
+void api_events_take(struct call *call);  /* GET the log */
+void api_stream_events_take(struct call *call);
+void api_view_take(struct call *call); /* GET a view or a document */
+void api_health_take(struct call *call);
+void api_ready_take(struct call *call);
+void api_metrics_take(struct call *call);
+void api_status_take(struct call *call);
+void api_rebuild_take(struct call *call);
+
+/* The log or a view moved on. */
+void api_events_moved(struct net *net);
+void api_views_moved(struct net *net); /* also: time passed */
+/* Time passed: comments into silent tails. */
+void api_events_beat(struct net *net, int64_t now_ms);
+/* Lets everybody who waits go. */
+void api_events_stop(struct net *net);
+void api_views_stop(struct net *net);
+
+/* Appends the events of a stream behind version as a JSON array, at most API_UNSEEN_MAX. */
+void api_events_put_unseen(struct call *call, uint64_t version, struct buf *out);
+
+#endif

@@ -1,0 +1,117 @@
+#include "net/api.h"
+
+#include "base/limit.h"
+#include "codec/json.h"
+#include "net/body.h"
+#include "net/problem.h"
+
+/* {"version","position","events":[…]}, the same for a first answer and for its repetition. */
+static void answer_done(struct call *call)
+{
+    struct command *command = call->command;
+    struct buf *out = api_out(call);
+    buf_put_byte(out, '{');
+    json_put_int_member(out, "version", (int64_t)command->version);
+    json_put_int_member(out, "position", (int64_t)command->position);
+    json_put_name(out, "events");
+    buf_put_byte(out, '[');
+    if (command->record_bytes.size) {
+        struct record_event event = {0};
+        while (record_next_event(&command->record, &event)) {
+            if (event.ordinal) buf_put_byte(out, ',');
+            hub_event_json(call->net->hub, &command->record, &event, out);
+        }
+    }
+    buf_put_text(out, "]}\n");
+    exchange_put_header(call->exchange, "ETag",
+                        arena_format(api_arena(call), "\"%llu\"", (unsigned long long)command->version));
+    api_reply(call, 200);
+}
+
+static void answer_conflict(struct call *call)
+{
+    struct command *command = call->command;
+    struct buf *out = api_out(call);
+    problem_begin(out, 409, "conflict", slice_of(command->fault.text));
+    json_put_int_member(out, "version", (int64_t)command->conflict_version);
+    json_put_name(out, "events");
+    if (command->expected_version == COMMAND_ANY_VERSION)
+        buf_put_text(out, "[]");
+    else
+        api_events_put_unseen(call, (uint64_t)command->expected_version, out);
+    problem_end(out);
+    api_reply(call, 409);
+}
+
+static void answer(struct call *call)
+{
+    struct command *command = call->command;
+    if (command->fault.code == FAULT_NONE)
+        answer_done(call);
+    else if (command->fault.code == FAULT_CONFLICT)
+        answer_conflict(call);
+    else
+        api_fault(call, &command->fault);
+}
+
+/* On the writer's or a shard's thread. */
+static void on_done(struct command *command)
+{
+    api_finish(command->user);
+}
+
+static int read_header_id(struct call *call, const char *header, struct slice *id, struct fault *fault)
+{
+    struct slice text = exchange_header(call->exchange, header);
+    return text.data ? body_read_id(text, header, &call->command->arena, id, fault) : 0;
+}
+
+static int read_headers(struct call *call, struct fault *fault)
+{
+    struct command *command = call->command;
+    if (body_read_version(exchange_header(call->exchange, "If-Match"), &command->expected_version, fault) <
+            0 ||
+        read_header_id(call, "Idempotency-Key", &command->batch_id, fault) < 0 ||
+        read_header_id(call, "Correlation-Id", &command->correlation_id, fault) < 0 ||
+        read_header_id(call, "Causation-Id", &command->causation_id, fault) < 0)
+        return -1;
+    for (size_t i = 0; command->batch_id.size && i < command->item_count; i++)
+        if (command->items[i].id.size)
+            return fault_set(fault, FAULT_MALFORMED,
+                             "Idempotency-Key and id exclude each other: it is the id");
+    return 0;
+}
+
+static int read_command(struct call *call, struct fault *fault)
+{
+    struct command *command = call->command;
+    if (query_only(&call->query, (const char *const[]){NULL}, fault) < 0) return -1;
+    size_t count_max = (size_t)hub_limit(call->net->hub, "batch_commands", LIMIT_BATCH_COMMANDS_MAX);
+    /* The answer's buf is empty as yet and serves as scratch. */
+    int read = body_read_commands(exchange_body(call->exchange), count_max, api_out(call), command, fault);
+    buf_clear(api_out(call));
+    if (read < 0 || read_headers(call, fault) < 0) return -1;
+    command->tenant = arena_copy(&command->arena, call->match.tenant);
+    command->context = arena_copy(&command->arena, call->match.context);
+    command->aggregate = arena_copy(&command->arena, call->match.aggregate);
+    command->id = arena_copy(&command->arena, call->match.id);
+    command->at_ms = INT64_MIN;
+    command->done = on_done;
+    command->user = call;
+    return 0;
+}
+
+void api_command_take(struct call *call)
+{
+    if (!body_is_json(exchange_header(call->exchange, "Content-Type"))) {
+        problem_put(api_out(call), 415, "unsupported_media_type",
+                    slice_of("Content-Type must be application/json"));
+        api_reply(call, 415);
+        return;
+    }
+    call->command = command_new();
+    call->resume = answer;
+    struct fault fault;
+    if (read_command(call, &fault) < 0 || hub_submit(call->net->hub, call->command, &fault) < 0)
+        api_fault(call, &fault);
+}

@@ -1,0 +1,199 @@
+/* The streams that a shard keeps: state, version and what is in flight. Streams in flight are never dropped. */
+#include "run/shard.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "run/fold.h"
+#include "run/inside.h"
+
+enum {
+    CACHE_STREAMS_MAX = 200000,   /* of one shard: bounds the C side, about 300 bytes each */
+    CACHE_MEMORY_LOOK = 256,      /* commands between two looks at the Lua memory */
+    CACHE_TRIM_PART = 8           /* when there is too much, this part of the states goes at once */
+};
+
+static void cache_newest(struct shard *shard, struct stream *stream)
+{
+    stream->older = shard->newest;
+    stream->newer = NULL;
+    if (shard->newest) shard->newest->newer = stream;
+    shard->newest = stream;
+    if (!shard->oldest) shard->oldest = stream;
+}
+
+static void cache_unlink(struct shard *shard, struct stream *stream)
+{
+    if (stream->newer) stream->newer->older = stream->older;
+    else shard->newest = stream->older;
+    if (stream->older) stream->older->newer = stream->newer;
+    else shard->oldest = stream->newer;
+    stream->newer = stream->older = NULL;
+}
+
+static size_t cache_key(const struct work *work, char *key)
+{
+    const struct command *command = work->command;
+    char *to = key;
+    memcpy(to, command->tenant.data, command->tenant.size);
+    to += command->tenant.size;
+    *to++ = 0;
+    memcpy(to, &work->aggregate->index, sizeof work->aggregate->index);
+    to += sizeof work->aggregate->index;
+    memcpy(to, command->id.data, command->id.size);
+    return (size_t)(to - key) + command->id.size;
+}
+
+struct stream *cache_get(struct shard *shard, const struct work *work)
+{
+    char key[LIMIT_TENANT_SIZE_MAX + 1 + sizeof(int) + LIMIT_ID_SIZE_MAX];
+    size_t size = cache_key(work, key);
+    struct stream *stream = map_find(&shard->streams, slice_make(key, size));
+    if (stream) {
+        if (stream != shard->newest) {
+            cache_unlink(shard, stream);
+            cache_newest(shard, stream);
+        }
+        return stream;
+    }
+    stream = mem_zero(sizeof *stream + size);
+    memcpy(stream->key, key, size);
+    stream->key_size = size;
+    stream->aggregate = work->aggregate;
+    stream->id.tenant = slice_make(stream->key, work->command->tenant.size);
+    stream->id.aggregate = work->aggregate->name;
+    stream->id.id = slice_make(stream->key + size - work->command->id.size, work->command->id.size);
+    stream->chain = 1;
+    map_put(&shard->streams, slice_make(stream->key, size), stream);
+    cache_newest(shard, stream);
+    atomic_store_explicit(&shard->cached, shard->streams.size, memory_order_relaxed);
+    return stream;
+}
+
+void cache_drop_state(struct shard *shard, struct stream *stream)
+{
+    if (stream->state) domain_state_free(shard->domain, stream->state);
+    stream->state = NULL;
+}
+
+/* The events of one in-flight commit on top of what the log gave. */
+static int cache_fold_pending(struct shard *shard, struct stream *stream, const struct pending *pending, struct fault *fault)
+{
+    const struct commit *commit = &pending->commit;
+    struct envelope envelope;
+    fold_envelope(&stream->id, stream->aggregate->context, &envelope);
+    struct slice first = commit->command_count ? commit->commands[0].id : SLICE_NONE;
+    envelope.actor = commit->actor;
+    envelope.command_id = first;
+    envelope.correlation_id = commit->correlation_id.size ? commit->correlation_id : first;
+    envelope.causation_id = commit->causation_id.size ? commit->causation_id : first;
+    for (size_t at = 0; at < commit->event_count; at++) {
+        const struct commit_event *event = &commit->events[at];
+        uint64_t version = commit->first_version + at;
+        if (version <= stream->version) continue; /* durable meanwhile: the log had it */
+        CHECK(version == stream->version + 1);
+        envelope.type = event->type;
+        envelope.type_version = event->type_version;
+        envelope.at_ms = event->at_ms;
+        if (domain_apply(shard->domain, stream->state, &envelope, event->data, fault) < 0) return -1;
+        stream->version = version;
+    }
+    return 0;
+}
+
+static int cache_load_once(struct shard *shard, struct stream *stream, struct fault *fault)
+{
+    struct fold_request request = {.engine = shard->hub->engine, .snaps = shard->hub->snaps, .domain = shard->domain,
+                                   .aggregate = stream->aggregate, .stream = stream->id, .version_max = UINT64_MAX,
+                                   .at_ms_max = INT64_MAX};
+    struct fold_result result;
+    if (fold_stream(&request, &result, fault) < 0) return -1;
+    stream->state = result.state;
+    stream->version = result.version;
+    stream->position = result.position;
+    stream->snapshot_version = result.snapshot_version;
+    for (struct pending *pending = stream->oldest; pending; pending = pending->newer) {
+        if (pending->chain != stream->chain || pending->commit.event_count == 0) continue;
+        /* Another one appended where our own expected to: the writer will break the chain, and whatever is decided now will
+         * be decided again. */
+        if (pending->commit.first_version > stream->version + 1) break;
+        if (cache_fold_pending(shard, stream, pending, fault) < 0) {
+            cache_drop_state(shard, stream);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int cache_load(struct shard *shard, struct stream *stream, struct fault *fault)
+{
+    if (stream->state) return 0;
+    atomic_fetch_add_explicit(&shard->loads, 1, memory_order_relaxed);
+    if (cache_load_once(shard, stream, fault) == 0) return 0;
+    if (!domain_must_repeat(shard->domain)) return -1;
+    domain_set_exact(shard->domain, true);
+    int done = cache_load_once(shard, stream, fault);
+    domain_set_exact(shard->domain, false);
+    return done;
+}
+
+static void cache_remove(struct shard *shard, struct stream *stream)
+{
+    CHECK(!stream->oldest);
+    map_remove(&shard->streams, slice_make(stream->key, stream->key_size));
+    cache_unlink(shard, stream);
+    cache_drop_state(shard, stream);
+    buf_release(&stream->snapshot);
+    mem_free(stream);
+}
+
+static void cache_drop_oldest(struct shard *shard, size_t count)
+{
+    struct stream *stream = shard->oldest;
+    while (stream && count) {
+        struct stream *newer = stream->newer;
+        if (!stream->oldest) cache_remove(shard, stream);
+        count--;
+        stream = newer;
+    }
+    atomic_store_explicit(&shard->cached, shard->streams.size, memory_order_relaxed);
+}
+
+void cache_trim(struct shard *shard)
+{
+    if (shard->streams.size > CACHE_STREAMS_MAX) cache_drop_oldest(shard, CACHE_STREAMS_MAX / CACHE_TRIM_PART);
+    if (shard->until_memory_look-- > 0) return;
+    shard->until_memory_look = CACHE_MEMORY_LOOK;
+    size_t memory = domain_memory(shard->domain);
+    atomic_store_explicit(&shard->memory, memory, memory_order_relaxed);
+    if (memory <= shard->memory_max) return;
+    /* The collector gives the memory back some time later, so the next look waits for that many commands more. */
+    cache_drop_oldest(shard, shard->streams.size / CACHE_TRIM_PART + 1);
+    shard->until_memory_look = CACHE_MEMORY_LOOK * CACHE_TRIM_PART;
+}
+
+void cache_snapshot(struct shard *shard, struct stream *stream)
+{
+    if (!shard->hub->snaps || !stream->state || stream->snapshot.size) return;
+    if (stream->version < stream->snapshot_version + SNAPSHOT_EVERY) return;
+    struct fault ignored; /* what cannot be encoded is told to whoever asks for the state */
+    uint64_t before = stream->snapshot_version;
+    stream->snapshot_version = stream->version;
+    if (domain_state_encode(shard->domain, stream->state, &stream->snapshot, &ignored) < 0) {
+        buf_clear(&stream->snapshot);
+        stream->snapshot_version = before + SNAPSHOT_EVERY; /* not again for every event */
+    }
+}
+
+void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t version)
+{
+    if (!stream->snapshot.size || version < stream->snapshot_version) return;
+    indexer_snapshot(shard->hub->indexer, &stream->id, &stream->aggregate->code, stream->snapshot_version, &stream->snapshot);
+}
+
+void cache_free(struct shard *shard)
+{
+    while (shard->oldest) cache_remove(shard, shard->oldest);
+    map_release(&shard->streams);
+}

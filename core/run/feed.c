@@ -1,0 +1,455 @@
+#include "run/feed.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/limit.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "codec/mp.h"
+#include "run/inside.h"
+
+enum {
+    FEED_EVENTS_MAX = 50000,    /* (hub.lua) folded between two flushes */
+    FEED_DIRTY_MAX = 20000,     /* documents changed between two flushes */
+    FEED_DOCUMENTS_MAX = 20000, /* kept live in Lua by one feed and tenant */
+    FEED_MEMORY_MAX = 160 << 20, /* of the Lua state: then everything is flushed early */
+    FEED_RETRY_MS = 1000,
+    FEED_KEYS_FAILED_MAX = 10000 /* keys that one event may park */
+};
+
+struct feed_parked {
+    struct slice key;
+    uint64_t position, skipped;
+    char *error;
+    bool changed; /* since the last flush */
+    bool stored;  /* on disk: survives going back */
+};
+
+struct feed_tenant {
+    struct slice name;
+    struct feed *feed;
+    struct drafts *drafts;
+    struct map parked;
+    uint64_t stopped_position; /* 0: it goes on */
+    char *stopped_error;
+    bool stopped_stored;
+    char text[];
+};
+
+struct feed_put { /* one document on its way from drafts to disk */
+    struct feed_tenant *tenant;
+    size_t key_at, key_size, value_size;
+};
+
+struct feed_batch {
+    struct feed_tenant *tenant;
+    struct buf bytes;
+    struct buf puts; /* struct feed_put */
+};
+
+/* --- parked keys and stops --- */
+
+static size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key, char *text)
+{
+    char *to = text;
+    memcpy(to, "parked/", 7);
+    to += 7;
+    memcpy(to, tenant->name.data, tenant->name.size);
+    to += tenant->name.size;
+    *to++ = 0;
+    if (key.size) memcpy(to, key.data, key.size);
+    return (size_t)(to - text) + key.size;
+}
+
+static struct feed_parked *feed_park(struct feed_tenant *tenant, struct slice key, uint64_t position, struct slice error)
+{
+    struct feed_parked *parked = MEM_NEW(struct feed_parked);
+    parked->key = slice_make(mem_text(key.data, key.size), key.size);
+    parked->position = position;
+    parked->error = mem_text(error.data, error.size);
+    map_put(&tenant->parked, parked->key, parked);
+    drafts_park(tenant->drafts, parked->key);
+    return parked;
+}
+
+static void feed_parked_free(struct feed_parked *parked)
+{
+    mem_free((char *)parked->key.data);
+    mem_free(parked->error);
+    mem_free(parked);
+}
+
+static bool feed_read_parked(void *user, struct slice key, struct slice value)
+{
+    struct feed_tenant *tenant = user;
+    char prefix[LIMIT_TENANT_SIZE_MAX + 16];
+    size_t size = feed_parked_key(tenant, SLICE_NONE, prefix);
+    struct slice error;
+    struct mp_value text = {.kind = MP_NIL};
+    if (!mp_find(value, slice_of("error"), &error)) return true;
+    struct mp_reader reader = mp_reader_of(error);
+    if (mp_read(&reader, &text) < 0 || text.kind != MP_TEXT) return true;
+    key = slice_make(key.data + size, key.size - size);
+    /* Partitions share the directory, but each only knows its own keys. */
+    if (tenant->feed->partition_count > 1 &&
+        hash_fast(key, 0) % tenant->feed->partition_count != tenant->feed->partition)
+        return true;
+    struct feed_parked *parked = feed_park(tenant, key, generation_member(value, "position"), text.text);
+    parked->skipped = generation_member(value, "skipped");
+    parked->stored = true;
+    return true;
+}
+
+static void feed_read_stopped(struct feed_tenant *tenant)
+{
+    char key[LIMIT_TENANT_SIZE_MAX + 16];
+    struct buf value = {0};
+    struct fault ignored;
+    snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant->name));
+    if (docs_meta_get(tenant->feed->generation->docs, slice_of(key), &value, &ignored) == 1) {
+        tenant->stopped_position = generation_member(buf_slice(&value), "position");
+        tenant->stopped_stored = true;
+    }
+    buf_release(&value);
+}
+
+/* --- tenants --- */
+
+static int feed_load(void *user, struct slice key, struct buf *out, struct fault *fault)
+{
+    struct feed_tenant *tenant = user;
+    return docs_get(tenant->feed->generation->docs, tenant->name, key, out, fault);
+}
+
+static struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
+{
+    if (feed->last && feed->last->name.size == name.size && memcmp(feed->last->name.data, name.data, name.size) == 0)
+        return feed->last;
+    struct feed_tenant *tenant = map_find(&feed->tenants, name);
+    if (tenant) return feed->last = tenant;
+    tenant = mem_zero(sizeof *tenant + name.size + 1);
+    memcpy(tenant->text, name.data, name.size);
+    tenant->name = slice_make(tenant->text, name.size);
+    tenant->feed = feed;
+    struct drafts_options options = {.projection = feed->generation->view->projection, .tenant = tenant->name,
+                                     .partition = feed->partition, .partition_count = feed->partition_count,
+                                     .load = feed_load, .user = tenant, .size_max = FEED_DOCUMENTS_MAX};
+    tenant->drafts = drafts_new(feed->domain, &options);
+    map_put(&feed->tenants, tenant->name, tenant);
+    char prefix[LIMIT_TENANT_SIZE_MAX + 16];
+    size_t size = feed_parked_key(tenant, SLICE_NONE, prefix);
+    struct fault ignored;
+    docs_meta_each(feed->generation->docs, slice_make(prefix, size), feed_read_parked, tenant, &ignored);
+    feed_read_stopped(tenant);
+    return feed->last = tenant;
+}
+
+static void feed_tenant_free(struct feed_tenant *tenant)
+{
+    size_t at = 0;
+    struct feed_parked *parked;
+    while ((parked = map_next(&tenant->parked, &at))) feed_parked_free(parked);
+    map_release(&tenant->parked);
+    drafts_free(tenant->drafts);
+    mem_free(tenant->stopped_error);
+    mem_free(tenant);
+}
+
+struct feed *feed_new(struct domain *domain, struct generation *generation, uint32_t partition, uint32_t partition_count)
+{
+    struct feed *feed = MEM_NEW(struct feed);
+    feed->domain = domain;
+    feed->generation = generation;
+    feed->partition = partition;
+    feed->partition_count = partition_count;
+    feed->events_max = (uint64_t)catalog_limit(&generation->view->views->hub->catalog, "flush_events", FEED_EVENTS_MAX);
+    feed->whole = atomic_load(&generation->complete);
+    feed->position = atomic_load(feed->whole ? &generation->position : &generation->reached[partition]);
+    feed->flushed = feed->position;
+    return feed;
+}
+
+static void feed_forget_tenants(struct feed *feed)
+{
+    size_t at = 0;
+    struct feed_tenant *tenant;
+    while ((tenant = map_next(&feed->tenants, &at))) feed_tenant_free(tenant);
+    map_release(&feed->tenants);
+    feed->last = NULL;
+}
+
+void feed_free(struct feed *feed)
+{
+    struct views *views = feed->generation->view->views;
+    feed_forget_tenants(feed);
+    pthread_mutex_lock(&views->lock);
+    generation_let_go(feed->generation);
+    pthread_mutex_unlock(&views->lock);
+    buf_release(&feed->key);
+    mem_free(feed);
+}
+
+/* --- folding --- */
+
+bool feed_takes(const struct feed *feed, struct slice context, struct slice type)
+{
+    const struct domain_projection *declared = domain_projection(feed->domain, feed->generation->view->projection);
+    for (size_t at = 0; at < declared->event_count; at++) {
+        struct slice event = declared->events[at]; /* "billing.BillClosed" */
+        if (event.size == context.size + 1 + type.size && memcmp(event.data, context.data, context.size) == 0 &&
+            event.data[context.size] == '.' && memcmp(event.data + context.size + 1, type.data, type.size) == 0)
+            return true;
+    }
+    return false;
+}
+
+uint64_t feed_limit(const struct feed *feed, uint64_t head)
+{
+    return feed->whole ? head : atomic_load(&feed->generation->target);
+}
+
+/* Drops what is not written. Parked keys and stops that are not on disk yet are found again on the way; so tenants begin anew from
+ * what is on disk. */
+static void feed_go_back(struct feed *feed, uint64_t exact_until)
+{
+    feed_forget_tenants(feed);
+    if (exact_until > feed->exact_until) feed->exact_until = exact_until;
+    feed->position = feed->flushed;
+    feed->events = 0;
+    feed->behind = true;
+}
+
+/* Neither script nor data is at fault: tried again later. */
+static void feed_break(struct feed *feed, const struct fault *fault)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (!feed->broken) say_error("%s: %s", feed->generation->view->name.data, fault->text);
+    feed->broken = true;
+    feed->retry_ns = now_ns + FEED_RETRY_MS * 1000000LL;
+    feed_go_back(feed, 0);
+}
+
+static bool feed_is_environment(const struct fault *fault)
+{
+    return fault->code == FAULT_DISK || fault->code == FAULT_CORRUPT || fault->code == FAULT_PERMISSION;
+}
+
+static void feed_stop_tenant(struct feed *feed, struct feed_tenant *tenant, uint64_t position, const struct fault *fault)
+{
+    if (feed->partition_count > 1) {
+        /* Partitions do not stop at the same event: only a build in one piece stops where the live one would. */
+        rebuild_restart_whole(feed->generation);
+        feed->dropped = true;
+        return;
+    }
+    tenant->stopped_position = position;
+    tenant->stopped_error = mem_text(fault->text, strlen(fault->text));
+    say_warn("%s stopped for tenant %.*s at position %llu: %s", feed->generation->view->name.data, SLICE_ARGS(tenant->name),
+             (unsigned long long)position, fault->text);
+}
+
+/* Exact mode: says what happened and whether the event is to be folded again (for its other keys). */
+static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t position, enum drafts_failure failure,
+                        const struct fault *fault)
+{
+    if (failure == DRAFTS_KEY) {
+        struct feed_parked *parked = feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
+        parked->changed = true;
+        return true;
+    }
+    if (failure == DRAFTS_NONE && feed_is_environment(fault)) feed_break(feed, fault);
+    else feed_stop_tenant(feed, tenant, position, fault);
+    return false;
+}
+
+void feed_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data)
+{
+    uint64_t position = envelope->position;
+    struct feed_tenant *tenant = feed_tenant(feed, envelope->tenant);
+    feed->events++;
+    if (tenant->stopped_position) {
+        feed->position = position;
+        return;
+    }
+    bool exact = position <= feed->exact_until;
+    struct fault fault;
+    enum drafts_failure failure = DRAFTS_NONE;
+    if (*handler < 0) *handler = drafts_handler(tenant->drafts, envelope->context, envelope->type);
+    CHECK(*handler >= 0);
+    if (exact) domain_set_exact(feed->domain, true);
+    for (int tries = 0; tries < FEED_KEYS_FAILED_MAX; tries++) {
+        buf_clear(&feed->key);
+        failure = DRAFTS_NONE;
+        if (drafts_fold(tenant->drafts, *handler, envelope, data, &failure, &feed->key, &fault) == 0) break;
+        if (!exact) {
+            if (failure == DRAFTS_NONE && feed_is_environment(&fault)) feed_break(feed, &fault);
+            else feed_go_back(feed, position);
+            return;
+        }
+        if (!feed_failed(feed, tenant, position, failure, &fault)) break;
+    }
+    if (exact) domain_set_exact(feed->domain, false);
+    if (feed->behind || feed->dropped) return;
+    feed->position = position;
+    /* What failed is on disk before the fast way goes on: the next failure does not come back behind it. */
+    if (exact && position == feed->exact_until) feed_flush(feed);
+}
+
+void feed_pass(struct feed *feed, uint64_t position)
+{
+    if (position > feed->position) feed->position = position;
+}
+
+bool feed_is_full(const struct feed *feed)
+{
+    if (feed->events >= feed->events_max) return true;
+    if (feed->events == 0) return false;
+    size_t dirty = 0, at = 0;
+    struct feed_tenant *tenant;
+    while ((tenant = map_next(&feed->tenants, &at))) dirty += drafts_dirty(tenant->drafts);
+    return dirty >= FEED_DIRTY_MAX || domain_memory(feed->domain) > FEED_MEMORY_MAX;
+}
+
+/* --- flushing --- */
+
+static int feed_collect(void *user, struct slice key, struct slice value, struct fault *fault)
+{
+    struct feed_batch *batch = user;
+    struct feed_put put = {batch->tenant, batch->bytes.size, key.size, value.size};
+    buf_put_slice(&batch->bytes, key);
+    buf_put_slice(&batch->bytes, value);
+    buf_put(&batch->puts, &put, sizeof put);
+    return 0;
+}
+
+/* Takes the changed documents of all tenants out of Lua. */
+static int feed_collect_all(struct feed *feed, struct feed_batch *batch, enum drafts_failure *failure, struct fault *fault)
+{
+    size_t at = 0;
+    struct feed_tenant *tenant;
+    while ((tenant = map_next(&feed->tenants, &at))) {
+        batch->tenant = tenant;
+        buf_clear(&feed->key);
+        if (drafts_flush(tenant->drafts, feed_collect, batch, failure, &feed->key, fault) < 0) return -1;
+    }
+    return 0;
+}
+
+static int feed_write_failure(struct docs_write *write, struct slice key, uint64_t position, const char *error,
+                              const uint64_t *skipped, struct fault *fault)
+{
+    struct buf bytes = {0};
+    mp_put_map(&bytes, skipped ? 3 : 2);
+    mp_put_text(&bytes, slice_of("error"));
+    mp_put_text(&bytes, slice_of(error));
+    mp_put_text(&bytes, slice_of("position"));
+    mp_put_int(&bytes, (int64_t)position);
+    if (skipped) {
+        mp_put_text(&bytes, slice_of("skipped"));
+        mp_put_int(&bytes, (int64_t)*skipped);
+    }
+    int done = docs_meta_put(write, key, buf_slice(&bytes), fault);
+    buf_release(&bytes);
+    return done;
+}
+
+static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *write, struct fault *fault)
+{
+    char key[LIMIT_TENANT_SIZE_MAX + LIMIT_DOCUMENT_KEY_SIZE_MAX + 16];
+    if (tenant->stopped_position && !tenant->stopped_stored) {
+        snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant->name));
+        if (feed_write_failure(write, slice_of(key), tenant->stopped_position, tenant->stopped_error, NULL, fault) < 0) return -1;
+    }
+    size_t at = 0;
+    struct feed_parked *parked;
+    while ((parked = map_next(&tenant->parked, &at))) {
+        uint64_t skipped = drafts_skipped(tenant->drafts, parked->key);
+        if (!skipped && !parked->changed) continue;
+        parked->skipped += skipped;
+        parked->changed = true;
+        size_t size = feed_parked_key(tenant, parked->key, key);
+        if (feed_write_failure(write, slice_make(key, size), parked->position, parked->error, &parked->skipped, fault) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int feed_write(struct feed *feed, const struct feed_batch *batch, struct docs_write *write, struct fault *fault)
+{
+    const struct feed_put *puts = (const struct feed_put *)(const void *)batch->puts.data;
+    for (size_t at = 0; at < batch->puts.size / sizeof *puts; at++) {
+        struct slice key = slice_make(batch->bytes.data + puts[at].key_at, puts[at].key_size);
+        struct slice value = slice_make(key.data + key.size, puts[at].value_size);
+        struct slice tenant = puts[at].tenant->name;
+        int done = value.size ? docs_put(write, tenant, key, value, fault) : docs_remove(write, tenant, key, fault);
+        if (done < 0) return -1;
+    }
+    size_t at = 0;
+    struct feed_tenant *tenant;
+    while ((tenant = map_next(&feed->tenants, &at)))
+        if (feed_write_tenant(tenant, write, fault) < 0) return -1;
+    char name[32] = "position";
+    if (!feed->whole) snprintf(name, sizeof name, "partition/%u", feed->partition);
+    struct buf position = {0};
+    generation_put_number(&position, feed->position);
+    int done = docs_meta_put(write, slice_of(name), buf_slice(&position), fault);
+    buf_release(&position);
+    return done;
+}
+
+/* What is on disk now is known as such. */
+static void feed_written(struct feed *feed)
+{
+    struct generation *generation = feed->generation;
+    size_t at = 0;
+    struct feed_tenant *tenant;
+    while ((tenant = map_next(&feed->tenants, &at))) {
+        if (tenant->stopped_position && !tenant->stopped_stored) {
+            tenant->stopped_stored = true;
+            atomic_store(&generation->stopped, true);
+        }
+        size_t next = 0;
+        struct feed_parked *parked;
+        while ((parked = map_next(&tenant->parked, &next))) {
+            if (!parked->stored) atomic_fetch_add(&generation->parked, 1);
+            parked->stored = true;
+            parked->changed = false;
+        }
+    }
+    feed->flushed = feed->position;
+    feed->events = 0;
+    feed->broken = false;
+    feed->flushed_ns = clock_monotonic_ns();
+    if (!feed->whole) atomic_store(&generation->reached[feed->partition], feed->flushed);
+    if (feed->whole || generation->partition_count == 1) atomic_store(&generation->position, feed->flushed);
+}
+
+bool feed_flush(struct feed *feed)
+{
+    struct feed_batch batch = {0};
+    struct fault fault;
+    enum drafts_failure failure = DRAFTS_NONE;
+    struct docs_write *write;
+    bool written = false;
+    domain_set_exact(feed->domain, feed->position <= feed->exact_until && feed->exact_until > 0);
+    int done = feed_collect_all(feed, &batch, &failure, &fault);
+    domain_set_exact(feed->domain, false);
+    if (done < 0) {
+        /* A document is no plain data: the exact way finds out which event made it so. */
+        bool known = feed->exact_until > 0 && feed->position <= feed->exact_until; /* it should have found out */
+        if (known || (failure == DRAFTS_NONE && feed_is_environment(&fault))) feed_break(feed, &fault);
+        else feed_go_back(feed, feed->position);
+    } else if (docs_begin(feed->generation->docs, &write, &fault) < 0) {
+        feed_break(feed, &fault);
+    } else {
+        if (feed_write(feed, &batch, write, &fault) < 0) docs_abort(write);
+        else written = docs_commit(write, &fault) == 0;
+        if (written) feed_written(feed);
+        else feed_break(feed, &fault);
+    }
+    buf_release(&batch.bytes);
+    buf_release(&batch.puts);
+    return written;
+}

@@ -1,0 +1,220 @@
+#include "run/hub.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "codec/mp.h"
+#include "run/inside.h"
+
+enum { HUB_STOP_LOOK_US = 200 };
+
+int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors, struct fault *fault)
+{
+    const struct catalog *catalog = &hub->catalog;
+    struct domain_options options = {
+        .sources = hub->sources,
+        .memory_max = (size_t)catalog_limit(catalog, "state_memory", 0),
+        .instructions_max = (uint64_t)catalog_limit(catalog, "instructions", 0),
+        .call_memory_max = (size_t)catalog_limit(catalog, "call_memory", 0),
+        .message_size_max = (size_t)catalog_limit(catalog, "message_size", 0),
+        .document_size_max = (size_t)catalog_limit(catalog, "document_size", 0),
+    };
+    return domain_open(&options, domain, errors, fault);
+}
+
+static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain, struct fault *fault)
+{
+    if (!hub->scripts) { /* only the log: every tenant may be read */
+        hub->catalog.tenants_open = true;
+        return 0;
+    }
+    if (sources_read(hub->scripts, &hub->sources, fault) < 0) return -1;
+    /* The limits of hub.lua are known only after a first load. */
+    if (hub_domain_open(hub, domain, options->errors, fault) < 0) return -1;
+    if (catalog_init(&hub->catalog, *domain, fault) < 0) return -1;
+    hub->message_size_max = (size_t)catalog_limit(&hub->catalog, "message_size", LIMIT_MESSAGE_SIZE_MAX);
+    hub->batch_commands_max = (size_t)catalog_limit(&hub->catalog, "batch_commands", LIMIT_BATCH_COMMANDS_MAX);
+    struct slice warnings = domain_warnings(*domain);
+    while (warnings.size) {
+        const char *end = memchr(warnings.data, '\n', warnings.size);
+        size_t size = end ? (size_t)(end - warnings.data) : warnings.size;
+        say_warn("%.*s", (int)size, warnings.data);
+        size_t taken = end ? size + 1 : size;
+        warnings = slice_make(warnings.data + taken, warnings.size - taken);
+    }
+    return 0;
+}
+
+/* A hub in memory keeps its views in a folder that goes away with it. */
+static int hub_make_data(struct hub *hub, const struct hub_options *options, struct fault *fault)
+{
+    if (options->data) {
+        hub->data = mem_text(options->data, strlen(options->data));
+        if (options->read_only || mkdir(hub->data, 0777) == 0 || errno == EEXIST) return 0;
+        return fault_errno(fault, errno, "cannot make the data directory %s", hub->data);
+    }
+    hub->in_memory = true;
+    const char *temporary = getenv("TMPDIR");
+    char path[512];
+    snprintf(path, sizeof path, "%s/lore-XXXXXX", temporary ? temporary : "/tmp");
+    if (!mkdtemp(path)) return fault_errno(fault, errno, "cannot make a folder %s", path);
+    hub->data = mem_text(path, strlen(path));
+    return 0;
+}
+
+static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
+{
+    struct engine_options options = {.path = hub->in_memory ? NULL : hub->data, .read_only = hub->read_only, .clock = hub->clock};
+    if (given->engine) hub->engine = given->engine;
+    else if ((hub->in_memory ? engine_open_memory : engine_open_lmdb)(&options, &hub->engine, fault) < 0) return -1;
+    struct engine_head head = engine_head(hub->engine);
+    memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/snapshots", hub->data);
+    struct fault ignored;
+    if (snaps_open(path, hub->read_only, &hub->snaps, &ignored) < 0) {
+        /* Derived: without them states are folded from their first event. */
+        if (!hub->read_only) say_warn("snapshots: %s", ignored.text);
+        hub->snaps = NULL;
+    }
+    return 0;
+}
+
+/* Meta "deploy": {"digest", "number"}. A folder that differs from that of the last start is the next deploy. */
+static int hub_number_deploy(struct hub *hub, struct fault *fault)
+{
+    char digest[2 * HASH_SIZE + 1];
+    if (!hub->sources) return 0;
+    struct hash hash = sources_digest(hub->sources);
+    hash_hex(&hash, digest);
+    struct buf stored = {0};
+    int found = engine_meta_get(hub->engine, slice_of("deploy"), &stored, fault);
+    if (found < 0) return -1;
+    bool same = false;
+    struct slice bytes;
+    struct mp_value value;
+    struct mp_reader reader;
+    if (found && mp_find(buf_slice(&stored), slice_of("number"), &bytes)) {
+        reader = mp_reader_of(bytes);
+        if (mp_read(&reader, &value) == 0 && value.kind == MP_INT) hub->deploy = (uint64_t)value.integer;
+    }
+    if (found && mp_find(buf_slice(&stored), slice_of("digest"), &bytes)) {
+        reader = mp_reader_of(bytes);
+        same = mp_read(&reader, &value) == 0 && value.kind == MP_TEXT && slice_is(value.text, digest);
+    }
+    buf_release(&stored);
+    if (same || hub->read_only) return 0;
+    hub->deploy++;
+    struct buf made = {0};
+    mp_put_map(&made, 2);
+    mp_put_text(&made, slice_of("digest"));
+    mp_put_text(&made, slice_of(digest));
+    mp_put_text(&made, slice_of("number"));
+    mp_put_int(&made, (int64_t)hub->deploy);
+    int done = engine_meta_put(hub->engine, slice_of("deploy"), buf_slice(&made), fault);
+    buf_release(&made);
+    return done;
+}
+
+static size_t hub_threads(int wanted)
+{
+    long cores = wanted > 0 ? wanted : sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores < 1) cores = 1;
+    return cores > HUB_SHARDS_MAX ? HUB_SHARDS_MAX : (size_t)cores;
+}
+
+static int hub_start(struct hub *hub, struct fault *fault)
+{
+    if (hub->sources && query_start(hub, &hub->query, fault) < 0) return -1;
+    if (hub->read_only) return 0;
+    hub->indexer = indexer_start(hub);
+    hub->writer = writer_start(hub);
+    for (size_t at = 0; at < hub->shard_count; at++)
+        if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
+    return hub->views ? views_start(hub->views, fault) : 0;
+}
+
+int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault)
+{
+    struct hub *made = MEM_NEW(struct hub);
+    struct domain *domain = NULL;
+    made->clock = options->clock;
+    made->read_only = options->read_only;
+    made->started_ns = clock_monotonic_ns();
+    CHECK(options->scripts || (options->read_only && options->projectors < 0));
+    made->scripts = options->scripts ? mem_text(options->scripts, strlen(options->scripts)) : NULL;
+    made->shard_count = options->read_only ? 0 : hub_threads(options->shards);
+    watch_init(&made->watch);
+    int done = -1;
+    if (hub_load(made, options, &domain, fault) < 0 || hub_make_data(made, options, fault) < 0) goto end;
+    if (hub_open_store(made, options, fault) < 0 || hub_number_deploy(made, fault) < 0) goto end;
+    if (options->projectors >= 0 &&
+        views_open(made, hub_threads(options->projectors), domain, &made->views, fault) < 0)
+        goto end;
+    done = hub_start(made, fault);
+end:
+    if (domain) domain_close(domain);
+    if (done < 0) hub_close(made);
+    else *hub = made;
+    return done;
+}
+
+void hub_stop(struct hub *hub)
+{
+    if (hub->stopped) return;
+    hub->stopped = true;
+    atomic_store(&hub->stopping, true);
+    while (atomic_load(&hub->inside)) usleep(HUB_STOP_LOOK_US); /* short: who is inside puts one pointer into a queue */
+    for (size_t at = 0; at < hub->shard_count; at++)
+        if (hub->shards[at]) shard_stop(hub->shards[at]);
+    if (hub->writer) writer_stop(hub->writer);
+    if (hub->views) views_stop(hub->views);
+    if (hub->query) query_stop(hub->query);
+    if (hub->indexer) indexer_stop(hub->indexer);
+}
+
+void hub_close(struct hub *hub)
+{
+    if (!hub) return;
+    hub_stop(hub);
+    for (size_t at = 0; at < hub->shard_count; at++) shard_free(hub->shards[at]);
+    writer_free(hub->writer);
+    views_free(hub->views);
+    query_free(hub->query);
+    indexer_free(hub->indexer);
+    if (hub->snaps) snaps_close(hub->snaps);
+    engine_close(hub->engine);
+    if (hub->in_memory && hub->data) views_remove_folder(hub->data);
+    watch_release(&hub->watch);
+    catalog_release(&hub->catalog);
+    if (hub->sources) sources_free(hub->sources);
+    mem_free(hub->data);
+    mem_free(hub->scripts);
+    mem_free(hub);
+}
+
+bool hub_has_tenant(struct hub *hub, struct slice tenant) { return catalog_has_tenant(&hub->catalog, tenant); }
+
+struct engine *hub_engine(struct hub *hub) { return hub->engine; }
+
+int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise) { return catalog_limit(&hub->catalog, name, otherwise); }
+
+int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault)
+{
+    if (!catalog_has_tenant(&hub->catalog, query->tenant))
+        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));
+    if (!catalog_find(&hub->catalog, query->context, query->aggregate, fault)) return -1;
+    return query_put(hub->query, query, fault);
+}
+
+void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user) { return watch_add(&hub->watch, woken, user); }
+
+void hub_unwatch(struct hub *hub, void *token) { watch_remove(&hub->watch, token); }
+
+bool hub_ready(struct hub *hub) { return !hub->read_only && !atomic_load(&hub->stopping); }

@@ -1,0 +1,336 @@
+#include "run/projector.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "run/fold.h"
+#include "run/inside.h"
+
+enum {
+    PROJECTOR_SLICE_MS = 50,    /* of a rebuild, before live feeds get their turn again */
+    PROJECTOR_NEAR = 20000,     /* events behind the head up to which a feed counts as live */
+    PROJECTOR_LOOK_EVERY = 128, /* records between two looks at the clock */
+    PROJECTOR_FLUSH_MS = 2000,  /* a rebuild is not set back further than that by a kill */
+    PROJECTOR_FULL_EVERY = 512, /* events between two looks whether a feed is full */
+    PROJECTOR_RETRY_MS = 200,
+    PROJECTOR_STOP_MS = 5000    /* for live feeds to reach the head */
+};
+
+struct taker {
+    struct feed *feed;
+    int handler;
+};
+
+/* What to do with events of one aggregate and type; found by their name numbers. */
+struct route {
+    uint64_t key; /* 0: empty */
+    struct slice context, aggregate, type;
+    struct taker *takers;
+    size_t count;
+};
+
+struct adoption {
+    struct inbox_link link;
+    struct generation *generation;
+    uint32_t partition, partition_count;
+};
+
+struct projector {
+    struct views *views;
+    int index;
+    pthread_t thread;
+    struct domain *domain;
+    struct inbox inbox; /* struct adoption */
+    struct feed *feeds;
+    size_t feed_count;
+    struct arena arena; /* takers */
+    struct route *routes;
+    size_t route_count, routes_max; /* a power of two */
+    atomic_size_t memory;
+};
+
+/* --- routes --- */
+
+static void projector_forget_routes(struct projector *projector)
+{
+    mem_free(projector->routes);
+    projector->routes = NULL;
+    projector->route_count = projector->routes_max = 0;
+    arena_release(&projector->arena);
+}
+
+static struct route *projector_slot(const struct projector *projector, uint64_t key)
+{
+    size_t mask = projector->routes_max - 1;
+    size_t at = (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) & mask;
+    while (projector->routes[at].key && projector->routes[at].key != key) at = (at + 1) & mask;
+    return &projector->routes[at];
+}
+
+static void projector_grow_routes(struct projector *projector)
+{
+    struct route *old = projector->routes;
+    size_t old_max = projector->routes_max;
+    projector->routes_max = old_max ? old_max * 2 : 64;
+    projector->routes = mem_zero(projector->routes_max * sizeof *projector->routes);
+    for (size_t at = 0; at < old_max; at++)
+        if (old[at].key) *projector_slot(projector, old[at].key) = old[at];
+    mem_free(old);
+}
+
+static struct route *projector_route(struct projector *projector, const struct record *record, uint32_t type)
+{
+    uint64_t key = (uint64_t)record->aggregate << 32 | type;
+    if (projector->routes_max) {
+        struct route *found = projector_slot(projector, key);
+        if (found->key) return found;
+    }
+    if (projector->route_count * 2 >= projector->routes_max) projector_grow_routes(projector);
+    struct route *route = projector_slot(projector, key);
+    projector->route_count++;
+    struct slice aggregate = names_get(record->names, record->aggregate);
+    route->key = key;
+    route->type = names_get(record->names, type);
+    route->aggregate = fold_aggregate_name(aggregate);
+    route->context = slice_make(aggregate.data, route->aggregate.data > aggregate.data ? aggregate.size - route->aggregate.size - 1 : 0);
+    route->takers = arena_zero(&projector->arena, (projector->feed_count + 1) * sizeof *route->takers);
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next)
+        if (feed_takes(feed, route->context, route->type)) route->takers[route->count++] = (struct taker){feed, -1};
+    return route;
+}
+
+/* --- one scan --- */
+
+static void projector_flush(struct feed *feed)
+{
+    if (feed->position == feed->flushed || !feed_flush(feed)) return;
+    if (feed->whole) rebuild_moved(feed->generation);
+    views_moved(feed->generation->view->views);
+}
+
+static void projector_record(struct projector *projector, const struct record *record)
+{
+    struct envelope envelope = {.record = record};
+    struct record_event event = {0};
+    while (record_next_event(record, &event)) {
+        struct route *route = projector_route(projector, record, event.type);
+        for (size_t at = 0; at < route->count; at++) {
+            struct feed *feed = route->takers[at].feed;
+            if (!feed->scanning || event.position <= feed->position || event.position > feed->limit) continue;
+            if (!envelope.tenant.size) {
+                envelope.tenant = names_get(record->names, record->tenant);
+                envelope.id = record->id;
+                envelope.deploy = record->deploy;
+                envelope.recorded_ms = record->recorded_ms;
+            }
+            envelope.context = route->context;
+            envelope.aggregate = route->aggregate;
+            envelope.type = route->type;
+            envelope.type_version = event.type_version;
+            envelope.version = event.version;
+            envelope.position = event.position;
+            envelope.at_ms = event.at_ms;
+            feed_event(feed, &route->takers[at].handler, &envelope, event.data);
+            if (feed->behind || feed->dropped) feed->scanning = false;
+            else if (feed->events % PROJECTOR_FULL_EVERY == 0 && feed_is_full(feed)) projector_flush(feed);
+            if (feed->behind) feed->scanning = false;
+        }
+    }
+}
+
+/* Reads from position on until the feeds are at their limits or the time is over; returns how far it came. */
+static uint64_t projector_read(struct projector *projector, uint64_t position, uint64_t limit, int64_t until_ns)
+{
+    struct engine_cursor *cursor;
+    struct record record;
+    struct fault fault;
+    int more = engine_read(projector->views->hub->engine, position + 1, &cursor, &fault);
+    if (more == 0) {
+        for (size_t count = 1; position < limit; count++) {
+            more = engine_cursor_next(cursor, &record, &fault);
+            if (more != 1) break;
+            if (record.kind == RECORD_COMMIT || record.kind == RECORD_FACT) projector_record(projector, &record);
+            position = record.first_position + record.event_count - 1;
+            if (count % PROJECTOR_LOOK_EVERY == 0 && clock_monotonic_ns() > until_ns) break;
+        }
+        engine_cursor_close(cursor);
+    }
+    if (more < 0) say_stop("the log cannot be read behind position %llu: %s", (unsigned long long)position, fault.text);
+    return position;
+}
+
+static bool projector_is_near(const struct feed *feed) { return feed->whole && feed->limit - feed->position <= PROJECTOR_NEAR; }
+
+/* Whether a feed takes part in a scan of the near or the far ones. */
+static bool projector_joins(struct feed *feed, uint64_t head, bool near, int64_t now_ns)
+{
+    feed->scanning = feed->behind = false;
+    if (feed->dropped || (feed->broken && now_ns < feed->retry_ns)) return false;
+    feed->limit = feed_limit(feed, head);
+    if (feed->position >= feed->limit || projector_is_near(feed) != near) return false;
+    return feed->scanning = true;
+}
+
+/* A partition of a generation being built tells that it is where all of them stop for now. */
+static void projector_report(struct feed *feed)
+{
+    if (feed->whole || feed->dropped || feed->position < feed->limit || feed->reported == feed->limit) return;
+    if (feed->position != feed->flushed || (feed->broken && clock_monotonic_ns() < feed->retry_ns)) return;
+    feed->broken = false;
+    if (rebuild_partition_done(feed->generation)) {
+        feed->reported = feed->limit;
+        return;
+    }
+    feed->broken = true;
+    feed->retry_ns = clock_monotonic_ns() + PROJECTOR_RETRY_MS * 1000000LL;
+}
+
+static bool projector_scan(struct projector *projector, uint64_t head, bool near)
+{
+    uint64_t position = UINT64_MAX, limit = 0;
+    int64_t now_ns = clock_monotonic_ns();
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
+        if (!projector_joins(feed, head, near, now_ns)) continue;
+        if (feed->position < position) position = feed->position;
+        if (feed->limit > limit) limit = feed->limit;
+    }
+    if (position == UINT64_MAX) return false;
+    uint64_t reached = projector_read(projector, position, limit, now_ns + PROJECTOR_SLICE_MS * 1000000LL);
+    now_ns = clock_monotonic_ns();
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
+        if (!feed->scanning) continue;
+        feed_pass(feed, reached < feed->limit ? reached : feed->limit);
+        bool due = feed->position >= feed->limit || now_ns - feed->flushed_ns > PROJECTOR_FLUSH_MS * 1000000LL;
+        if (due || feed_is_full(feed)) projector_flush(feed);
+        if (!near) rebuild_say_progress(feed->generation);
+    }
+    return true;
+}
+
+/* --- the thread --- */
+
+static void projector_take(struct projector *projector, struct inbox_link *list)
+{
+    while (list) {
+        struct adoption *adoption = (struct adoption *)list;
+        list = list->next;
+        struct feed *feed =
+            feed_new(projector->domain, adoption->generation, adoption->partition, adoption->partition_count);
+        feed->next = projector->feeds;
+        projector->feeds = feed;
+        projector->feed_count++;
+        projector_forget_routes(projector);
+        mem_free(adoption);
+    }
+}
+
+static void projector_drop(struct projector *projector)
+{
+    for (struct feed **at = &projector->feeds; *at;) {
+        struct feed *feed = *at;
+        struct generation *generation = feed->generation;
+        if (atomic_load(&generation->retired) || (!feed->whole && atomic_load(&generation->complete))) feed->dropped = true;
+        if (!feed->dropped) {
+            at = &feed->next;
+            continue;
+        }
+        *at = feed->next;
+        projector->feed_count--;
+        projector_forget_routes(projector);
+        feed_free(feed);
+    }
+}
+
+static bool projector_has_broken(const struct projector *projector)
+{
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next)
+        if (feed->broken) return true;
+    return false;
+}
+
+static void projector_end(struct projector *projector)
+{
+    int64_t until_ns = clock_monotonic_ns() + PROJECTOR_STOP_MS * 1000000LL;
+    while (clock_monotonic_ns() < until_ns &&
+           projector_scan(projector, engine_head(projector->views->hub->engine).position, true))
+        projector_drop(projector);
+    while (projector->feeds) {
+        struct feed *feed = projector->feeds;
+        projector->feeds = feed->next;
+        if (feed->position != feed->flushed && !feed->dropped) feed_flush(feed);
+        feed_free(feed);
+    }
+}
+
+static void *projector_run(void *user)
+{
+    struct projector *projector = user;
+    bool busy = true;
+    domain_thread_start();
+    while (!atomic_load(&projector->views->stopping)) {
+        int timeout_ms = busy ? 0 : projector_has_broken(projector) ? PROJECTOR_RETRY_MS : -1;
+        struct inbox_link *list = inbox_take(&projector->inbox, timeout_ms);
+        projector_take(projector, list);
+        uint64_t head = engine_head(projector->views->hub->engine).position;
+        busy = projector_scan(projector, head, true);
+        busy = projector_scan(projector, head, false) || busy;
+        for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
+            feed->limit = feed_limit(feed, head);
+            projector_report(feed);
+        }
+        projector_drop(projector);
+        atomic_store_explicit(&projector->memory, domain_memory(projector->domain), memory_order_relaxed);
+    }
+    projector_take(projector, inbox_take(&projector->inbox, 0));
+    projector_end(projector);
+    domain_thread_stop();
+    return NULL;
+}
+
+int projector_start(struct views *views, int index, struct projector **projector, struct fault *fault)
+{
+    struct projector *made = MEM_NEW(struct projector);
+    made->views = views;
+    made->index = index;
+    if (hub_domain_open(views->hub, &made->domain, NULL, fault) < 0) {
+        mem_free(made);
+        return -1;
+    }
+    inbox_init(&made->inbox, 0);
+    *projector = made;
+    int error = pthread_create(&made->thread, NULL, projector_run, made);
+    CHECK(error == 0);
+    return 0;
+}
+
+void projector_stop(struct projector *projector)
+{
+    inbox_wake(&projector->inbox);
+    pthread_join(projector->thread, NULL);
+}
+
+void projector_free(struct projector *projector)
+{
+    if (!projector) return;
+    projector_forget_routes(projector);
+    domain_close(projector->domain);
+    inbox_release(&projector->inbox);
+    mem_free(projector);
+}
+
+void projector_adopt(struct projector *projector, struct generation *generation, uint32_t partition, uint32_t partition_count)
+{
+    struct adoption *adoption = MEM_NEW(struct adoption);
+    adoption->generation = generation;
+    adoption->partition = partition;
+    adoption->partition_count = partition_count;
+    inbox_put(&projector->inbox, &adoption->link);
+}
+
+void projector_wake(struct projector *projector) { inbox_wake(&projector->inbox); }
+
+size_t projector_memory(const struct projector *projector)
+{
+    return atomic_load_explicit(&((struct projector *)projector)->memory, memory_order_relaxed);
+}

@@ -1,0 +1,145 @@
+/* shard.h: a thread with a Lua state of its own that decides the commands of its streams; a stream belongs to one shard.
+ *
+ *   hub_submit ──commands──► shard ──pending──► writer ──done──► submitter
+ *                              ▲                   │
+ *                              └────completions────┘
+ *
+ * The shard builds on its undurable state at once and takes the next command. What ties the two threads together is the CHAIN:
+ *
+ *  1. Every stream counts its chains from 1. A pending carries the chain it was decided on.
+ *  2. When a pending of chain c cannot be appended, the writer marks the stream broken at c. From then on it refuses every pending
+ *     of this stream with a chain <= c without appending it: those were decided on a state that never came true.
+ *  3. The shard learns it from the completion, drops the state and begins chain c + 1 from what the log says.
+ *  4. Pendings of one shard reach the writer in the order in which they were decided, so nothing of an old chain comes after the new one.
+ *
+ * Threads: everything here is the shard's own thread's, but for what is said. Owns: its streams, pendings and domain. */
+#ifndef LORE_RUN_SHARD_H
+#define LORE_RUN_SHARD_H
+
+#include "base/map.h"
+#include "run/command.h"
+#include "run/inbox.h"
+#include "store/engine.h"
+#include "vm/domain.h"
+
+struct hub;
+struct shard;
+struct stream;
+struct catalog_aggregate;
+
+/* A command inside the hub; lives in the command's arena. */
+struct work {
+    struct inbox_link link;
+    struct command *command;
+    const struct catalog_aggregate *aggregate;
+    uint64_t sequence; /* which sequence of ordered commands */
+    unsigned retries;  /* after a conflict */
+};
+
+enum pending_result {
+    PENDING_OPEN,
+    PENDING_APPENDED,
+    PENDING_CONFLICT, /* somebody else was faster, or it built on one that met that: its command is decided again */
+    PENDING_FAILED    /* the disk, or it built on one that failed: its command was refused */
+};
+
+/* A decided command on its way to the disk and back. */
+struct pending {
+    struct inbox_link link;  /* first shard -> writer, then writer -> shard */
+    struct shard *shard;     /* NULL: only a number of a sequence that is used up, made at the door */
+    struct stream *stream;   /* NULL: only a number */
+    struct command *command; /* to be answered by the writer; NULL: answered already */
+    struct arena arena;      /* everything of commit */
+    struct commit commit;
+    uint64_t chain;
+    bool tied;      /* without events, but decided on undurable ones: worth nothing if they fail */
+    uint64_t ordered, sequence;
+    size_t size;    /* bytes it will take, about */
+    uint64_t id_hash; /* of the first given id */
+    enum pending_result result;
+    struct inbox_link *waiters;          /* works with the same id that came meanwhile; the shard's */
+    struct pending *newer;               /* of the same stream, in order; the shard's */
+    struct pending *next;                /* in the writer's queue; then in the shard's list of free ones */
+};
+
+/* A stream in the cache. */
+struct stream {
+    struct stream_id id;
+    const struct catalog_aggregate *aggregate;
+    struct domain_state *state; /* NULL: not loaded */
+    uint64_t version;           /* of state */
+    uint64_t position;          /* of its last durable event as far as known here */
+    uint64_t chain;
+    struct pending *oldest, *newest; /* in flight */
+    size_t commits_in_flight;        /* those of them with events */
+    struct stream *newer, *older;    /* by use */
+    uint64_t snapshot_version;       /* of the last snapshot made or read */
+    struct buf snapshot;             /* one that waits until its version is durable */
+    /* the writer's */
+    uint64_t broken_chain;
+    enum pending_result broken_result;
+    uint64_t batch_serial; /* the last batch with a commit to it */
+    size_t key_size;
+    char key[];
+};
+
+enum { SHARD_OUTCOMES = FAULT_CODE_COUNT };
+
+struct shard {
+    struct hub *hub;
+    int index;
+    pthread_t thread;
+    struct domain *domain;
+    struct inbox commands;    /* struct work */
+    struct inbox completions; /* struct pending */
+    atomic_bool wants_completions; /* somebody waits for one: wake me */
+    size_t waiting;                /* works that wait for a completion */
+    size_t in_flight, in_flight_max;
+    struct pending *free_pendings;
+    struct map streams;
+    struct stream *newest, *oldest;
+    size_t memory_max; /* of the domain before states are dropped */
+    size_t until_memory_look;
+    struct buf scratch;
+    /* for status and metrics, read by anybody */
+    atomic_ullong outcomes[SHARD_OUTCOMES]; /* by fault code; FAULT_NONE: done */
+    atomic_ullong repeated, retried, loads;
+    atomic_size_t cached, memory;
+};
+
+int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *fault);
+/* No more commands; answers those taken and ends when the last completion is back. */
+void shard_stop(struct shard *shard);
+void shard_free(struct shard *shard);
+
+/* --- shard.c, for decide.c --- */
+struct pending *shard_pending(struct shard *shard);
+void shard_pending_free(struct shard *shard, struct pending *pending);
+/* Counts, gives the sequence's number on, and calls done. fault NULL: done well. */
+void shard_answer(struct shard *shard, struct work *work, const struct fault *fault);
+void shard_hand_over(struct shard *shard, struct pending *pending);
+/* decide.c: one command, from its id to the writer. */
+void shard_decide(struct shard *shard, struct work *work);
+
+/* --- cache.c --- */
+/* The stream, new in the cache if it was not there. */
+struct stream *cache_get(struct shard *shard, const struct work *work);
+/* Makes sure that state and version are there: from a snapshot, the log and what is in flight. */
+int cache_load(struct shard *shard, struct stream *stream, struct fault *fault);
+void cache_drop_state(struct shard *shard, struct stream *stream);
+/* Drops what was used longest ago while there is too much. */
+void cache_trim(struct shard *shard);
+/* Encodes a snapshot when enough has happened since the last one; it leaves when its version is durable. */
+void cache_snapshot(struct shard *shard, struct stream *stream);
+void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t version);
+void cache_free(struct shard *shard);
+
+/* --- known.c --- */
+enum known { KNOWN_NO, KNOWN_WAITS, KNOWN_ANSWERED };
+/* Whether the command's id was seen before in its stream. WAITS: its first is in flight, the work waits for it. ANSWERED: command
+ * holds the answer. -1: ID_REUSED, CONTRACT, CORRUPT. */
+int known_find(struct shard *shard, struct stream *stream, struct work *work, struct fault *fault);
+bool known_has_id(const struct command *command);
+uint64_t known_id_hash(const struct command *command);
+
+#endif

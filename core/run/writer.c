@@ -1,0 +1,334 @@
+#include "run/writer.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "run/inside.h"
+
+enum { WRITER_BATCH_MAX = 8192, WRITER_COMPLAIN_MS = 5000 };
+
+struct writer_lane { /* what one shard handed over, in its order */
+    struct pending *first, *last;
+};
+
+struct writer {
+    struct hub *hub;
+    pthread_t thread;
+    struct inbox inbox;
+    struct writer_lane lanes[HUB_SHARDS_MAX + 1]; /* the last: numbers used up at the door */
+    size_t queued;                                /* in lanes */
+    size_t returned;                              /* left since inbox_done */
+    uint64_t sequence, ordered;                   /* whose turn it is */
+    uint64_t serial;                              /* of the batch being built */
+    struct append appends[WRITER_BATCH_MAX];
+    struct pending *batch[WRITER_BATCH_MAX];
+    size_t count;
+    /* What goes back to each shard after this batch, in order. */
+    struct writer_lane back[HUB_SHARDS_MAX];
+    bool wake[HUB_SHARDS_MAX];
+    int64_t complained_ns;
+    struct writer_stats stats;
+};
+
+static void writer_lane_put(struct writer_lane *lane, struct pending *pending)
+{
+    pending->next = NULL;
+    if (lane->last) lane->last->next = pending;
+    else lane->first = pending;
+    lane->last = pending;
+}
+
+static void writer_sort(struct writer *writer, struct inbox_link *list)
+{
+    while (list) {
+        struct pending *pending = (struct pending *)list;
+        list = list->next;
+        writer_lane_put(&writer->lanes[pending->shard ? pending->shard->index : HUB_SHARDS_MAX], pending);
+        writer->queued++;
+    }
+}
+
+/* Whether a pending's turn has come; a number 1 of the next sequence begins it. */
+static bool writer_turn(struct writer *writer, const struct pending *pending)
+{
+    if (pending->ordered == 0) return true;
+    if (pending->sequence == writer->sequence + 1 && pending->ordered == 1) {
+        writer->sequence = pending->sequence;
+        writer->ordered = 1;
+    }
+    if (pending->sequence != writer->sequence || pending->ordered != writer->ordered) return false;
+    writer->ordered++;
+    return true;
+}
+
+static void writer_back(struct writer *writer, struct pending *pending, enum pending_result result)
+{
+    pending->result = result;
+    writer->returned++;
+    if (!pending->shard) { /* made at the door: nobody waits for it */
+        mem_free(pending);
+        return;
+    }
+    if (result == PENDING_CONFLICT) writer->wake[pending->shard->index] = true;
+    writer_lane_put(&writer->back[pending->shard->index], pending);
+}
+
+static void writer_refuse(struct pending *pending, const struct fault *fault)
+{
+    struct command *command = pending->command;
+    pending->command = NULL;
+    if (!command) return;
+    command->fault = *fault;
+    atomic_fetch_add_explicit(&pending->shard->outcomes[fault->code], 1, memory_order_relaxed);
+    command->done(command);
+}
+
+/* See shard.h, the chain. True if the pending was dealt with. */
+static bool writer_is_broken(struct writer *writer, struct pending *pending)
+{
+    struct stream *stream = pending->stream;
+    if (pending->chain > stream->broken_chain || (pending->commit.event_count == 0 && !pending->tied)) return false;
+    if (stream->broken_result == PENDING_FAILED) {
+        struct fault fault;
+        fault_set(&fault, FAULT_UNAVAILABLE, "a command to this stream before it could not be written: send it again");
+        writer_refuse(pending, &fault);
+    }
+    writer_back(writer, pending, stream->broken_result);
+    return true;
+}
+
+/* Moves what may go from one lane into the batch. */
+static void writer_fill_from(struct writer *writer, struct writer_lane *lane, size_t *bytes)
+{
+    while (lane->first && writer->count < WRITER_BATCH_MAX && *bytes < LIMIT_BATCH_WRITE_BYTES) {
+        struct pending *pending = lane->first;
+        if (!writer_turn(writer, pending)) return;
+        lane->first = pending->next;
+        if (!lane->first) lane->last = NULL;
+        writer->queued--;
+        if (!pending->stream) {
+            writer_back(writer, pending, PENDING_APPENDED);
+            continue;
+        }
+        if (writer_is_broken(writer, pending)) continue;
+        /* Not only the version decides: another one's commit may have brought the stream to that version too. */
+        bool follows = pending->stream->batch_serial == writer->serial;
+        pending->stream->batch_serial = writer->serial;
+        writer->appends[writer->count] = (struct append){.commit = &pending->commit, .follows = follows};
+        writer->batch[writer->count++] = pending;
+        *bytes += pending->size;
+    }
+}
+
+static void writer_fill(struct writer *writer)
+{
+    writer->serial++;
+    writer->count = 0;
+    size_t bytes = 0, before;
+    do { /* a number taken from one lane may have let another go on */
+        before = writer->queued;
+        for (size_t at = 0; at <= writer->hub->shard_count; at++)
+            writer_fill_from(writer, &writer->lanes[at == writer->hub->shard_count ? HUB_SHARDS_MAX : at], &bytes);
+    } while (writer->queued && writer->queued < before);
+}
+
+/* Copies the stored records into the answers that want them: one walk over what the batch just wrote. */
+static void writer_read_back(struct writer *writer)
+{
+    struct engine_cursor *cursor = NULL;
+    struct record record;
+    struct fault fault;
+    for (size_t at = 0; at < writer->count; at++) {
+        struct pending *pending = writer->batch[at];
+        struct command *command = pending->command;
+        if (!command || command->brief || pending->commit.event_count == 0 || writer->appends[at].outcome != APPEND_APPENDED)
+            continue;
+        if (!cursor && engine_read(writer->hub->engine, pending->commit.first_position, &cursor, &fault) < 0) break;
+        int more;
+        do more = engine_cursor_next(cursor, &record, &fault);
+        while (more == 1 && record.first_position < pending->commit.first_position);
+        if (more != 1 || record.first_position != pending->commit.first_position) break;
+        buf_put_slice(&command->record_bytes, record.bytes);
+        CHECK(record_open(buf_slice(&command->record_bytes), engine_names(writer->hub->engine), &command->record, &fault) == 0);
+    }
+    if (cursor) engine_cursor_close(cursor);
+}
+
+static void writer_answer(struct pending *pending)
+{
+    struct command *command = pending->command;
+    const struct commit *commit = &pending->commit;
+    pending->command = NULL;
+    if (!command) return;
+    enum fault_code code = FAULT_NONE;
+    command->version = commit->first_version;
+    command->position = commit->first_position;
+    if (commit->event_count) {
+        command->version += commit->event_count - 1;
+        command->position += commit->event_count - 1;
+    } else if (commit->kind == RECORD_REJECTED) {
+        code = FAULT_REJECTED;
+        fault_set(&command->fault, code, "%.*s", SLICE_ARGS(commit->message));
+        snprintf(command->fault.reason, sizeof command->fault.reason, "%.*s", SLICE_ARGS(commit->reason));
+    }
+    atomic_fetch_add_explicit(&pending->shard->outcomes[code], 1, memory_order_relaxed);
+    command->done(command);
+}
+
+static void writer_break(struct pending *pending, enum pending_result result)
+{
+    if (pending->commit.event_count == 0 && !pending->tied) return;
+    if (pending->chain <= pending->stream->broken_chain) return;
+    pending->stream->broken_chain = pending->chain;
+    pending->stream->broken_result = result;
+}
+
+/* Nothing of the batch is on disk: every command of it is refused, and what builds on them will be. */
+static void writer_failed(struct writer *writer, const struct fault *fault)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (!writer->complained_ns || now_ns - writer->complained_ns > WRITER_COMPLAIN_MS * 1000000LL) {
+        writer->complained_ns = now_ns;
+        say_error("cannot write: %s", fault->text);
+    }
+    atomic_fetch_add_explicit(&writer->stats.failed, 1, memory_order_relaxed);
+    for (size_t at = 0; at < writer->count; at++) {
+        struct pending *pending = writer->batch[at];
+        writer_break(pending, PENDING_FAILED);
+        writer_refuse(pending, fault);
+        writer_back(writer, pending, PENDING_FAILED);
+    }
+}
+
+static void writer_count(struct writer *writer, const struct commit *commit)
+{
+    if (commit->event_count) {
+        atomic_fetch_add_explicit(&writer->stats.commits, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&writer->stats.events, commit->event_count, memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(&writer->stats.outcomes, 1, memory_order_relaxed);
+    }
+}
+
+static void writer_appended(struct writer *writer)
+{
+    writer_read_back(writer);
+    for (size_t at = 0; at < writer->count; at++) {
+        struct pending *pending = writer->batch[at];
+        if (writer->appends[at].outcome == APPEND_CONFLICT && pending->commit.event_count == 0 && !pending->tied) {
+            /* A refusal already told; it only has to be kept. */
+            pending->commit.first_version = writer->appends[at].stream_version;
+            writer_lane_put(&writer->lanes[pending->shard->index], pending);
+            writer->queued++;
+        } else if (writer->appends[at].outcome == APPEND_CONFLICT) {
+            atomic_fetch_add_explicit(&writer->stats.conflicts, 1, memory_order_relaxed);
+            writer_break(pending, PENDING_CONFLICT);
+            writer_back(writer, pending, PENDING_CONFLICT);
+        } else {
+            /* What follows a refused commit is refused by the engine; else a decision on a state that never was would be on disk. */
+            CHECK(pending->commit.event_count == 0 || pending->chain > pending->stream->broken_chain);
+            writer_count(writer, &pending->commit);
+            writer_answer(pending);
+            writer_back(writer, pending, PENDING_APPENDED);
+        }
+    }
+}
+
+static void writer_time(struct writer *writer, int64_t took_ns)
+{
+    atomic_fetch_add_explicit(&writer->stats.batches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&writer->stats.append_ns, (unsigned long long)took_ns, memory_order_relaxed);
+    size_t bucket = 0;
+    while (bucket < WRITER_BUCKETS && took_ns > (64000LL << bucket)) bucket++;
+    atomic_fetch_add_explicit(&writer->stats.buckets[bucket], 1, memory_order_relaxed);
+}
+
+static void writer_give_back(struct writer *writer)
+{
+    for (size_t at = 0; at < writer->hub->shard_count; at++) {
+        struct shard *shard = writer->hub->shards[at];
+        struct pending *pending = writer->back[at].first;
+        writer->back[at] = (struct writer_lane){0};
+        bool wake = writer->wake[at];
+        writer->wake[at] = false;
+        if (!pending) continue;
+        while (pending) {
+            struct pending *next = pending->next;
+            inbox_put(&shard->completions, &pending->link);
+            pending = next;
+        }
+        if (wake || atomic_load(&shard->wants_completions)) inbox_wake(&shard->commands);
+    }
+}
+
+static void writer_batch(struct writer *writer)
+{
+    struct fault fault;
+    int64_t began_ns = clock_monotonic_ns();
+    if (engine_append(writer->hub->engine, writer->appends, writer->count, &fault) < 0) {
+        writer_failed(writer, &fault);
+        return;
+    }
+    writer_time(writer, clock_monotonic_ns() - began_ns);
+    writer_appended(writer);
+    if (writer->hub->views) views_look(writer->hub->views);
+    indexer_look(writer->hub->indexer);
+    watch_wake(&writer->hub->watch);
+}
+
+static void *writer_run(void *user)
+{
+    struct writer *writer = user;
+    for (;;) {
+        /* What is left over from a full batch goes on at once; what waits for its turn does not. */
+        struct inbox_link *list = inbox_take(&writer->inbox, writer->count ? 0 : -1);
+        writer_sort(writer, list);
+        writer_fill(writer);
+        if (writer->count) writer_batch(writer);
+        writer_give_back(writer);
+        inbox_done(&writer->inbox, writer->returned);
+        writer->returned = 0;
+        if (!list && writer->count == 0 && inbox_closed(&writer->inbox)) break;
+    }
+    return NULL;
+}
+
+struct writer *writer_start(struct hub *hub)
+{
+    struct writer *writer = MEM_NEW(struct writer);
+    writer->hub = hub;
+    inbox_init(&writer->inbox, 0);
+    int error = pthread_create(&writer->thread, NULL, writer_run, writer);
+    CHECK(error == 0);
+    return writer;
+}
+
+void writer_stop(struct writer *writer)
+{
+    inbox_close(&writer->inbox);
+    pthread_join(writer->thread, NULL);
+}
+
+void writer_free(struct writer *writer)
+{
+    if (!writer) return;
+    inbox_release(&writer->inbox);
+    mem_free(writer);
+}
+
+void writer_put(struct writer *writer, struct pending *pending) { inbox_put(&writer->inbox, &pending->link); }
+
+void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
+{
+    struct pending *number = MEM_NEW(struct pending);
+    number->ordered = ordered;
+    number->sequence = sequence;
+    writer_put(writer, number);
+}
+
+size_t writer_queue(struct writer *writer) { return inbox_size(&writer->inbox); }
+
+const struct writer_stats *writer_stats(const struct writer *writer) { return &writer->stats; }

@@ -1,0 +1,32 @@
+/* writer.h: the one thread that appends: takes whatever arrived, makes it durable as one batch, answers, begins again.
+ *
+ * Pendings of one shard are taken in the order in which they came. Those with a number wait for their turn, and with them what came
+ * behind them from the same shard. A number's predecessors have all been submitted, and each shard hands its own over in rising order,
+ * so the one whose turn it is always arrives.
+ *
+ * Threads: writer_put from any. Owns: pendings while it has them. */
+#ifndef LORE_RUN_WRITER_H
+#define LORE_RUN_WRITER_H
+
+#include "run/shard.h"
+
+enum { WRITER_BUCKETS = 14 }; /* of the latency histogram: 2^n * 64 µs */
+
+struct writer_stats {
+    atomic_ullong batches, commits, outcomes, events, failed, conflicts;
+    atomic_ullong append_ns, buckets[WRITER_BUCKETS + 1];
+};
+
+struct writer;
+
+struct writer *writer_start(struct hub *hub);
+/* All shards have ended: writes what is left and ends. */
+void writer_stop(struct writer *writer);
+void writer_free(struct writer *writer);
+void writer_put(struct writer *writer, struct pending *pending);
+/* A number of a sequence whose command was refused at the door. */
+void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence);
+size_t writer_queue(struct writer *writer);
+const struct writer_stats *writer_stats(const struct writer *writer);
+
+#endif

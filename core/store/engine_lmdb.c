@@ -1,0 +1,240 @@
+/* The LMDB engine: opening, closing, meta values. Appending: engine_lmdb_append.c, reading: engine_lmdb_read.c.
+ *
+ * Order that everything rests on: a batch is durable in the log, then it enters the index in memory, then the head is
+ * published, then the head slot beside the log is written. The index on disk follows whenever it likes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/say.h"
+#include "store/engine_lmdb.h"
+
+/* --- the lock --- */
+
+static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
+{
+    char file[4096], text[32] = {0};
+    snprintf(file, sizeof file, "%s/lock", lmdb->path);
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return fault_errno(fault, errno, "%s", file);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int error = errno;
+        ssize_t size = pread(fd, text, sizeof text - 1, 0);
+        close(fd);
+        if (error != EWOULDBLOCK) return fault_errno(fault, error, "%s", file);
+        return fault_set(fault, FAULT_IN_USE,
+                         "data directory %s is in use by process %ld; stop it or choose another with --data", lmdb->path,
+                         size > 0 ? strtol(text, NULL, 10) : 0L);
+    }
+    int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    /* Only for the message above: that it could not be written changes nothing. */
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)size, 0) < 0) say_debug("%s: %s", file, strerror(errno));
+    lmdb->lock_fd = fd;
+    return 0;
+}
+
+/* --- meta values --- */
+
+uint32_t engine_lmdb_meta_crc(struct slice key, struct slice value)
+{
+    uint32_t parts[2] = {hash_crc32(key), hash_crc32(value)};
+    return hash_crc32(slice_make(parts, sizeof parts));
+}
+
+int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *value, struct fault *fault)
+{
+    struct lmdb_env_read *read;
+    if (lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
+    MDB_val at = lmdb_val(key), found;
+    int code = mdb_get(read->txn, lmdb_env_db(lmdb->log, LOG_DB_META), &at, &found), result = code == 0;
+    if (code == 0) {
+        uint32_t crc;
+        struct slice stored = lmdb_slice(found);
+        if (stored.size >= 4) memcpy(&crc, stored.data, 4);
+        if (stored.size < 4 || crc != engine_lmdb_meta_crc(key, slice_make(stored.data + 4, stored.size - 4)))
+            result = fault_set(fault, FAULT_CORRUPT, "%s/log: the value %.*s is damaged", lmdb->path, SLICE_ARGS(key));
+        else
+            buf_put(value, stored.data + 4, stored.size - 4);
+    } else if (code != MDB_NOTFOUND) {
+        result = lmdb_env_fault(lmdb->log, code, fault);
+    }
+    lmdb_env_end(read);
+    return result;
+}
+
+struct meta_write {
+    struct engine_lmdb *lmdb;
+    struct slice key, value;
+};
+
+static int write_meta(MDB_txn *txn, void *user)
+{
+    struct meta_write *write = user;
+    uint32_t crc = engine_lmdb_meta_crc(write->key, write->value);
+    MDB_val key = lmdb_val(write->key), value = {4 + write->value.size, NULL};
+    int code = mdb_put(txn, lmdb_env_db(write->lmdb->log, LOG_DB_META), &key, &value, MDB_RESERVE);
+    if (code) return code;
+    memcpy(value.mv_data, &crc, 4);
+    if (write->value.size) memcpy((char *)value.mv_data + 4, write->value.data, write->value.size);
+    return 0;
+}
+
+static int meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    struct meta_write write = {lmdb, key, value};
+    if (key.size == 0 || key.size > 500) return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
+    return lmdb_env_update(lmdb->log, value.size * 2 + (64 << 10), write_meta, &write, fault);
+}
+
+static int meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault)
+{
+    if (key.size == 0 || key.size > 500) return 0;
+    return engine_lmdb_meta((struct engine_lmdb *)engine, key, value, fault);
+}
+
+/* --- opening --- */
+
+static int load_log_id(struct engine_lmdb *lmdb, struct fault *fault)
+{
+    struct buf id = {0}, epoch = {0};
+    int found = engine_lmdb_meta(lmdb, slice_of("log_id"), &id, fault);
+    if (found == 0 && (lmdb->read_only || lmdb->head.position || lmdb->head.outcomes))
+        found = fault_set(fault, FAULT_CORRUPT, "%s/log has no log_id", lmdb->path);
+    if (found == 0) {
+        rand_uuid(clock_now_ms(lmdb->clock), lmdb->head.log_id);
+        found = meta_put(&lmdb->engine, slice_of("log_id"), slice_of(lmdb->head.log_id), fault);
+    } else if (found > 0) {
+        snprintf(lmdb->head.log_id, sizeof lmdb->head.log_id, "%.*s", SLICE_ARGS(buf_slice(&id)));
+        found = engine_lmdb_meta(lmdb, slice_of("epoch"), &epoch, fault);
+        if (found > 0) {
+            buf_put_byte(&epoch, 0);
+            lmdb->head.epoch = strtoull(epoch.data, NULL, 10);
+        }
+    }
+    buf_release(&id);
+    buf_release(&epoch);
+    return found < 0 ? -1 : 0;
+}
+
+static int open_log(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *fault)
+{
+    char path[4096];
+    struct lmdb_env_read *read;
+    snprintf(path, sizeof path, "%s/log", lmdb->path);
+    struct lmdb_env_options options = {.path = path,
+                                       .read_only = lmdb->read_only,
+                                       .map_size = map_size,
+                                       .db_count = 4,
+                                       .db_names = {"commits", "outcomes", "names", "meta"},
+                                       .db_flags = {MDB_INTEGERKEY, MDB_INTEGERKEY, MDB_INTEGERKEY, 0}};
+    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
+    int result = engine_lmdb_load_names(lmdb, read, fault);
+    if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
+    lmdb_env_end(read);
+    lmdb->names_saved = names_count(lmdb->engine.names);
+    lmdb->head.epoch = 1;
+    return result < 0 ? -1 : load_log_id(lmdb, fault);
+}
+
+static int open_engine(struct engine_lmdb *lmdb, const struct engine_options *options, struct fault *fault)
+{
+    struct stat status;
+    if (!lmdb->read_only && mkdir(lmdb->path, 0755) < 0 && errno != EEXIST)
+        return fault_errno(fault, errno, "%s", lmdb->path);
+    if (stat(lmdb->path, &status) < 0) return fault_errno(fault, errno, "%s", lmdb->path);
+    if (!lmdb->read_only && lock_take(lmdb, fault) < 0) return -1;
+    if (open_log(lmdb, options->map_size, fault) < 0) return -1;
+    if (!lmdb->read_only && engine_lmdb_check_head(lmdb, fault) < 0) return -1;
+    return engine_lmdb_load_index(lmdb, options->map_size, fault);
+}
+
+static void engine_free(struct engine_lmdb *lmdb)
+{
+    index_close(lmdb->index);
+    lmdb_env_close(lmdb->log);
+    head_close(&lmdb->head_file);
+    if (lmdb->lock_fd >= 0) close(lmdb->lock_fd);
+    names_free(lmdb->engine.names);
+    pthread_mutex_destroy(&lmdb->head_lock);
+    pthread_mutex_destroy(&lmdb->follow_lock);
+    mem_free(lmdb->path);
+    mem_free(lmdb);
+}
+
+int engine_open_lmdb(const struct engine_options *options, struct engine **engine, struct fault *fault)
+{
+    CHECK(options->path != NULL);
+    struct engine_lmdb *lmdb = MEM_NEW(struct engine_lmdb);
+    lmdb->engine = (struct engine){&engine_lmdb_ops, names_new()};
+    lmdb->path = mem_text(options->path, strlen(options->path));
+    lmdb->clock = options->clock;
+    lmdb->read_only = options->read_only;
+    lmdb->lock_fd = lmdb->head_file.fd = -1;
+    pthread_mutex_init(&lmdb->head_lock, NULL);
+    pthread_mutex_init(&lmdb->follow_lock, NULL);
+    if (open_engine(lmdb, options, fault) < 0) {
+        engine_free(lmdb);
+        return -1;
+    }
+    *engine = &lmdb->engine;
+    return 0;
+}
+
+static void lmdb_close(struct engine *engine)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    uint64_t events;
+    struct fault fault = {0};
+    if (!lmdb->read_only && index_flush(lmdb->index, &events, &fault) < 0)
+        say_warn("%s; the next start catches up", fault.text);
+    engine_free(lmdb);
+}
+
+/* --- the rest --- */
+
+static struct engine_head lmdb_head(struct engine *engine)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    struct fault fault = {0};
+    if (lmdb->read_only && engine_lmdb_follow(lmdb, &fault) < 0) say_error("%s", fault.text);
+    pthread_mutex_lock(&lmdb->head_lock);
+    struct engine_head head = lmdb->head;
+    pthread_mutex_unlock(&lmdb->head_lock);
+    return head;
+}
+
+static int flush_index(struct engine *engine, uint64_t *events, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    /* Readers of other processes that died would pin old pages until the next start. */
+    lmdb_env_check_readers(lmdb->log);
+    return index_flush(lmdb->index, events, fault);
+}
+
+static uint64_t lmdb_index_behind(struct engine *engine) { return index_behind(((struct engine_lmdb *)engine)->index); }
+
+const struct engine_ops engine_lmdb_ops = {
+    .close = lmdb_close,
+    .head = lmdb_head,
+    .append = engine_lmdb_append,
+    .read = engine_lmdb_read,
+    .read_stream = engine_lmdb_read_stream,
+    .read_outcomes = engine_lmdb_read_outcomes,
+    .cursor_next = engine_lmdb_cursor_next,
+    .cursor_close = engine_lmdb_cursor_close,
+    .stream_head = engine_lmdb_stream_head,
+    .find_command = engine_lmdb_find_command,
+    .each_stream = engine_lmdb_each_stream,
+    .meta_put = meta_put,
+    .meta_get = meta_get,
+    .flush_index = flush_index,
+    .index_behind = lmdb_index_behind,
+};

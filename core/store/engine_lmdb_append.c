@@ -1,0 +1,210 @@
+/* Appending to the log: decide, write the records, one transaction, then tell index and head. Nothing behind the
+ * transaction may fail. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/limit.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/engine_lmdb.h"
+
+/* Where a stream stands after the commits of this batch so far. */
+struct pending {
+    uint64_t version, position;
+    bool refused; /* the last commit of this batch */
+};
+
+struct work {
+    struct engine_lmdb *lmdb;
+    struct arena arena;
+    struct map streams; /* key -> struct pending */
+    struct engine_head head; /* after the batch */
+    uint32_t names_saved;
+    struct buf bytes;        /* the records, one behind the other */
+    size_t count;            /* of records */
+    size_t *offsets;         /* count + 1 */
+    struct record *records;
+    uint64_t *numbers;       /* of an outcome, 0 for a commit */
+    uint64_t large;          /* records on pages of their own */
+};
+
+/* --- 1. which commits stand on the version they were decided on --- */
+
+/* False if one of the stream's names has no number yet: then nothing was ever written to it. Names get their numbers from
+ * the record that first uses them, never from a commit that may be refused. */
+static bool pending_key(struct work *work, const struct commit *commit, char key[INDEX_KEY_SIZE_MAX],
+                        struct slice *stream)
+{
+    uint32_t tenant = names_find(work->lmdb->engine.names, commit->tenant);
+    uint32_t aggregate = names_find(work->lmdb->engine.names, commit->aggregate);
+    if (!tenant || !aggregate) return false;
+    *stream = slice_make(key, index_key(tenant, aggregate, commit->id, key));
+    return true;
+}
+
+static int find_pending(struct work *work, const struct commit *commit, struct pending **found, struct fault *fault)
+{
+    char key[INDEX_KEY_SIZE_MAX];
+    struct slice stream;
+    bool known = pending_key(work, commit, key, &stream);
+    struct pending *pending = known ? map_find(&work->streams, stream) : NULL;
+    if (!pending) {
+        uint64_t version = 0, position = 0;
+        if (known && index_stream_head(work->lmdb->index, stream, &version, &position, fault) < 0) return -1;
+        pending = arena_take(&work->arena, sizeof *pending);
+        *pending = (struct pending){.version = version, .position = position};
+        if (known) map_put(&work->streams, arena_copy(&work->arena, stream), pending);
+    }
+    *found = pending;
+    return 0;
+}
+
+/* After its first record a stream has its key. */
+static void keep_pending(struct work *work, const struct commit *commit, struct pending *pending)
+{
+    char key[INDEX_KEY_SIZE_MAX];
+    struct slice stream;
+    CHECK(pending_key(work, commit, key, &stream));
+    if (!map_find(&work->streams, stream)) map_put(&work->streams, arena_copy(&work->arena, stream), pending);
+}
+
+/* --- 2. the records --- */
+
+/* The highest name number that the record defines, or saved. */
+static uint32_t names_defined(struct work *work, struct slice bytes, uint32_t saved)
+{
+    struct record record;
+    struct record_define define = {0};
+    if (names_count(work->lmdb->engine.names) == saved) return saved;
+    CHECK(record_open(bytes, work->lmdb->engine.names, &record, NULL) == 0);
+    while (record_next_define(&record, &define)) saved = define.id;
+    return saved;
+}
+
+static void write_record(struct work *work, struct append *append, struct pending *pending)
+{
+    struct commit *commit = append->commit;
+    struct engine_head *head = &work->head;
+    bool positioned = engine_has_position(commit->kind);
+    int64_t now_ms = clock_now_ms(work->lmdb->clock);
+    if (now_ms > head->recorded_ms) head->recorded_ms = now_ms;
+    commit->recorded_ms = head->recorded_ms;
+    commit->epoch = head->epoch;
+    commit->first_position = positioned ? head->position + 1 : pending->position;
+    size_t offset = work->bytes.size;
+    record_write(commit, work->lmdb->engine.names, work->names_saved, positioned ? &head->chain : &head->outcome_chain,
+                 &work->bytes);
+    struct slice bytes = slice_make(work->bytes.data + offset, work->bytes.size - offset);
+    work->names_saved = names_defined(work, bytes, work->names_saved);
+    if (bytes.size > 1900) work->large++;
+    if (positioned) {
+        head->position += commit->event_count;
+        head->commits++;
+        pending->version += commit->event_count;
+        pending->position = head->position;
+    } else {
+        head->outcomes++;
+    }
+    work->numbers[work->count] = positioned ? 0 : head->outcomes;
+    work->offsets[work->count++] = offset;
+    append->stream_version = pending->version;
+}
+
+static int write_records(struct work *work, struct append *batch, size_t count, struct fault *fault)
+{
+    work->offsets = arena_take(&work->arena, (count + 1) * sizeof *work->offsets);
+    work->numbers = arena_take(&work->arena, count * sizeof *work->numbers);
+    for (size_t at = 0; at < count; at++) {
+        struct pending *pending;
+        if (find_pending(work, batch[at].commit, &pending, fault) < 0) return -1;
+        batch[at].stream_version = pending->version;
+        bool stands = engine_decided_on(batch[at].commit) == pending->version;
+        pending->refused = !stands || (batch[at].follows && pending->refused);
+        batch[at].outcome = pending->refused ? APPEND_CONFLICT : APPEND_APPENDED;
+        if (pending->refused) continue;
+        write_record(work, &batch[at], pending);
+        keep_pending(work, batch[at].commit, pending);
+    }
+    work->offsets[work->count] = work->bytes.size;
+    work->records = arena_take(&work->arena, work->count * sizeof *work->records);
+    for (size_t at = 0; at < work->count; at++) {
+        struct slice bytes =
+            slice_make(work->bytes.data + work->offsets[at], work->offsets[at + 1] - work->offsets[at]);
+        /* What cannot be read back must not be written. */
+        CHECK(record_open(bytes, work->lmdb->engine.names, &work->records[at], NULL) == 0);
+    }
+    return 0;
+}
+
+/* --- 3. one transaction; may run twice when the map grew --- */
+
+static int put_names(struct work *work, MDB_txn *txn)
+{
+    for (size_t number = work->lmdb->names_saved + 1; number <= work->names_saved; number++) {
+        struct slice text = names_get(work->lmdb->engine.names, (uint32_t)number);
+        uint32_t crc = engine_lmdb_meta_crc(slice_make(&number, sizeof number), text);
+        MDB_val key = lmdb_number(&number), value = {4 + text.size, NULL};
+        int code = mdb_put(txn, lmdb_env_db(work->lmdb->log, LOG_DB_NAMES), &key, &value, MDB_RESERVE | MDB_APPEND);
+        if (code) return code;
+        memcpy(value.mv_data, &crc, 4);
+        memcpy((char *)value.mv_data + 4, text.data, text.size);
+    }
+    return 0;
+}
+
+static int put_batch(MDB_txn *txn, void *user)
+{
+    struct work *work = user;
+    for (size_t at = 0; at < work->count; at++) {
+        const struct record *record = &work->records[at];
+        size_t number = work->numbers[at] ? work->numbers[at] : record->first_position;
+        size_t db = work->numbers[at] ? LOG_DB_OUTCOMES : LOG_DB_COMMITS;
+        MDB_val key = lmdb_number(&number), value = lmdb_val(record->bytes);
+        int code = mdb_put(txn, lmdb_env_db(work->lmdb->log, db), &key, &value, MDB_APPEND);
+        if (code) return code;
+    }
+    return put_names(work, txn);
+}
+
+/* --- 4. what follows --- */
+
+static void publish(struct work *work)
+{
+    struct engine_lmdb *lmdb = work->lmdb;
+    lmdb->names_saved = work->names_saved;
+    index_add(lmdb->index, work->records, work->numbers, work->count);
+    pthread_mutex_lock(&lmdb->head_lock);
+    lmdb->head = work->head;
+    pthread_mutex_unlock(&lmdb->head_lock);
+    struct hash digest = head_digest(&work->head.chain, &work->head.outcome_chain);
+    if (head_write(&lmdb->head_file, work->head.position, work->head.outcomes, &digest) < 0)
+        say_warn("%s/log/head cannot be written: %s", lmdb->path, strerror(errno));
+}
+
+static int append_batch(struct work *work, struct append *batch, size_t count, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = work->lmdb;
+    uint64_t events;
+    /* Nobody flushes: the memory stays bounded all the same. */
+    if (index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND && index_flush(lmdb->index, &events, fault) < 0) return -1;
+    if (write_records(work, batch, count, fault) < 0) return -1;
+    if (work->count == 0) return 0;
+    uint64_t room = work->bytes.size * 2 + work->large * 4096 + (256 << 10);
+    if (lmdb_env_update(lmdb->log, room, put_batch, work, fault) < 0) return -1;
+    publish(work);
+    return 0;
+}
+
+int engine_lmdb_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    CHECK(!lmdb->read_only);
+    struct work work = {.lmdb = lmdb, .head = lmdb->head, .names_saved = lmdb->names_saved};
+    int result = append_batch(&work, batch, count, fault);
+    map_release(&work.streams);
+    buf_release(&work.bytes);
+    arena_release(&work.arena);
+    return result;
+}

@@ -1,0 +1,266 @@
+/* What the LMDB engine reads at open: names, head, index. A read_only engine reads the same again whenever the log that
+ * another process writes has moved on. */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/limit.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/engine_lmdb.h"
+
+enum { FEED_RECORDS = 1024, REBUILD_EVENTS = 500000 };
+
+/* --- names --- */
+
+static int load_name(struct engine_lmdb *lmdb, MDB_val key, MDB_val value, struct fault *fault)
+{
+    size_t number = 0;
+    uint32_t crc;
+    struct names *names = lmdb->engine.names;
+    struct slice text = slice_make((char *)value.mv_data + 4, value.mv_size < 4 ? 0 : value.mv_size - 4);
+    if (key.mv_size == sizeof number) memcpy(&number, key.mv_data, sizeof number);
+    if (value.mv_size >= 4) memcpy(&crc, value.mv_data, 4);
+    if (value.mv_size <= 4 || crc != engine_lmdb_meta_crc(slice_make(&number, sizeof number), text))
+        return fault_set(fault, FAULT_CORRUPT, "%s/log: name %zu is damaged", lmdb->path, number);
+    if (names_find(names, text) == 0 && names_count(names) + 1 == number) names_intern(names, text);
+    if (names_find(names, text) != number)
+        return fault_set(fault, FAULT_CORRUPT, "%s/log: name %zu is out of order", lmdb->path, number);
+    return 0;
+}
+
+int engine_lmdb_load_names(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
+{
+    size_t number = names_count(lmdb->engine.names) + 1;
+    MDB_cursor *cursor = lmdb_env_cursor(read, LOG_DB_NAMES);
+    MDB_val key = lmdb_number(&number), value;
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+        if (load_name(lmdb, key, value, fault) < 0) return -1;
+    return code == MDB_NOTFOUND ? 0 : lmdb_env_fault(lmdb->log, code, fault);
+}
+
+/* --- head --- */
+
+/* 1: the last record of a database; 0: it is empty; -1 fault. */
+static int last_record(struct engine_lmdb *lmdb, struct lmdb_env_read *read, size_t db, size_t *key_number,
+                       struct record *record, struct fault *fault)
+{
+    MDB_val key, value;
+    int code = mdb_cursor_get(lmdb_env_cursor(read, db), &key, &value, MDB_LAST);
+    if (code == MDB_NOTFOUND) return 0;
+    if (code) return lmdb_env_fault(lmdb->log, code, fault);
+    memcpy(key_number, key.mv_data, sizeof *key_number);
+    if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
+    return 1;
+}
+
+int engine_lmdb_load_head(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct engine_head *head,
+                          struct fault *fault)
+{
+    struct record record;
+    size_t number;
+    MDB_stat stat;
+    int found = last_record(lmdb, read, LOG_DB_COMMITS, &number, &record, fault);
+    if (found < 0) return -1;
+    if (found) {
+        if (record.first_position != number || record.event_count == 0)
+            return fault_set(fault, FAULT_CORRUPT, "%s/log: the last commit is damaged", lmdb->path);
+        head->position = record.first_position + record.event_count - 1;
+        head->recorded_ms = record.recorded_ms;
+        head->chain = record.chain;
+    }
+    int code = mdb_stat(read->txn, lmdb_env_db(lmdb->log, LOG_DB_COMMITS), &stat);
+    if (code) return lmdb_env_fault(lmdb->log, code, fault);
+    head->commits = stat.ms_entries;
+    found = last_record(lmdb, read, LOG_DB_OUTCOMES, &number, &record, fault);
+    if (found < 0) return -1;
+    if (found) {
+        head->outcomes = number;
+        head->outcome_chain = record.chain;
+        if (record.recorded_ms > head->recorded_ms) head->recorded_ms = record.recorded_ms;
+    }
+    return 0;
+}
+
+int engine_lmdb_check_head(struct engine_lmdb *lmdb, struct fault *fault)
+{
+    char file[4096];
+    struct head_slot slots[HEAD_SLOTS];
+    bool found;
+    const struct engine_head *head = &lmdb->head;
+    struct hash digest = head_digest(&head->chain, &head->outcome_chain);
+    snprintf(file, sizeof file, "%s/log/head", lmdb->path);
+    if (head_read(file, slots, &found, fault) < 0) return -1;
+    for (int at = 0; at < HEAD_SLOTS; at++) {
+        const struct head_slot *slot = &slots[at];
+        if (found && !slot->valid) say_warn("%s: slot %d is damaged; it is written anew", file, at);
+        if (!slot->valid) continue;
+        if (slot->position > head->position || slot->outcomes > head->outcomes)
+            return fault_set(fault, FAULT_CORRUPT,
+                             "%s/log lost its end: %s recorded position %llu and %llu outcomes, the log ends at %llu and "
+                             "%llu; restore a backup, or remove %s to go on without what was lost",
+                             lmdb->path, file, (unsigned long long)slot->position, (unsigned long long)slot->outcomes,
+                             (unsigned long long)head->position, (unsigned long long)head->outcomes, file);
+        if (slot->position == head->position && slot->outcomes == head->outcomes &&
+            !hash_equal(&slot->digest, &digest))
+            return fault_set(fault, FAULT_CORRUPT, "%s/log does not end as %s recorded; see what lore verify says",
+                             lmdb->path, file);
+    }
+    if (head_open(file, &lmdb->head_file, fault) < 0) return -1;
+    for (int at = 0; at < HEAD_SLOTS; at++)
+        if (head_write(&lmdb->head_file, head->position, head->outcomes, &digest) < 0)
+            return fault_set(fault, FAULT_DISK, "%s cannot be written", file);
+    return 0;
+}
+
+/* --- index --- */
+
+/* Calls give for every record of a database behind `after`. */
+struct feed {
+    struct engine_lmdb *lmdb;
+    struct record records[FEED_RECORDS];
+    uint64_t numbers[FEED_RECORDS];
+    size_t count;
+    struct index_tail *tail; /* NULL: into the index */
+};
+
+static int feed_flush(struct feed *feed, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = feed->lmdb;
+    uint64_t events;
+    if (feed->tail) {
+        for (size_t at = 0; at < feed->count; at++) index_tail_add(feed->tail, &feed->records[at], feed->numbers[at]);
+    } else {
+        index_add(lmdb->index, feed->records, feed->numbers, feed->count);
+        if (!lmdb->read_only && index_behind(lmdb->index) >= REBUILD_EVENTS &&
+            index_flush(lmdb->index, &events, fault) < 0)
+            return -1;
+    }
+    feed->count = 0;
+    return 0;
+}
+
+static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t db, uint64_t after, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = feed->lmdb;
+    size_t number = after + 1;
+    MDB_val key = lmdb_number(&number), value;
+    MDB_cursor *cursor = lmdb_env_cursor(read, db);
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct record *record = &feed->records[feed->count];
+        if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
+        memcpy(&number, key.mv_data, sizeof number);
+        if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count : record->event_count > 0)
+            return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path, number);
+        feed->numbers[feed->count++] = db == LOG_DB_COMMITS ? 0 : number;
+        if (feed->count == FEED_RECORDS && feed_flush(feed, fault) < 0) return -1;
+    }
+    if (feed_flush(feed, fault) < 0) return -1;
+    return code == MDB_NOTFOUND ? 0 : lmdb_env_fault(lmdb->log, code, fault);
+}
+
+/* Everything behind position and outcomes, into the index or into tail. */
+static int feed_index(struct engine_lmdb *lmdb, struct lmdb_env_read *read, uint64_t position, uint64_t outcomes,
+                      struct index_tail *tail, struct fault *fault)
+{
+    struct feed *feed = MEM_NEW(struct feed);
+    feed->lmdb = lmdb;
+    feed->tail = tail;
+    int result = feed_database(feed, read, LOG_DB_COMMITS, position, fault);
+    if (result == 0) result = feed_database(feed, read, LOG_DB_OUTCOMES, outcomes, fault);
+    mem_free(feed);
+    return result;
+}
+
+bool engine_lmdb_agrees(void *user, const struct index_checkpoint *checkpoint)
+{
+    struct engine_lmdb *lmdb = user;
+    struct lmdb_env_read *read;
+    struct record record;
+    if (checkpoint->position > lmdb->head.position || checkpoint->outcomes > lmdb->head.outcomes) return false;
+    if (checkpoint->position == 0) return true;
+    if (lmdb_env_begin(lmdb->log, &read, NULL) < 0) return false;
+    size_t number = checkpoint->position + 1;
+    MDB_val key = lmdb_number(&number), value;
+    MDB_cursor *cursor = lmdb_env_cursor(read, LOG_DB_COMMITS);
+    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    code = mdb_cursor_get(cursor, &key, &value, code ? MDB_LAST : MDB_PREV);
+    bool agrees = code == 0 && record_open(lmdb_slice(value), lmdb->engine.names, &record, NULL) == 0 &&
+                  record.first_position + record.event_count - 1 == checkpoint->position &&
+                  hash_equal(&record.chain, &checkpoint->chain);
+    lmdb_env_end(read);
+    return agrees;
+}
+
+int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *fault)
+{
+    char path[4096];
+    struct index_checkpoint checkpoint;
+    struct lmdb_env_read *read;
+    snprintf(path, sizeof path, "%s/index", lmdb->path);
+    struct index_options options = {.path = path,
+                                    .read_only = lmdb->read_only,
+                                    .map_size = map_size,
+                                    .log_id = lmdb->head.log_id,
+                                    .agrees = engine_lmdb_agrees,
+                                    .log = lmdb};
+    if (index_open(&options, &lmdb->index, &checkpoint, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0)
+        return -1;
+    int result = feed_index(lmdb, read, checkpoint.position, checkpoint.outcomes, NULL, fault);
+    /* A read_only log may have moved on since its head was read. */
+    if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
+    lmdb_env_end(read);
+    return result;
+}
+
+/* --- following another process --- */
+
+/* What the other process has flushed by now need not be kept in memory. */
+static int trim(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
+{
+    struct index_checkpoint checkpoint;
+    if (index_checkpoint_now(lmdb->index, &checkpoint, fault) < 0) return -1;
+    if (checkpoint.position + 2 * LIMIT_INDEX_BEHIND > lmdb->head.position) {
+        struct index_tail *tail = MEM_NEW(struct index_tail);
+        if (feed_index(lmdb, read, checkpoint.position, checkpoint.outcomes, tail, fault) == 0) {
+            index_replace_take(lmdb->index, tail);
+            return 0;
+        }
+        index_tail_release(tail);
+        mem_free(tail);
+        return -1;
+    }
+    return 0;
+}
+
+static int follow_read(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
+{
+    struct engine_head head = lmdb->head;
+    if (engine_lmdb_load_names(lmdb, read, fault) < 0 || engine_lmdb_load_head(lmdb, read, &head, fault) < 0) return -1;
+    if (head.position <= lmdb->head.position && head.outcomes <= lmdb->head.outcomes) return 0;
+    if (feed_index(lmdb, read, lmdb->head.position, lmdb->head.outcomes, NULL, fault) < 0) return -1;
+    pthread_mutex_lock(&lmdb->head_lock);
+    lmdb->head = head;
+    pthread_mutex_unlock(&lmdb->head_lock);
+    return index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND ? trim(lmdb, read, fault) : 0;
+}
+
+int engine_lmdb_begin(struct engine_lmdb *lmdb, struct lmdb_env_read **read, struct fault *fault)
+{
+    if (lmdb_env_begin(lmdb->log, read, fault) < 0) return -1;
+    if (!lmdb->read_only) return 0;
+    pthread_mutex_lock(&lmdb->follow_lock);
+    int result = follow_read(lmdb, *read, fault);
+    pthread_mutex_unlock(&lmdb->follow_lock);
+    if (result < 0) lmdb_env_end(*read);
+    return result;
+}
+
+int engine_lmdb_follow(struct engine_lmdb *lmdb, struct fault *fault)
+{
+    struct lmdb_env_read *read;
+    if (engine_lmdb_begin(lmdb, &read, fault) < 0) return -1;
+    lmdb_env_end(read);
+    return 0;
+}

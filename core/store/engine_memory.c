@@ -1,0 +1,393 @@
+/* The in-memory engine: the model that the LMDB engine is compared with. Plain arrays and naive searches; nothing here is
+ * meant to be fast. Records are the same bytes, and they never move, so what a cursor borrows stays. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "store/engine_inside.h"
+
+struct memory_log { /* commits or outcomes, in log order */
+    struct slice *records;
+    size_t count, count_max;
+};
+
+struct memory_value {
+    struct slice key, value;
+};
+
+struct engine_memory {
+    struct engine engine;
+    struct clock *clock;
+    pthread_mutex_t lock; /* guards all that follows */
+    struct memory_log commits, outcomes;
+    struct engine_head head;
+    uint32_t names_saved;
+    struct memory_value *values;
+    size_t value_count;
+};
+
+struct memory_cursor {
+    struct engine_cursor cursor;
+    struct engine_memory *memory;
+    const struct memory_log *log;
+    size_t at, end;          /* which records; end is as of the open */
+    bool one_stream;
+    struct record of;        /* one_stream: its names and, copied, its id */
+    char id[256];
+    uint64_t from;           /* position, version or number */
+};
+
+static struct engine_memory *memory_of(struct engine *engine) { return (struct engine_memory *)engine; }
+
+static struct slice copy_bytes(struct slice bytes) { return slice_make(mem_text(bytes.data, bytes.size), bytes.size); }
+
+static void log_add(struct memory_log *log, struct slice bytes)
+{
+    if (log->count == log->count_max) {
+        log->count_max = log->count_max ? log->count_max * 2 : 64;
+        log->records = mem_resize(log->records, log->count_max * sizeof *log->records);
+    }
+    log->records[log->count++] = copy_bytes(bytes);
+}
+
+static struct record log_get(struct engine_memory *memory, const struct memory_log *log, size_t at)
+{
+    struct record record;
+    CHECK(at < log->count && record_open(log->records[at], memory->engine.names, &record, NULL) == 0);
+    return record;
+}
+
+/* False if one of its names is unknown. */
+static bool stream_names(struct engine_memory *memory, const struct stream_id *stream, struct record *of)
+{
+    *of = (struct record){.tenant = names_find(memory->engine.names, stream->tenant),
+                          .aggregate = names_find(memory->engine.names, stream->aggregate),
+                          .id = stream->id};
+    return of->tenant && of->aggregate;
+}
+
+static bool same_stream(const struct record *a, const struct record *b)
+{
+    return a->tenant == b->tenant && a->aggregate == b->aggregate && slice_equal(a->id, b->id);
+}
+
+static void find_head(struct engine_memory *memory, const struct stream_id *stream, uint64_t *version,
+                      uint64_t *position)
+{
+    struct record of;
+    *version = *position = 0;
+    if (!stream_names(memory, stream, &of)) return;
+    for (size_t at = memory->commits.count; at-- > 0;) {
+        struct record record = log_get(memory, &memory->commits, at);
+        if (!same_stream(&record, &of)) continue;
+        *version = record.first_version + record.event_count - 1;
+        *position = record.first_position + record.event_count - 1;
+        return;
+    }
+}
+
+/* --- append --- */
+
+/* Whether the commit of this batch to the same stream that it was decided on was refused. */
+static bool was_refused(const struct append *batch, size_t at)
+{
+    const struct commit *commit = batch[at].commit;
+    if (!batch[at].follows) return false;
+    for (size_t before = at; before-- > 0;) {
+        const struct commit *other = batch[before].commit;
+        if (slice_equal(other->id, commit->id) && slice_equal(other->aggregate, commit->aggregate) &&
+            slice_equal(other->tenant, commit->tenant))
+            return batch[before].outcome == APPEND_CONFLICT;
+    }
+    return false;
+}
+
+static void append_one(struct engine_memory *memory, struct append *append, bool refused)
+{
+    struct commit *commit = append->commit;
+    struct engine_head *head = &memory->head;
+    struct stream_id stream = {commit->tenant, commit->aggregate, commit->id};
+    uint64_t position;
+    find_head(memory, &stream, &append->stream_version, &position);
+    append->outcome = APPEND_CONFLICT;
+    if (!refused && engine_decided_on(commit) == append->stream_version) append->outcome = APPEND_APPENDED;
+    if (append->outcome == APPEND_CONFLICT) return;
+    bool positioned = engine_has_position(commit->kind);
+    int64_t now_ms = clock_now_ms(memory->clock);
+    if (now_ms > head->recorded_ms) head->recorded_ms = now_ms;
+    commit->recorded_ms = head->recorded_ms;
+    commit->epoch = head->epoch;
+    commit->first_position = positioned ? head->position + 1 : position;
+    struct buf bytes = {0};
+    struct names *names = memory->engine.names;
+    record_write(commit, names, memory->names_saved, positioned ? &head->chain : &head->outcome_chain, &bytes);
+    log_add(positioned ? &memory->commits : &memory->outcomes, buf_slice(&bytes));
+    struct record record;
+    struct record_define define = {0};
+    CHECK(record_open(buf_slice(&bytes), names, &record, NULL) == 0);
+    while (record_next_define(&record, &define)) memory->names_saved = define.id;
+    buf_release(&bytes);
+    head->position += commit->event_count;
+    head->commits += positioned;
+    head->outcomes += !positioned;
+    append->stream_version += commit->event_count;
+}
+
+static int memory_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    pthread_mutex_lock(&memory->lock);
+    for (size_t at = 0; at < count; at++) append_one(memory, &batch[at], was_refused(batch, at));
+    pthread_mutex_unlock(&memory->lock);
+    return 0;
+}
+
+/* --- reading --- */
+
+static int open_cursor(struct engine_memory *memory, const struct memory_log *log, uint64_t from,
+                       struct engine_cursor **out)
+{
+    struct memory_cursor *cursor = MEM_NEW(struct memory_cursor);
+    cursor->cursor.ops = memory->engine.ops;
+    cursor->memory = memory;
+    cursor->log = log;
+    cursor->from = from;
+    pthread_mutex_lock(&memory->lock);
+    cursor->end = log->count;
+    pthread_mutex_unlock(&memory->lock);
+    *out = &cursor->cursor;
+    return 0;
+}
+
+static int memory_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault)
+{
+    return open_cursor(memory_of(engine), &memory_of(engine)->commits, position, cursor);
+}
+
+static int memory_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor,
+                                struct fault *fault)
+{
+    return open_cursor(memory_of(engine), &memory_of(engine)->outcomes, number, cursor);
+}
+
+static int memory_read_stream(struct engine *engine, const struct stream_id *stream, uint64_t version,
+                              struct engine_cursor **out, struct fault *fault)
+{
+    open_cursor(memory_of(engine), &memory_of(engine)->commits, version, out);
+    struct memory_cursor *cursor = (struct memory_cursor *)*out;
+    cursor->one_stream = true;
+    if (!stream_names(cursor->memory, stream, &cursor->of) || stream->id.size > sizeof cursor->id) cursor->end = 0;
+    else if (stream->id.size) memcpy(cursor->id, stream->id.data, stream->id.size);
+    cursor->of.id.data = cursor->id;
+    return 0;
+}
+
+/* Whether the record is before what the cursor was asked for, or of another stream. */
+static bool passes_over(const struct memory_cursor *cursor, const struct record *record, size_t at)
+{
+    if (cursor->one_stream)
+        return !same_stream(record, &cursor->of) || record->first_version + record->event_count <= cursor->from;
+    if (cursor->log == &cursor->memory->outcomes) return at + 1 < cursor->from;
+    return record->first_position + record->event_count <= cursor->from;
+}
+
+static int memory_cursor_next(struct engine_cursor *engine_cursor, struct record *record, struct fault *fault)
+{
+    struct memory_cursor *cursor = (struct memory_cursor *)engine_cursor;
+    int found = 0;
+    pthread_mutex_lock(&cursor->memory->lock);
+    while (!found && cursor->at < cursor->end) {
+        struct record next = log_get(cursor->memory, cursor->log, cursor->at++);
+        if (passes_over(cursor, &next, cursor->at - 1)) continue;
+        *record = next;
+        found = 1;
+    }
+    pthread_mutex_unlock(&cursor->memory->lock);
+    return found;
+}
+
+static void memory_cursor_close(struct engine_cursor *cursor) { mem_free(cursor); }
+
+static int memory_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
+                              uint64_t *position, struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    pthread_mutex_lock(&memory->lock);
+    find_head(memory, stream, version, position);
+    pthread_mutex_unlock(&memory->lock);
+    return 0;
+}
+
+/* --- look-ups --- */
+
+static bool find_answer(struct engine_memory *memory, const struct memory_log *log, const struct record *of,
+                        struct slice command_id, struct buf *bytes)
+{
+    for (size_t at = 0; at < log->count; at++) {
+        struct record record = log_get(memory, log, at);
+        if (!same_stream(&record, of) || !engine_answers(&record, command_id)) continue;
+        buf_clear(bytes);
+        buf_put_slice(bytes, record.bytes);
+        return true;
+    }
+    return false;
+}
+
+static int memory_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,
+                               struct buf *bytes, struct record *record, struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    struct record of;
+    pthread_mutex_lock(&memory->lock);
+    bool found = stream_names(memory, stream, &of) && (find_answer(memory, &memory->commits, &of, command_id, bytes) ||
+                                                       find_answer(memory, &memory->outcomes, &of, command_id, bytes));
+    pthread_mutex_unlock(&memory->lock);
+    if (!found) return 0;
+    return record_open(buf_slice(bytes), memory->engine.names, record, fault) < 0 ? -1 : 1;
+}
+
+struct memory_stream {
+    struct slice id;
+    uint64_t version;
+};
+
+static int compare_streams(const void *a, const void *b)
+{
+    return slice_compare(((const struct memory_stream *)a)->id, ((const struct memory_stream *)b)->id);
+}
+
+static void gather_stream(struct memory_stream *streams, size_t *count, const struct record *record)
+{
+    size_t at = 0;
+    while (at < *count && !slice_equal(streams[at].id, record->id)) at++;
+    if (at == *count) streams[(*count)++].id = record->id;
+    streams[at].version = record->first_version + record->event_count - 1;
+}
+
+static int memory_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                              bool (*each)(void *user, struct slice id, uint64_t version), void *user,
+                              struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    struct stream_id any = {tenant, aggregate, SLICE_NONE};
+    struct record of;
+    size_t count = 0;
+    pthread_mutex_lock(&memory->lock);
+    struct memory_stream *streams = mem_zero((memory->commits.count + 1) * sizeof *streams);
+    if (stream_names(memory, &any, &of))
+        for (size_t at = 0; at < memory->commits.count; at++) {
+            struct record record = log_get(memory, &memory->commits, at);
+            if (record.tenant == of.tenant && record.aggregate == of.aggregate) gather_stream(streams, &count, &record);
+        }
+    pthread_mutex_unlock(&memory->lock);
+    if (count) qsort(streams, count, sizeof *streams, compare_streams);
+    for (size_t at = 0; at < count && each(user, streams[at].id, streams[at].version); at++) continue;
+    mem_free(streams);
+    return 0;
+}
+
+/* --- the rest --- */
+
+static struct memory_value *find_value(struct engine_memory *memory, struct slice key)
+{
+    for (size_t at = 0; at < memory->value_count; at++)
+        if (slice_equal(memory->values[at].key, key)) return &memory->values[at];
+    return NULL;
+}
+
+static int memory_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    if (key.size == 0 || key.size > 500) return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
+    pthread_mutex_lock(&memory->lock);
+    struct memory_value *found = find_value(memory, key);
+    if (!found) {
+        memory->values = mem_resize(memory->values, (memory->value_count + 1) * sizeof *memory->values);
+        found = &memory->values[memory->value_count++];
+        *found = (struct memory_value){copy_bytes(key), SLICE_NONE};
+    }
+    mem_free((void *)(uintptr_t)found->value.data);
+    found->value = copy_bytes(value);
+    pthread_mutex_unlock(&memory->lock);
+    return 0;
+}
+
+static int memory_meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault)
+{
+    struct engine_memory *memory = memory_of(engine);
+    pthread_mutex_lock(&memory->lock);
+    struct memory_value *found = find_value(memory, key);
+    if (found) buf_put_slice(value, found->value);
+    pthread_mutex_unlock(&memory->lock);
+    return found != NULL;
+}
+
+static struct engine_head memory_head(struct engine *engine)
+{
+    struct engine_memory *memory = memory_of(engine);
+    pthread_mutex_lock(&memory->lock);
+    struct engine_head head = memory->head;
+    pthread_mutex_unlock(&memory->lock);
+    return head;
+}
+
+static int memory_flush_index(struct engine *engine, uint64_t *events, struct fault *fault)
+{
+    *events = 0;
+    return 0;
+}
+
+static uint64_t memory_index_behind(struct engine *engine) { return 0; }
+
+static void free_slices(struct slice *slices, size_t count)
+{
+    for (size_t at = 0; at < count; at++) mem_free((void *)(uintptr_t)slices[at].data);
+    mem_free(slices);
+}
+
+static void memory_close(struct engine *engine)
+{
+    struct engine_memory *memory = memory_of(engine);
+    free_slices(memory->commits.records, memory->commits.count);
+    free_slices(memory->outcomes.records, memory->outcomes.count);
+    for (size_t at = 0; at < memory->value_count; at++) {
+        mem_free((void *)(uintptr_t)memory->values[at].key.data);
+        mem_free((void *)(uintptr_t)memory->values[at].value.data);
+    }
+    mem_free(memory->values);
+    names_free(memory->engine.names);
+    pthread_mutex_destroy(&memory->lock);
+    mem_free(memory);
+}
+
+static const struct engine_ops engine_memory_ops = {
+    .close = memory_close,
+    .head = memory_head,
+    .append = memory_append,
+    .read = memory_read,
+    .read_stream = memory_read_stream,
+    .read_outcomes = memory_read_outcomes,
+    .cursor_next = memory_cursor_next,
+    .cursor_close = memory_cursor_close,
+    .stream_head = memory_stream_head,
+    .find_command = memory_find_command,
+    .each_stream = memory_each_stream,
+    .meta_put = memory_meta_put,
+    .meta_get = memory_meta_get,
+    .flush_index = memory_flush_index,
+    .index_behind = memory_index_behind,
+};
+
+int engine_open_memory(const struct engine_options *options, struct engine **engine, struct fault *fault)
+{
+    struct engine_memory *memory = MEM_NEW(struct engine_memory);
+    memory->engine = (struct engine){&engine_memory_ops, names_new()};
+    memory->clock = options->clock;
+    memory->head.epoch = 1;
+    rand_uuid(clock_now_ms(options->clock), memory->head.log_id);
+    pthread_mutex_init(&memory->lock, NULL);
+    *engine = &memory->engine;
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* index_inside.h: what the files of the index share. For index*.c only. */
+#ifndef LORE_STORE_INDEX_INSIDE_H
+#define LORE_STORE_INDEX_INSIDE_H
+
+#include <pthread.h>
+
+#include "store/index.h"
+
+enum { INDEX_DB_META, INDEX_DB_STREAMS, INDEX_DB_IDS };
+/* Each run is at least four times as long as the next, so there are never many. */
+enum { INDEX_RUNS_MAX = 32, INDEX_ENTRY_COMMITS_MAX = 64, INDEX_HASH_SIZE = 5 };
+
+struct index_run {
+    uint32_t number;
+    uint64_t entries;
+};
+
+struct index_runs { /* of one database, oldest first */
+    struct index_run runs[INDEX_RUNS_MAX];
+    size_t count;
+};
+
+/* The one value of the meta database: what the runs are and what they cover. */
+struct index_state {
+    struct index_checkpoint checkpoint;
+    uint32_t run_last; /* the highest number given to a run */
+    struct index_runs streams, ids;
+};
+
+struct index {
+    struct lmdb_env *env; /* NULL: nothing usable on disk (read_only) */
+    char *path;
+    char log_id[37];
+    bool read_only;
+    bool marked_dirty; /* by this process */
+    /* Guards the tails. The frozen one is being flushed and does not change; it may be gone when its commit is on disk. */
+    pthread_rwlock_t lock;
+    struct index_tail *active, *frozen;
+    pthread_mutex_t flush_lock;
+};
+
+/* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. check: with its checksum; look-ups do without, see index_run.h. */
+int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *state);
+int index_state_put(MDB_txn *txn, MDB_dbi db, const struct index_state *state);
+
+/* A run's entry of a stream: key = stream key and number_put(first version). */
+struct index_entry {
+    struct slice key; /* of the stream */
+    struct index_commit commits[INDEX_ENTRY_COMMITS_MAX];
+    size_t count;
+};
+bool index_entry_read(struct slice key, struct slice value, struct index_entry *entry);
+void index_entry_value(const struct index_commit *commits, size_t count, struct buf *value);
+static inline uint64_t index_commit_end(const struct index_commit *commit) { return commit->version + commit->count; }
+
+int index_fault_damaged(struct index *index, const char *what, struct fault *fault);
+/* The fault of an LMDB code met while reading the index. */
+int index_fault(struct index *index, int code, struct fault *fault);
+
+#endif

@@ -1,0 +1,303 @@
+#include "vm/drafts.h"
+
+#include <lauxlib.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "vm/value.h"
+
+enum { DRAFTS_SIZE_DEFAULT = 100000 };
+
+#define GROW(items, count, max)                                                                                \
+    do {                                                                                                       \
+        if ((count) == (max)) {                                                                                \
+            (max) = (max) ? (max)*2 : 64;                                                                      \
+            (items) = mem_resize((items), (max) * sizeof *(items));                                            \
+        }                                                                                                      \
+    } while (0)
+
+struct drafts *drafts_new(struct domain *domain, const struct drafts_options *options)
+{
+    struct drafts *drafts = MEM_NEW(struct drafts);
+    drafts->domain = domain;
+    drafts->projection = loader_projection(domain->loader, (size_t)options->projection);
+    drafts->options = *options;
+    if (drafts->options.size_max == 0) drafts->options.size_max = DRAFTS_SIZE_DEFAULT;
+    drafts->options.tenant =
+        slice_make(mem_text(options->tenant.data, options->tenant.size), options->tenant.size);
+    drafts->handlers = mem_zero((drafts->projection->when_count + 1) * sizeof *drafts->handlers);
+    for (size_t at = 0; at < drafts->projection->when_count; at++)
+        drafts->handlers[at].declared = &drafts->projection->when[at];
+    drafts->table_ref = drafts->docs_ref = LUA_NOREF;
+    return drafts;
+}
+
+static void release_failed(struct drafts *drafts)
+{
+    while (drafts->failed) {
+        struct drafts_failed *failed = drafts->failed;
+        drafts->failed = failed->next;
+        mem_free(failed);
+    }
+}
+
+void drafts_drop(struct drafts *drafts)
+{
+    for (size_t at = 0; at < drafts->all_count; at++) mem_free(drafts->all[at]);
+    map_release(&drafts->documents);
+    drafts->documents = (struct map){0};
+    drafts->all_count = drafts->dirty_count = drafts->hand = drafts->free_count = drafts->touched_count = 0;
+    luaL_unref(drafts->domain->vm->lua, LUA_REGISTRYINDEX, drafts->table_ref);
+    drafts->table_ref = LUA_NOREF;
+    drafts->slot_last = 0;
+    arena_release(&drafts->images);
+    release_failed(drafts);
+    drafts->done_position = 0;
+}
+
+void drafts_free(struct drafts *drafts)
+{
+    if (!drafts) return;
+    lua_State *lua = drafts->domain->vm->lua;
+    drafts_drop(drafts);
+    for (size_t at = 0; at < drafts->projection->when_count; at++)
+        lazy_plan_free(drafts->handlers[at].plan, lua);
+    size_t next = 0;
+    for (struct drafts_parked *parked; (parked = map_next(&drafts->parked, &next));) mem_free(parked);
+    map_release(&drafts->parked);
+    luaL_unref(lua, LUA_REGISTRYINDEX, drafts->docs_ref);
+    buf_release(&drafts->loaded);
+    buf_release(&drafts->encoded);
+    buf_release(&drafts->key_bytes);
+    mem_free(drafts->handlers);
+    mem_free(drafts->all);
+    mem_free(drafts->dirty);
+    mem_free(drafts->free_slots);
+    mem_free(drafts->touched);
+    mem_free(drafts->keys);
+    mem_free((void *)(uintptr_t)drafts->options.tenant.data);
+    mem_free(drafts);
+}
+
+int drafts_handler(const struct drafts *drafts, struct slice context, struct slice type)
+{
+    for (size_t at = 0; at < drafts->projection->when_count; at++) {
+        const struct contract_message *message = drafts->projection->when[at].message;
+        if (slice_equal(message->name, type) && slice_equal(message->context, context)) return (int)at;
+    }
+    return -1;
+}
+
+size_t drafts_dirty(const struct drafts *drafts) { return drafts->dirty_count; }
+
+/* --- parked keys --- */
+
+struct drafts_parked *drafts_find_parked(const struct drafts *drafts, struct slice key)
+{
+    return map_find(&drafts->parked, key);
+}
+
+void drafts_park(struct drafts *drafts, struct slice key)
+{
+    if (map_find(&drafts->parked, key)) return;
+    struct drafts_parked *parked = mem_zero(sizeof *parked + key.size + 1);
+    memcpy(parked + 1, key.data, key.size);
+    parked->key = slice_make(parked + 1, key.size);
+    map_put(&drafts->parked, parked->key, parked);
+}
+
+uint64_t drafts_skipped(struct drafts *drafts, struct slice key)
+{
+    struct drafts_parked *parked = map_find(&drafts->parked, key);
+    if (!parked) return 0;
+    uint64_t skipped = parked->skipped;
+    parked->skipped = 0;
+    return skipped;
+}
+
+/* --- documents --- */
+
+static void push_table(struct drafts *drafts)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    if (drafts->table_ref == LUA_NOREF) {
+        lua_newtable(lua);
+        drafts->table_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, drafts->table_ref);
+}
+
+static struct drafts_document *add_document(struct drafts *drafts, struct slice key)
+{
+    struct drafts_document *document = mem_zero(sizeof *document + key.size + 1);
+    memcpy(document + 1, key.data, key.size);
+    document->key = slice_make(document + 1, key.size);
+    map_put(&drafts->documents, document->key, document);
+    GROW(drafts->all, drafts->all_count, drafts->all_max);
+    drafts->all[drafts->all_count++] = document;
+    return document;
+}
+
+/* It became dirty lately: it is near the end. */
+static void mark_clean(struct drafts *drafts, struct drafts_document *document)
+{
+    size_t at = drafts->dirty_count;
+    while (drafts->dirty[--at] != document) CHECK(at > 0);
+    drafts->dirty[at] = drafts->dirty[--drafts->dirty_count];
+    document->dirty = false;
+}
+
+static void mark_dirty(struct drafts *drafts, struct drafts_document *document)
+{
+    if (document->dirty) return;
+    document->dirty = true;
+    GROW(drafts->dirty, drafts->dirty_count, drafts->dirty_max);
+    drafts->dirty[drafts->dirty_count++] = document;
+}
+
+/* Puts the table on top of the stack into a slot, popped. Only behind this the caller may say that it is there. */
+static int fill_slot(struct drafts *drafts, int slot)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    push_table(drafts);
+    lua_insert(lua, -2);
+    if (slot == 0) slot = drafts->free_count ? drafts->free_slots[--drafts->free_count] : ++drafts->slot_last;
+    lua_rawseti(lua, -2, slot);
+    lua_pop(lua, 1);
+    return slot;
+}
+
+/* A slot once used exists in the Lua table for good, so emptying it needs no memory and does not raise. */
+static void empty_slot(struct drafts *drafts, struct drafts_document *document)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, drafts->table_ref);
+    lua_pushboolean(lua, 0);
+    lua_rawseti(lua, -2, document->slot);
+    lua_pop(lua, 1);
+    GROW(drafts->free_slots, drafts->free_count, drafts->free_max);
+    drafts->free_slots[drafts->free_count++] = document->slot;
+    document->slot = 0;
+}
+
+struct drafts_document *drafts_take(struct drafts *drafts, struct slice key)
+{
+    struct drafts_document *document = map_find(&drafts->documents, key);
+    if (document) {
+        document->recent = true;
+        return document;
+    }
+    struct vm *vm = drafts->domain->vm;
+    buf_clear(&drafts->loaded);
+    drafts->load_fault = (struct fault){0};
+    int found = drafts->options.load
+                    ? drafts->options.load(drafts->options.user, key, &drafts->loaded, &drafts->load_fault)
+                    : 0;
+    if (found < 0) {
+        drafts->load_failed = true;
+        vm_raise(vm->lua, drafts->load_fault.code, 0, "%s", drafts->load_fault.text);
+    }
+    int slot = 0;
+    if (found > 0) {
+        /* What a call may allocate does not depend on what happens to be loaded already. */
+        size_t allocated = vm->call_allocated;
+        luaL_checkstack(vm->lua, 8, NULL);
+        value_push(vm->lua, buf_slice(&drafts->loaded));
+        slot = fill_slot(drafts, 0);
+        vm->call_allocated = allocated;
+    }
+    document = add_document(drafts, key);
+    document->slot = slot;
+    document->recent = true;
+    return document;
+}
+
+void drafts_push(struct drafts *drafts, const struct drafts_document *document)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    if (document->slot == 0) {
+        lua_pushnil(lua);
+        return;
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, drafts->table_ref);
+    lua_rawgeti(lua, -1, document->slot);
+    lua_remove(lua, -2);
+}
+
+void drafts_store(struct drafts *drafts, struct drafts_document *document)
+{
+    document->slot = fill_slot(drafts, document->slot);
+    mark_dirty(drafts, document);
+}
+
+void drafts_remove(struct drafts *drafts, struct drafts_document *document)
+{
+    if (document->slot) empty_slot(drafts, document);
+    mark_dirty(drafts, document);
+}
+
+void drafts_forget(struct drafts *drafts, struct drafts_document *document)
+{
+    CHECK(!document->dirty);
+    if (document->slot) empty_slot(drafts, document);
+    map_remove(&drafts->documents, document->key);
+    mem_free(document);
+}
+
+/* --- what a call touches --- */
+
+static struct slice encode_document(struct drafts *drafts, const struct drafts_document *document)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    drafts_push(drafts, document);
+    buf_clear(&drafts->encoded);
+    value_encode(lua, -1, &drafts->encoded, "document", drafts->domain->document_size_max);
+    lua_pop(lua, 1);
+    return buf_slice(&drafts->encoded);
+}
+
+void drafts_touch(struct drafts *drafts, struct drafts_document *document)
+{
+    bool exact = drafts->domain->vm->exact;
+    if (document->touched || (!exact && !drafts->apart)) return;
+    struct drafts_touched touched = {
+        .document = document, .existed = document->slot != 0, .was_dirty = document->dirty};
+    if (exact && touched.existed) touched.image = arena_copy(&drafts->images, encode_document(drafts, document));
+    GROW(drafts->touched, drafts->touched_count, drafts->touched_max);
+    drafts->touched[drafts->touched_count++] = touched;
+    document->touched = true;
+}
+
+void drafts_untouch(struct drafts *drafts)
+{
+    for (size_t at = 0; at < drafts->touched_count; at++) drafts->touched[at].document->touched = false;
+    drafts->touched_count = 0;
+    if (drafts->images.block) arena_release(&drafts->images);
+}
+
+void drafts_settle(struct drafts *drafts, const struct drafts_touched **at)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    for (size_t index = 0; index < drafts->touched_count; index++) {
+        struct drafts_document *document = drafts->touched[index].document;
+        *at = &drafts->touched[index];
+        if (document->slot == 0) continue;
+        value_push(lua, encode_document(drafts, document));
+        document->slot = fill_slot(drafts, document->slot);
+    }
+}
+
+void drafts_restore(struct drafts *drafts)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    for (size_t index = 0; index < drafts->touched_count; index++) {
+        const struct drafts_touched *touched = &drafts->touched[index];
+        if (touched->existed) {
+            value_push(lua, touched->image);
+            touched->document->slot = fill_slot(drafts, touched->document->slot);
+        } else if (touched->document->slot) {
+            empty_slot(drafts, touched->document);
+        }
+        if (touched->document->dirty && !touched->was_dirty) mark_clean(drafts, touched->document);
+    }
+}

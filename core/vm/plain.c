@@ -1,0 +1,150 @@
+#include "vm/plain.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/limit.h"
+#include "base/mem.h"
+#include "vm/value.h"
+
+struct look {
+    lua_State *lua;
+    struct plain_seen *seen;
+    size_t entries_left;
+    bool shared, not_plain, large;
+};
+
+void plain_seen_clear(struct plain_seen *seen)
+{
+    if (seen->size) memset(seen->slots, 0, seen->size_max * sizeof *seen->slots);
+    seen->size = 0;
+}
+
+void plain_seen_release(struct plain_seen *seen)
+{
+    mem_free(seen->slots);
+    *seen = (struct plain_seen){0};
+}
+
+static const void **seen_slot(const struct plain_seen *seen, const void *table)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)table * 0x9e3779b97f4a7c15ULL;
+    size_t mask = seen->size_max - 1;
+    for (size_t at = (size_t)(hash >> 32) & mask;; at = (at + 1) & mask)
+        if (!seen->slots[at] || seen->slots[at] == table) return &seen->slots[at];
+}
+
+static void seen_grow(struct plain_seen *seen)
+{
+    struct plain_seen old = *seen;
+    seen->size_max = old.size_max ? old.size_max * 2 : 64;
+    seen->slots = mem_zero(seen->size_max * sizeof *seen->slots);
+    for (size_t at = 0; at < old.size_max; at++)
+        if (old.slots[at]) *seen_slot(seen, old.slots[at]) = old.slots[at];
+    mem_free(old.slots);
+}
+
+/* False if it was there. */
+static bool seen_add(struct plain_seen *seen, const void *table)
+{
+    if (seen->size * 4 >= seen->size_max * 3) seen_grow(seen);
+    const void **slot = seen_slot(seen, table);
+    if (*slot) return false;
+    *slot = table;
+    seen->size++;
+    return true;
+}
+
+static void look_at_table(struct look *look, int index, int depth);
+
+static void look_at_value(struct look *look, int depth)
+{
+    lua_State *lua = look->lua;
+    switch (lua_type(lua, -1)) {
+    case LUA_TSTRING:
+    case LUA_TBOOLEAN: return;
+    case LUA_TNUMBER:
+        if (!lua_isinteger(lua, -1) && !isfinite(lua_tonumber(lua, -1))) look->not_plain = true;
+        return;
+    case LUA_TTABLE:
+        if (!seen_add(look->seen, lua_topointer(lua, -1))) {
+            look->shared = true;
+            return; /* its inside was looked at; a cycle ends here and value_encode reports it */
+        }
+        look_at_table(look, lua_gettop(lua), depth + 1);
+        return;
+    case LUA_TUSERDATA:
+        if (!value_is_decimal(lua, -1)) look->not_plain = true;
+        return;
+    default: look->not_plain = true;
+    }
+}
+
+static void look_at_table(struct look *look, int index, int depth)
+{
+    lua_State *lua = look->lua;
+    if (depth > LIMIT_DEPTH_MAX) {
+        look->not_plain = true;
+        return;
+    }
+    luaL_checkstack(lua, 4, "nested too deeply");
+    if (lua_getmetatable(lua, index)) {
+        lua_pop(lua, 1);
+        if (!value_is_list_mark(lua, index)) {
+            look->not_plain = true;
+            return;
+        }
+    }
+    lua_Integer items = 0, item_max = 0;
+    bool named = false;
+    lua_pushnil(lua);
+    while (lua_next(lua, index)) {
+        if (look->entries_left-- == 0) {
+            look->large = true;
+            lua_pop(lua, 2);
+            return;
+        }
+        if (lua_type(lua, -2) == LUA_TSTRING) {
+            named = true;
+        } else if (lua_isinteger(lua, -2) && lua_tointeger(lua, -2) > 0) {
+            lua_Integer item = lua_tointeger(lua, -2);
+            items++;
+            if (item > item_max) item_max = item;
+        } else {
+            look->not_plain = true;
+        }
+        look_at_value(look, depth);
+        if (look->large) {
+            lua_pop(lua, 2);
+            return;
+        }
+        lua_pop(lua, 1);
+    }
+    if (items != item_max || (items > 0 && named)) look->not_plain = true;
+}
+
+enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max)
+{
+    struct look look = {.lua = lua, .seen = seen, .entries_left = entries_max};
+    look_at_table(&look, lua_absindex(lua, index), 0);
+    if (look.large) return PLAIN_LARGE;
+    if (look.not_plain) return PLAIN_NOT;
+    return look.shared ? PLAIN_SHARED : PLAIN_TREE;
+}
+
+void plain_unshare(lua_State *lua, int index)
+{
+    index = lua_absindex(lua, index);
+    lua_pushnil(lua);
+    while (lua_next(lua, index)) {
+        if (lua_istable(lua, -1)) {
+            lua_pushvalue(lua, -2);
+            value_copy(lua, -2);
+            lua_rawset(lua, index);
+        }
+        lua_pop(lua, 1);
+    }
+}

@@ -1,0 +1,499 @@
+/* Projections: live, rebuilt, in partitions, parked, stopped, interrupted; what is rebuilt equals what was built live. */
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "run_support.h"
+
+static const char tenants_open[] = "return { tenants = 'open', limits = { rebuild_partition_events = 50, flush_events = 100 } }\n";
+static const char one_partition[] = "return { tenants = 'open', limits = { flush_events = 700 } }\n";
+
+static int setup_views(void **state)
+{
+    setup(state);
+    write_script("bank/totals.lua", test_totals);
+    write_script("bank/by_amount.lua", test_by_amount);
+    write_script("hub.lua", tenants_open);
+    return 0;
+}
+
+static bool dump_meta(void *user, struct slice key, struct slice value)
+{
+    buf_put_slice(user, key);
+    buf_put_byte(user, '=');
+    struct fault fault;
+    assert_int_equal(json_from_mp(value, user, &fault), 0);
+    buf_put_byte(user, '\n');
+    return true;
+}
+
+/* Documents of two tenants, parked keys and stops of every view. */
+static struct buf dump(struct hub *hub)
+{
+    struct buf out = {0};
+    for (size_t at = 0; at < hub_view_count(hub); at++) {
+        struct view_info info;
+        struct view_lease lease;
+        hub_view_info(hub, at, &info);
+        buf_format(&out, "-- %s\n", info.name);
+        for (int tenant = 0; tenant < 2; tenant++) {
+            struct buf text = view_text(hub, info.name, tenant ? "acme" : "main");
+            buf_put_text(&out, text.data);
+            buf_release(&text);
+        }
+        assert_int_equal(hub_view_lease(hub, slice_of(info.name), &lease, &test_fault), 0);
+        docs_meta_each(lease.docs, slice_of("parked/"), dump_meta, &out, &test_fault);
+        docs_meta_each(lease.docs, slice_of("stopped/"), dump_meta, &out, &test_fault);
+        hub_view_release(hub, &lease);
+    }
+    buf_put_byte(&out, 0);
+    return out;
+}
+
+static void expect_dump(struct hub *hub, const struct buf *expected)
+{
+    struct buf now = dump(hub);
+    for (size_t at = 0; at < now.size; at++) /* NULs of parked keys would end the comparison */
+        if (now.data[at] == 0 && at + 1 < now.size) now.data[at] = '|';
+    char *wanted = mem_text(expected->data, expected->size);
+    for (size_t at = 0; at + 1 < expected->size; at++)
+        if (wanted[at] == 0) wanted[at] = '|';
+    assert_string_equal(now.data, wanted);
+    mem_free(wanted);
+    buf_release(&now);
+}
+
+/* The same history every time: adds of changing amounts to some streams of two tenants. */
+static void feed_history(struct hub *hub, int from, int to)
+{
+    struct command **commands = calloc((size_t)(to - from), sizeof *commands);
+    uint64_t seed = 11;
+    for (int at = 0; at < to; at++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        char id[16], json[64];
+        if (at < from) continue;
+        snprintf(id, sizeof id, "s%d", (int)(seed >> 33) % 60);
+        bool close = seed >> 56 == 3;
+        snprintf(json, sizeof json, "{'%s':%d}", close ? "total" : "amount", (int)(seed >> 60));
+        struct command *command = command_of(id, close ? "Closed" : "Added", json, NULL);
+        command->is_fact = true;
+        if (at % 5 == 0) command->tenant = slice_of("acme");
+        command->ordered = (uint64_t)(at - from) + 1;
+        commands[at - from] = command;
+        submit(hub, command);
+    }
+    for (int at = 0; at < to - from; at++) {
+        if (await(commands[at])->fault.code) fail_msg("%s", commands[at]->fault.text);
+        forget(commands[at]);
+    }
+    free(commands);
+}
+
+static struct view_info info_of(struct hub *hub, const char *name)
+{
+    struct view_info info;
+    for (size_t at = 0; at < hub_view_count(hub); at++) {
+        hub_view_info(hub, at, &info);
+        if (strcmp(info.name, name) == 0) return info;
+    }
+    fail_msg("no view %s", name);
+    return info;
+}
+
+static uint64_t position_for(struct hub *hub, const char *name, const char *tenant)
+{
+    struct view_lease lease;
+    struct docs_range range = {.tenant = slice_of(tenant)};
+    struct docs_read *read;
+    assert_int_equal(hub_view_lease(hub, slice_of(name), &lease, &test_fault), 0);
+    assert_int_equal(docs_read_open(lease.docs, &range, &read, &test_fault), 0);
+    uint64_t position = hub_view_position(read, slice_of(tenant));
+    docs_read_close(read);
+    hub_view_release(hub, &lease);
+    return position;
+}
+
+static void follows_live(void **state)
+{
+    struct hub *hub = open_hub(*state ? folder("data") : NULL, 2, 2);
+    assert_true(hub_settle(hub, 10000));
+    expect(hub, "a", "Add", "{'amount':3}", FAULT_NONE);
+    expect(hub, "b", "Add", "{'amount':4}", FAULT_NONE);
+    expect(hub, "a", "Add", "{'amount':4}", FAULT_NONE);
+    settle(hub);
+    struct buf text = view_text(hub, "totals", "main");
+    assert_string_equal(text.data, "a={\"count\":2,\"total\":7}\nb={\"count\":1,\"total\":4}\n");
+    buf_release(&text);
+    text = view_text(hub, "bank/by_amount", "main");
+    assert_string_equal(text.data, "3={\"n\":1}\n4={\"n\":2}\n");
+    buf_release(&text);
+    expect(hub, "a", "Close", "{}", FAULT_NONE);
+    settle(hub);
+    text = view_text(hub, "totals", "main");
+    assert_string_equal(text.data, "b={\"count\":1,\"total\":4}\n");
+    buf_release(&text);
+    assert_int_equal(position_for(hub, "totals", "main"), 4);
+    struct view_lease lease;
+    assert_int_equal(hub_view_lease(hub, slice_of("total"), &lease, &test_fault), -1);
+    assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
+    assert_non_null(strstr(test_fault.text, "did you mean totals?"));
+    hub_close(hub);
+}
+
+/* Live with many small flushes; from nothing in four partitions; from nothing in one; index and views deleted. */
+static void rebuilt_equals_live(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 2, 2);
+    feed_history(hub, 0, 3000);
+    settle(hub);
+    struct buf live = dump(hub);
+    assert_true(live.size > 1000);
+    hub_close(hub);
+    for (int way = 0; way < 4; way++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/views", data);
+        remove_folder(path);
+        if (way >= 2) {
+            snprintf(path, sizeof path, "%s/index", data);
+            remove_folder(path);
+        }
+        write_script("hub.lua", way % 2 ? one_partition : tenants_open);
+        hub = open_hub(data, 1, way % 2 ? 1 : 4);
+        settle(hub);
+        expect_dump(hub, &live);
+        assert_int_equal(info_of(hub, "bank/totals").generation, 1);
+        hub_close(hub);
+    }
+    buf_release(&live);
+}
+
+static const char changed_totals[] = "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
+                                     "function totals.when.Added(view, e) view.total, view.count = view.total + 1000 * e.amount, 1 end\n";
+
+static void an_edit_rebuilds_and_says_why(void **state)
+{
+    const char *data = folder("data");
+    write_script("bank/rates.lua", "return { factor = 1 }\n");
+    write_script("bank/rated.lua", "local rates = require 'rates'\n"
+                                   "local rated = projection 'rated'\n"
+                                   "function rated.when.Added(view, e) view.sum = (view.sum or 0) + rates.factor * e.amount end\n");
+    struct hub *hub = open_hub(data, 1, 2);
+    feed_history(hub, 0, 500);
+    settle(hub);
+    struct buf first = dump(hub);
+    struct buf old = view_text(hub, "totals", "main");
+    hub_close(hub);
+
+    /* Neither a comment nor layout is a change. */
+    char text[2000];
+    snprintf(text, sizeof text, "-- why\n\n%s", test_totals);
+    write_script("bank/totals.lua", text);
+    hub = open_hub(data, 1, 2);
+    assert_int_equal(info_of(hub, "bank/totals").generation, 1);
+    assert_false(info_of(hub, "bank/totals").rebuilding);
+    hub_close(hub);
+
+    /* Without projectors' time the old generation answers: opened to look only it is what a reader sees. */
+    write_script("bank/totals.lua", changed_totals);
+    write_script("bank/rates.lua", "return { factor = 2 }\n");
+    hub = open_hub_with((struct hub_options){.data = data, .read_only = true});
+    struct buf meanwhile = view_text(hub, "totals", "main");
+    assert_string_equal(meanwhile.data, old.data);
+    buf_release(&meanwhile);
+    hub_close(hub);
+
+    hub = open_hub(data, 1, 2);
+    settle(hub);
+    assert_int_equal(info_of(hub, "bank/totals").generation, 2);
+    assert_int_equal(info_of(hub, "bank/rated").generation, 2);
+    assert_int_equal(info_of(hub, "bank/by_amount").generation, 1);
+    struct view_lease lease;
+    struct buf described = {0};
+    assert_int_equal(hub_view_lease(hub, slice_of("totals"), &lease, &test_fault), 0);
+    docs_meta_get(lease.docs, slice_of("generation"), &described, &test_fault);
+    assert_non_null(memmem(described.data, described.size, "totals.lua changed", 18));
+    hub_view_release(hub, &lease);
+    buf_clear(&described);
+    assert_int_equal(hub_view_lease(hub, slice_of("rated"), &lease, &test_fault), 0);
+    docs_meta_get(lease.docs, slice_of("generation"), &described, &test_fault);
+    assert_non_null(memmem(described.data, described.size, "rates.lua changed", 17));
+    assert_null(memmem(described.data, described.size, "rated.lua", 9));
+    hub_view_release(hub, &lease);
+    buf_release(&described);
+    struct buf now = view_text(hub, "totals", "main");
+    assert_string_not_equal(now.data, old.data);
+    feed_history(hub, 500, 520);
+    hub_close(hub);
+
+    /* The edit undone: the first generation is there and only catches up. */
+    write_script("bank/totals.lua", test_totals);
+    write_script("bank/rates.lua", "return { factor = 1 }\n");
+    hub = open_hub(data, 1, 2);
+    settle(hub);
+    assert_int_equal(info_of(hub, "bank/totals").generation, 3);
+    struct buf back = dump(hub);
+    hub_close(hub);
+    snprintf(text, sizeof text, "%s/views", data);
+    remove_folder(text);
+    hub = open_hub(data, 1, 2);
+    settle(hub);
+    expect_dump(hub, &back);
+    hub_close(hub);
+    buf_release(&back);
+    buf_release(&now);
+    buf_release(&old);
+    buf_release(&first);
+}
+
+static size_t count_directories(const char *data, const char *prefix)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/views", data);
+    DIR *directory = opendir(path);
+    size_t count = 0;
+    struct dirent *entry;
+    while ((entry = readdir(directory))) count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(directory);
+    return count;
+}
+
+static void rebuilds_by_hand(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 1, 2);
+    feed_history(hub, 0, 400);
+    settle(hub);
+    struct buf live = dump(hub);
+    struct view_lease lease;
+    assert_int_equal(hub_view_lease(hub, slice_of("totals"), &lease, &test_fault), 0);
+    for (uint64_t generation = 2; generation < 6; generation++) {
+        assert_int_equal(hub_rebuild(hub, slice_of("totals"), &test_fault), 0);
+        settle(hub);
+        assert_int_equal(info_of(hub, "bank/totals").generation, generation);
+        expect_dump(hub, &live);
+    }
+    /* A lease from before four swaps still reads. */
+    struct buf value = {0};
+    assert_int_equal(docs_meta_get(lease.docs, slice_of("position"), &value, &test_fault), 1);
+    buf_release(&value);
+    hub_view_release(hub, &lease);
+    assert_int_equal(count_directories(data, "bank.totals@"), 2); /* the answering one and the one before */
+    assert_int_equal(hub_rebuild(hub, slice_of("nothing"), &test_fault), -1);
+    assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
+    hub_close(hub);
+    buf_release(&live);
+}
+
+static const char fragile[] = "local fragile = projection 'fragile'\n"
+                              "function fragile.when.Added(view, e, m)\n"
+                              "  view.sum = (view.sum or 0) + e.amount\n"
+                              "  if e.amount == 9 and m.id:sub(-1) == '7' then error('nine') end\n"
+                              "  if e.amount == 8 and m.id:sub(-1) == '3' then view.bad = print end\n"
+                              "end\n"
+                              "local free = projection 'free' { key = false }\n"
+                              "function free.when.Added(docs, e, m)\n"
+                              "  docs:put(m.id, { last = e.amount })\n"
+                              "  if m.tenant == 'acme' and m.position > 300 and e.amount == 5 then error('stop here') end\n"
+                              "end\n"
+                              "local keyless = projection 'keyless' { key = function(e, m)\n"
+                              "  if m.tenant == 'acme' and m.position > 200 and e.amount == 6 then error('no key') end\n"
+                              "  return { m.id, 'amount' .. e.amount }\n"
+                              "end }\n"
+                              "function keyless.when.Added(view, e, m)\n"
+                              "  view.n = (view.n or 0) + 1\n"
+                              "  if view.n == 40 and e.amount == 2 then error('forty') end\n"
+                              "end\n";
+
+/* Keys park and tenants stop at the same event, whatever the flushes and partitions were. */
+static void parks_and_stops_alike(void **state)
+{
+    const char *data = folder("data");
+    write_script("bank/fragile.lua", fragile);
+    struct hub *hub = open_hub(data, 2, 2);
+    for (int at = 0; at < 2000; at += 100) {
+        feed_history(hub, at, at + 100);
+        if (at == 1000) { /* parked keys are told to the next start */
+            hub_close(hub);
+            hub = open_hub(data, 2, 2);
+        }
+    }
+    settle(hub);
+    struct buf live = dump(hub);
+    assert_true(info_of(hub, "bank/fragile").parked > 1);
+    assert_true(info_of(hub, "bank/keyless").stopped);
+    assert_true(info_of(hub, "bank/free").stopped);
+    assert_false(info_of(hub, "bank/fragile").stopped);
+    assert_non_null(memmem(live.data, live.size, "bank/fragile.lua:4: nine", 24));
+    assert_non_null(memmem(live.data, live.size, "\"skipped\":", 10));
+    assert_true(position_for(hub, "free", "acme") >= 300 && position_for(hub, "free", "acme") < 2000);
+    assert_int_equal(position_for(hub, "free", "main"), 2000);
+    struct buf status = {0};
+    hub_status(hub, &status);
+    buf_put_byte(&status, 0);
+    assert_non_null(strstr(status.data, "{\"kind\":\"parked\",\"name\":\"bank/fragile\",\"tenant\":\"main\",\"key\":\"s"));
+    assert_non_null(strstr(status.data, "{\"kind\":\"stopped\",\"name\":\"bank/free\",\"tenant\":\"acme\",\"position\":"));
+    buf_release(&status);
+    hub_close(hub);
+    for (int way = 0; way < 3; way++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/views", data);
+        remove_folder(path);
+        write_script("hub.lua", way == 1 ? one_partition : tenants_open);
+        hub = open_hub(data, 1, way == 2 ? 1 : 4);
+        settle(hub);
+        expect_dump(hub, &live);
+        hub_close(hub);
+    }
+    buf_release(&live);
+}
+
+/* Killed in the middle of a rebuild in partitions, it goes on where it was, and ends at the same. */
+static void goes_on_after_a_kill(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 1, 2);
+    feed_history(hub, 0, 6000);
+    settle(hub);
+    struct buf live = dump(hub);
+    hub_close(hub);
+    int going_on = 0;
+    for (int kill_at = 0; kill_at < 6; kill_at++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/views", data);
+        if (kill_at % 2 == 0) remove_folder(path);
+        pid_t child = fork();
+        if (child == 0) {
+            struct view_info info;
+            hub = open_hub(data, 1, 2);
+            do hub_view_info(hub, kill_at % 2, &info);
+            while (info.rebuilding && info.new_position < 500u + 500u * (unsigned)kill_at);
+            _exit(9); /* nothing is closed or flushed; the kernel keeps what was written, as with kill -9 */
+        }
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        hub = open_hub(data, 1, 2);
+        for (size_t at = 0; at < hub_view_count(hub); at++) {
+            struct view_info info;
+            hub_view_info(hub, at, &info);
+            going_on += info.rebuilding && info.new_position > 0;
+        }
+        settle(hub);
+        expect_dump(hub, &live);
+        hub_close(hub);
+    }
+    assert_true(going_on >= 2); /* else nothing was interrupted */
+    buf_release(&live);
+}
+
+/* Commands arrive while a view is rebuilt: at the end it is what it would be without. */
+static void rebuilds_while_the_log_grows(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 2, 2);
+    feed_history(hub, 0, 1000);
+    for (int at = 1000; at < 3000; at += 200) {
+        if (at % 400 == 0) assert_int_equal(hub_rebuild(hub, slice_of("totals"), &test_fault), 0);
+        if (at % 600 == 0) assert_int_equal(hub_rebuild(hub, slice_of("by_amount"), &test_fault), 0);
+        feed_history(hub, at, at + 200);
+    }
+    settle(hub);
+    struct buf grown = dump(hub);
+    hub_close(hub);
+    char path[300];
+    snprintf(path, sizeof path, "%s/views", data);
+    remove_folder(path);
+    hub = open_hub(data, 1, 1);
+    settle(hub);
+    expect_dump(hub, &grown);
+    hub_close(hub);
+    buf_release(&grown);
+}
+
+static void a_view_of_another_log_is_rebuilt(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 1, 1);
+    feed_history(hub, 0, 200);
+    settle(hub);
+    hub_close(hub);
+    char path[300];
+    snprintf(path, sizeof path, "%s/log", data);
+    remove_folder(path);
+    snprintf(path, sizeof path, "%s/index", data);
+    remove_folder(path);
+    hub = open_hub(data, 1, 1);
+    feed_history(hub, 0, 300);
+    settle(hub);
+    struct buf text = view_text(hub, "totals", "main");
+    hub_close(hub);
+    remove_folder(data);
+    hub = open_hub(data, 1, 1);
+    feed_history(hub, 0, 300);
+    settle(hub);
+    struct buf clean = view_text(hub, "totals", "main");
+    assert_string_equal(text.data, clean.data);
+    buf_release(&text);
+    buf_release(&clean);
+    hub_close(hub);
+}
+
+/* A child runs the hub; here it is opened to look only, meanwhile and afterwards. */
+static void reads_beside_a_running_hub(void **state)
+{
+    const char *data = folder("data");
+    int ready[2], go[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready) | pipe(go), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct hub *running = open_hub(data, 1, 1);
+        feed_history(running, 0, 100);
+        settle(running);
+        if (write(ready[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 1) _exit(1);
+        hub_close(running);
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    struct hub *reader = open_hub_with((struct hub_options){.data = data, .read_only = true});
+    struct buf live = dump(reader);
+    assert_true(live.size > 500);
+    assert_int_equal(position_for(reader, "totals", "main"), 100);
+    struct command *command = command_of("a", "Add", "{'amount':1}", NULL);
+    assert_int_equal(hub_submit(reader, command, &test_fault), -1);
+    assert_int_equal(test_fault.code, FAULT_UNAVAILABLE);
+    answered(command);
+    forget(command);
+    assert_string_equal(state_of(reader, "nobody"), "not_found");
+    assert_string_not_equal(state_of(reader, "s1"), "not_found");
+    hub_close(reader);
+    assert_int_equal(write(go[1], &byte, 1), 1);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    for (int at = 0; at < 2; at++) {
+        close(ready[at]);
+        close(go[at]);
+    }
+    reader = open_hub_with((struct hub_options){.data = data, .read_only = true});
+    expect_dump(reader, &live);
+    hub_close(reader);
+    buf_release(&live);
+}
+
+int main(void)
+{
+#define ONE(test) cmocka_unit_test_setup_teardown(test, setup_views, teardown)
+    const struct CMUnitTest tests[] = {
+        {"follows_live (memory)", follows_live, setup_views, teardown, NULL},
+        {"follows_live (lmdb)", follows_live, setup_views, teardown, (void *)1},
+        ONE(rebuilt_equals_live),
+        ONE(an_edit_rebuilds_and_says_why),
+        ONE(rebuilds_by_hand),
+        ONE(parks_and_stops_alike),
+        ONE(goes_on_after_a_kill),
+        ONE(rebuilds_while_the_log_grows),
+        ONE(a_view_of_another_log_is_rebuilt),
+        ONE(reads_beside_a_running_hub),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

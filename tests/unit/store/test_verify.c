@@ -1,0 +1,258 @@
+/* verify finds what was changed: any byte of the log or its index flipped is found, or nothing that can be read differs. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "contract/engine_cases.h"
+#include "store/verify.h"
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return *seed >> 33;
+}
+
+static struct engine *open_at(const char *path, bool read_only)
+{
+    struct engine *engine;
+    struct fault fault = {0};
+    struct engine_options options = {.path = path, .read_only = read_only};
+    if (engine_open_lmdb(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
+    return engine;
+}
+
+/* Some hundred commits and outcomes of several tenants and streams, flushed in several runs. */
+static void fill(const char *path)
+{
+    struct arena arena = {0};
+    uint64_t events, seed = 7, versions[30] = {0};
+    struct engine *engine = open_at(path, false);
+    for (int round = 0; round < 300; round++) {
+        size_t number = next_random(&seed) % 30;
+        char *id = arena_zero(&arena, 32), *command = arena_zero(&arena, 32);
+        snprintf(id, 32, "bill-%zu", number);
+        snprintf(command, 32, "command-%d", round);
+        struct stream_id stream = case_stream(number % 3 ? "acme" : "other", id);
+        size_t count = next_random(&seed) % 6 == 0 ? 0 : 1 + next_random(&seed) % 3;
+        struct commit *commit = count ? case_commit(&arena, stream, versions[number], count, command)
+                                      : case_rejection(&arena, stream, versions[number], command);
+        if (round == 200) commit->actor = slice_of("a name that comes late");
+        assert_int_equal(case_append(engine, commit).outcome, APPEND_APPENDED);
+        versions[number] += count;
+        if (round % 90 == 89) assert_int_equal(engine_flush_index(engine, &events, NULL), 0);
+    }
+    /* One record on pages of its own. */
+    struct commit *large = case_commit(&arena, case_stream("acme", "large"), 0, 1, "large");
+    struct commit_event event = {slice_of("LineAdded"), 1, 5, case_data(&arena, 1, 9000)};
+    large->events = &event;
+    case_append(engine, large);
+    assert_int_equal(engine_meta_put(engine, slice_of("deploy"), slice_of("one"), NULL), 0);
+    engine_close(engine);
+    arena_release(&arena);
+}
+
+static struct verify_report verify(const char *path)
+{
+    struct verify_report report;
+    struct fault fault = {0};
+    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
+    return report;
+}
+
+/* What a reader sees, looked at by a process of its own, since a damaged page may end it. 0: the digest is the same. */
+static int dump_differs(const char *path, const struct hash *expected)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct engine *engine;
+        struct case_dump dump;
+        struct buf value = {0};
+        struct engine_options options = {.path = path, .read_only = true};
+        alarm(20);
+        if (engine_open_lmdb(&options, &engine, NULL) < 0) _exit(2);
+        if (case_dump(engine, &dump, NULL) < 0) _exit(3);
+        if (!hash_equal(&dump.digest, expected)) _exit(4);
+        if (engine_meta_get(engine, slice_of("deploy"), &value, NULL) != 1 || !slice_is(buf_slice(&value), "one"))
+            _exit(5);
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void flip(const char *path, const char *name, off_t at, uint8_t bits)
+{
+    char file[256];
+    uint8_t byte;
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    int fd = open(file, O_RDWR);
+    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= bits;
+    assert_true(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+static off_t size_of(const char *path, const char *name)
+{
+    char file[256];
+    struct stat status;
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    assert_int_equal(stat(file, &status), 0);
+    return status.st_size;
+}
+
+static struct hash dump_of(const char *path)
+{
+    struct case_dump dump;
+    struct fault fault = {0};
+    struct engine *engine = open_at(path, false);
+    if (case_dump(engine, &dump, &fault) < 0) fail_msg("dump: %s", fault.text);
+    engine_close(engine);
+    return dump.digest;
+}
+
+static void test_whole(void **state)
+{
+    const char *path = case_directory();
+    fill(path);
+    struct verify_report report = verify(path);
+    if (!report.ok) fail_msg("%s", report.damage);
+    struct engine *engine = open_at(path, false);
+    struct engine_head head = engine_head(engine);
+    engine_close(engine);
+    assert_int_equal(report.commits, head.commits);
+    assert_int_equal(report.events, head.position);
+    assert_int_equal(report.outcomes, head.outcomes);
+    assert_int_equal(report.head_position, head.position);
+    assert_in_range(report.streams, 20, 31);
+    assert_int_equal(report.bad_position, 0);
+    case_remove(path);
+}
+
+static void test_nothing_there(void **state)
+{
+    struct verify_report report;
+    struct fault fault = {0};
+    const char *path = case_directory();
+    assert_int_equal(verify_directory(path, NULL, NULL, &report, &fault), -1);
+    assert_int_equal(fault.code, FAULT_NOT_FOUND);
+    case_remove(path);
+}
+
+static void test_flips(void **state)
+{
+    static const char *const files[] = {"log/data.mdb", "log/data.mdb", "log/data.mdb", "index/data.mdb", "log/head",
+                                        "index/mark"};
+    const char *given = getenv("SEED"), *given_count = getenv("FLIPS");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)clock_monotonic_ns();
+    int count = given_count ? atoi(given_count) : 500, missed = 0, found = 0;
+    printf("SEED=%llu\n", (unsigned long long)seed);
+    const char *path = case_directory();
+    fill(path);
+    struct hash digest = dump_of(path);
+    for (int round = 0; round < count; round++) {
+        const char *file = files[next_random(&seed) % 6];
+        off_t at = (off_t)(next_random(&seed) % (uint64_t)size_of(path, file));
+        uint8_t bits = (uint8_t)(1 + next_random(&seed) % 255);
+        flip(path, file, at, bits);
+        struct verify_report report = verify(path);
+        found += !report.ok;
+        int differs = report.ok ? dump_differs(path, &digest) : 0;
+        if (differs) {
+            printf("missed: %s byte %lld xor %d: dump says %d\n", file, (long long)at, bits, differs);
+            missed++;
+        }
+        flip(path, file, at, bits);
+    }
+    assert_int_equal(missed, 0);
+    assert_in_range(found, count / 4, count);
+    struct verify_report report = verify(path);
+    assert_true(report.ok);
+    case_remove(path);
+}
+
+/* A lost tail: the newer head page of LMDB made invalid, so that the log falls back to the one before. */
+static void test_lost_end(void **state)
+{
+    const char *path = case_directory();
+    struct engine *engine;
+    struct fault fault = {0};
+    struct engine_options options = {.path = path};
+    fill(path);
+    uint64_t transactions[2];
+    char file[256];
+    snprintf(file, sizeof file, "%s/log/data.mdb", path);
+    int fd = open(file, O_RDWR);
+    /* Page header 16 bytes, then the meta page: the transaction's number is its last field, 128 bytes on. */
+    for (int page = 0; page < 2; page++) assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
+    int newer = transactions[1] > transactions[0];
+    assert_int_equal(transactions[newer], transactions[!newer] + 1);
+    /* The last transaction was a meta value; fall back behind two of them by making both older is not possible, so the
+     * newest commit is lost only together with it. */
+    close(fd);
+    engine = open_at(path, false);
+    struct arena arena = {0};
+    case_append(engine, case_commit(&arena, case_stream("acme", "last"), 0, 1, NULL));
+    engine_close(engine);
+    arena_release(&arena);
+    fd = open(file, O_RDWR);
+    for (int page = 0; page < 2; page++) assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
+    newer = transactions[1] > transactions[0];
+    uint64_t older = 1;
+    assert_int_equal(pwrite(fd, &older, 8, newer * 4096 + 16 + 128), 8);
+    close(fd);
+    struct verify_report report = verify(path);
+    assert_false(report.ok);
+    assert_non_null(strstr(report.damage, "its end is lost"));
+    assert_int_equal(engine_open_lmdb(&options, &engine, &fault), -1);
+    assert_int_equal(fault.code, FAULT_CORRUPT);
+    case_remove(path);
+}
+
+/* The first wrong position is named. */
+static void test_first_position(void **state)
+{
+    const char *path = case_directory();
+    struct arena arena = {0};
+    struct engine *engine = open_at(path, false);
+    struct commit *commit = case_commit(&arena, case_stream("acme", "1"), 0, 3, NULL);
+    case_append(engine, commit);
+    struct commit_event events[3];
+    memcpy(events, commit->events, sizeof events);
+    struct buf data = {0};
+    mp_put_map(&data, 1);
+    mp_put_text(&data, slice_of("mark"));
+    mp_put_text(&data, slice_of("find me here"));
+    events[1].data = buf_slice(&data);
+    commit = case_commit(&arena, case_stream("acme", "1"), 3, 3, NULL);
+    commit->events = events;
+    case_append(engine, commit);
+    case_append(engine, case_commit(&arena, case_stream("acme", "1"), 6, 1, NULL));
+    engine_close(engine);
+    off_t size = size_of(path, "log/data.mdb");
+    char file[256], *bytes = malloc((size_t)size);
+    snprintf(file, sizeof file, "%s/log/data.mdb", path);
+    int fd = open(file, O_RDONLY);
+    assert_int_equal(read(fd, bytes, (size_t)size), size);
+    close(fd);
+    for (off_t at = 0; at + 12 < size; at++)
+        if (memcmp(bytes + at, "find me here", 12) == 0) flip(path, "log/data.mdb", at + 3, 1);
+    struct verify_report report = verify(path);
+    assert_false(report.ok);
+    assert_int_equal(report.bad_position, 4);
+    assert_non_null(strstr(report.damage, "position 4"));
+    free(bytes);
+    buf_release(&data);
+    arena_release(&arena);
+    case_remove(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole),          cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_first_position),
+        cmocka_unit_test(test_lost_end), cmocka_unit_test(test_flips),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
