@@ -336,6 +336,8 @@ int text_put_float(double value, char *text)
     return size;
 }
 
+enum { DECIMAL_SCALE_MAX = 61 }; /* "-0." and these are 64 bytes, and the arithmetic holds them */
+
 bool text_is_decimal(struct slice text)
 {
     if (text.size == 0 || text.size > 64) return false;
@@ -355,5 +357,5 @@ bool text_is_decimal(struct slice text)
             whole++;
         if (significant || c != '0') significant++;
     }
-    return whole > 0 && (!point || fraction > 0) && significant <= 34;
+    return whole > 0 && (!point || fraction > 0) && fraction <= DECIMAL_SCALE_MAX && significant <= 34;
 }

@@ -36,7 +36,7 @@ bool time_valid(int64_t ms);
  * Returns the size; text needs 32 bytes. */
 int text_put_float(double value, char *text);
 
-/* A decimal in plain notation: [-]digits[.digits], at most 34 significant digits, at most 64 bytes. */
+/* A decimal in plain notation: [-]digits[.digits], at most 34 significant digits, 61 behind the point. */
 bool text_is_decimal(struct slice text);
 
 #endif

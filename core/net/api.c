@@ -90,7 +90,7 @@ void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf
 {
     enum server_pull pulled = pull(call, api_out(call));
     if (pulled == SERVER_CUT)
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
     else if (pulled == SERVER_END)
         exchange_reply(call->exchange, 200, api_content_type(call->format));
     else
@@ -100,7 +100,7 @@ void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf
 int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit)
 {
     *limit = otherwise;
-    return query_number(&call->query, "limit", 1, limit, &call->fault);
+    return query_number(&call->query, "limit", 1, limit, &call->net->fault);
 }
 
 /* --- taking a request --- */
@@ -213,6 +213,6 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (call->list == &net->tails) net->tail_count--;
     api_list_remove(call);
     if (call->command) command_free(call->command);
-    if (route == ROUTE_STREAM && call->method != METHOD_POST) buf_release(&call->state.state);
+    if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
 }

@@ -48,6 +48,7 @@ struct net {
     struct call *_Atomic finished; /* newest first */
     struct call_list tails;        /* event streams */
     struct call_list waits;        /* readers of views that wait for a position */
+    struct fault fault;            /* of the call at hand: a fault is large and lives for a moment only */
     uint64_t head_told;            /* the tails know of the log up to here */
     bool is_stopping;
     size_t tail_count;
@@ -98,10 +99,9 @@ struct call {
     struct call *finished_next;
     struct call_list *list; /* that it is in */
     struct call *previous, *next;
-    struct fault fault; /* of a pull that failed */
     struct command *command;
     union {
-        struct state_query state;
+        struct state_query *state;
         struct events_call events;
         struct view_call view;
     };
@@ -120,7 +120,7 @@ void api_list_remove(struct call *call);
 void api_reply(struct call *call, int status);
 void api_fault(struct call *call, const struct fault *fault);
 /* Answers what pull makes: whole if it ends within one piece, else streamed. pull returns SERVER_CUT with
- * call->fault filled when it fails; before anything was sent that becomes the answer. */
+ * net->fault filled when it fails; before anything was sent that becomes the answer. */
 void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf *out));
 const char *api_content_type(enum api_format format);
 /* ?limit=, or otherwise. */

@@ -102,9 +102,9 @@ static int open_cursor(struct call *call, struct engine_cursor **cursor)
 {
     struct events_call *events = &call->events;
     struct engine *engine = hub_engine(call->net->hub);
-    if (!events->is_stream) return engine_read(engine, events->from, cursor, &call->fault);
+    if (!events->is_stream) return engine_read(engine, events->from, cursor, &call->net->fault);
     struct stream_id stream = {call->match.tenant, events->aggregate, call->match.id};
-    return engine_read_stream(engine, &stream, events->from, cursor, &call->fault);
+    return engine_read_stream(engine, &stream, events->from, cursor, &call->net->fault);
 }
 
 static int scan_piece(struct scan *scan, struct buf *out)
@@ -117,7 +117,7 @@ static int scan_piece(struct scan *scan, struct buf *out)
     int found = 1;
     while (!scan->yielded && events->from <= events->last && events->page.limit > 0) {
         struct record record;
-        found = engine_cursor_next(cursor, &record, &call->fault);
+        found = engine_cursor_next(cursor, &record, &call->net->fault);
         if (found <= 0) break;
         uint64_t first = events->is_stream ? record.first_version : record.first_position;
         if (first > events->last) break;
@@ -191,19 +191,19 @@ static int read_filter(struct call *call)
     struct event_filter *filter = &call->events.filter;
     static const char *const names[] = {"from",    "limit",       "type",   "context",
                                         "subject", "correlation", "deploy", NULL};
-    if (query_only(&call->query, names, &call->fault) < 0) return -1;
+    if (query_only(&call->query, names, &call->net->fault) < 0) return -1;
     query_find(&call->query, "type", &filter->type);
     query_find(&call->query, "context", &filter->context);
     query_find(&call->query, "subject", &filter->subject);
     query_find(&call->query, "correlation", &filter->correlation);
     struct slice deploy;
     filter->has_deploy = query_find(&call->query, "deploy", &deploy);
-    return query_number(&call->query, "deploy", 0, &filter->deploy, &call->fault);
+    return query_number(&call->query, "deploy", 0, &filter->deploy, &call->net->fault);
 }
 
 static int bad_event_id(struct call *call, struct slice id, const char *why)
 {
-    return fault_set(&call->fault, FAULT_MALFORMED, "Last-Event-ID %.*s: %s",
+    return fault_set(&call->net->fault, FAULT_MALFORMED, "Last-Event-ID %.*s: %s",
                      (int)(id.size < 100 ? id.size : 100), id.data, why);
 }
 
@@ -233,7 +233,7 @@ static int read_from(struct call *call, const struct engine_head *head)
     struct events_call *events = &call->events;
     bool is_tail = call->format == API_EVENT_STREAM;
     events->from = 1;
-    if (query_number(&call->query, "from", 0, &events->from, &call->fault) < 0) return -1;
+    if (query_number(&call->query, "from", 0, &events->from, &call->net->fault) < 0) return -1;
     struct slice id = exchange_header(call->exchange, "Last-Event-ID");
     /* It counts more than ?from=: a browser that reconnects repeats the old URL. */
     if (is_tail && id.size && read_event_id(call, id, head, &events->from) < 0) return -1;
@@ -249,7 +249,7 @@ void api_events_take(struct call *call)
     events->page.is_first = true;
     if (read_filter(call) < 0 || read_from(call, &head) < 0 ||
         api_limit(call, call->format == API_JSON ? API_LIMIT_DEFAULT : UINT64_MAX, &events->page.limit) < 0) {
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
         return;
     }
     if (call->format == API_EVENT_STREAM) {
@@ -269,9 +269,10 @@ static int find_stream(struct call *call)
                                      SLICE_ARGS(call->match.aggregate));
     struct stream_id stream = {call->match.tenant, events->aggregate, call->match.id};
     uint64_t position;
-    if (engine_stream_head(hub_engine(call->net->hub), &stream, &events->last, &position, &call->fault) < 0)
+    if (engine_stream_head(hub_engine(call->net->hub), &stream, &events->last, &position, &call->net->fault) <
+        0)
         return -1;
-    if (events->last == 0) return fault_set(&call->fault, FAULT_NOT_FOUND, "the stream has no events");
+    if (events->last == 0) return fault_set(&call->net->fault, FAULT_NOT_FOUND, "the stream has no events");
     return 0;
 }
 
@@ -283,11 +284,11 @@ void api_stream_events_take(struct call *call)
     events->is_stream = true;
     events->page.is_first = true;
     events->from = 1;
-    if (query_only(&call->query, (const char *const[]){"from", "limit", NULL}, &call->fault) < 0 ||
-        query_number(&call->query, "from", 0, &events->from, &call->fault) < 0 ||
+    if (query_only(&call->query, (const char *const[]){"from", "limit", NULL}, &call->net->fault) < 0 ||
+        query_number(&call->query, "from", 0, &events->from, &call->net->fault) < 0 ||
         api_limit(call, call->format == API_JSON ? API_LIMIT_DEFAULT : UINT64_MAX, &events->page.limit) < 0 ||
         find_stream(call) < 0) {
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
         return;
     }
     if (events->from == 0) events->from = 1;

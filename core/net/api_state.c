@@ -6,7 +6,7 @@
 /* {"stream","version","position","state"} */
 static void answer(struct call *call)
 {
-    struct state_query *query = &call->state;
+    struct state_query *query = call->state;
     if (query->fault.code != FAULT_NONE) {
         api_fault(call, &query->fault);
         return;
@@ -99,7 +99,7 @@ static bool read_number(struct slice text, uint64_t *number)
 /* ?version=, or ?at= with a time, a position or deploy:N. */
 static int read_when(struct call *call, struct fault *fault)
 {
-    struct state_query *query = &call->state;
+    struct state_query *query = call->state;
     struct slice at;
     uint64_t number;
     query->version = -1;
@@ -123,7 +123,8 @@ static int read_when(struct call *call, struct fault *fault)
 
 void api_state_take(struct call *call)
 {
-    struct state_query *query = &call->state;
+    struct state_query *query = arena_zero(api_arena(call), sizeof *query);
+    call->state = query;
     query->tenant = call->match.tenant;
     query->context = call->match.context;
     query->aggregate = call->match.aggregate;

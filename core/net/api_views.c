@@ -33,7 +33,7 @@ static int read_documents(struct call *call, struct docs_read *read, struct piec
     struct slice key, value;
     int found = 1;
     for (uint32_t seen = 1; view->page.limit > 0; seen++) {
-        found = docs_read_next(read, &key, &value, &call->fault);
+        found = docs_read_next(read, &key, &value, &call->net->fault);
         if (found <= 0) return found;
         put_document(call, key, value, out);
         view->page.limit--;
@@ -45,7 +45,7 @@ static int read_documents(struct call *call, struct docs_read *read, struct piec
         }
     }
     docs_cursor(read, &piece->cursor);
-    found = docs_read_next(read, &key, &value, &call->fault);
+    found = docs_read_next(read, &key, &value, &call->net->fault);
     piece->has_more = found > 0;
     return found < 0 ? -1 : 0;
 }
@@ -55,8 +55,8 @@ static int read_piece(struct call *call, struct piece *piece, struct buf *out)
     struct view_call *view = &call->view;
     struct view_lease lease;
     struct docs_read *read;
-    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->fault) < 0) return -1;
-    int done = docs_read_open(lease.docs, &view->range, &read, &call->fault);
+    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->net->fault) < 0) return -1;
+    int done = docs_read_open(lease.docs, &view->range, &read, &call->net->fault);
     if (done == 0) {
         if (!view->page.has_begun) view->position = hub_view_position(read, call->match.tenant);
         if (!view->page.has_begun && call->format == API_JSON) buf_put_text(out, "{\"documents\":[");
@@ -125,10 +125,10 @@ static int read_one(struct call *call, int *found, struct buf *out)
     struct view_lease lease;
     struct docs_read *read;
     struct slice value;
-    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->fault) < 0) return -1;
-    int done = docs_read_open(lease.docs, &call->view.range, &read, &call->fault);
+    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->net->fault) < 0) return -1;
+    int done = docs_read_open(lease.docs, &call->view.range, &read, &call->net->fault);
     if (done == 0) {
-        *found = docs_read_get(read, call->match.key, &value, &call->fault);
+        *found = docs_read_get(read, call->match.key, &value, &call->net->fault);
         if (*found > 0)
             put_one(call, read, value, out);
         else if (*found == 0)
@@ -147,14 +147,14 @@ static void answer(struct call *call)
     if (call->match.route == ROUTE_VIEW)
         api_pull(call, pull);
     else if (read_one(call, &found, api_out(call)) < 0)
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
     else
         api_reply(call, found ? 200 : 404);
 }
 
 /* --- waiting for a position --- */
 
-/* 1: the view has seen it; 0: not yet; -1: it never will (call->fault). */
+/* 1: the view has seen it; 0: not yet; -1: it never will (net->fault). */
 static int has_seen(struct call *call, uint64_t *position)
 {
     struct view_lease lease;
@@ -162,7 +162,7 @@ static int has_seen(struct call *call, uint64_t *position)
     *position = 0;
     if (hub_view_lease(call->net->hub, call->match.name, &lease, &fault) < 0) {
         if (fault.code == FAULT_UNAVAILABLE && call->view.wanted) return 0;
-        call->fault = fault;
+        call->net->fault = fault;
         return -1;
     }
     *position = lease.position;
@@ -188,7 +188,7 @@ static bool try_answer(struct call *call, bool is_over)
     uint64_t position;
     int seen = has_seen(call, &position);
     if (seen < 0)
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
     else if (seen > 0)
         answer(call);
     else if (is_over)
@@ -231,11 +231,11 @@ void api_views_stop(struct net *net)
 static int read_wait(struct call *call)
 {
     struct view_call *view = &call->view;
-    if (query_number(&call->query, "wait", 0, &view->wanted, &call->fault) < 0) return -1;
+    if (query_number(&call->query, "wait", 0, &view->wanted, &call->net->fault) < 0) return -1;
     int64_t timeout_ms = API_WAIT_MS;
     struct slice text;
     if (query_find(&call->query, "timeout", &text) && !target_duration(text, &timeout_ms))
-        return fault_set(&call->fault, FAULT_MALFORMED,
+        return fault_set(&call->net->fault, FAULT_MALFORMED,
                          "timeout=%.*s: expected seconds, or a duration like 500ms or 5s", SLICE_ARGS(text));
     if (timeout_ms > API_WAIT_MS_MAX) timeout_ms = API_WAIT_MS_MAX;
     view->deadline_ms = api_now_ms(call) + timeout_ms;
@@ -247,7 +247,8 @@ static int read_bound(struct call *call, const char *name, struct slice *bound)
     struct slice text;
     if (!query_find(&call->query, name, &text)) return 0;
     if (!call->view.range.index.size)
-        return fault_set(&call->fault, FAULT_MALFORMED, "%s needs an index: ?index=FIELD&%s=...", name, name);
+        return fault_set(&call->net->fault, FAULT_MALFORMED, "%s needs an index: ?index=FIELD&%s=...", name,
+                         name);
     struct buf value = {0};
     order_query(&value, text);
     *bound = arena_copy(api_arena(call), buf_slice(&value));
@@ -259,7 +260,7 @@ static int read_range(struct call *call)
 {
     struct view_call *view = &call->view;
     static const char *const names[] = {"index", "min", "max", "limit", "cursor", "wait", "timeout", NULL};
-    if (query_only(&call->query, names, &call->fault) < 0) return -1;
+    if (query_only(&call->query, names, &call->net->fault) < 0) return -1;
     query_find(&call->query, "index", &view->range.index);
     query_find(&call->query, "cursor", &view->range.after);
     if (read_bound(call, "min", &view->range.min) < 0 || read_bound(call, "max", &view->range.max) < 0)
@@ -296,9 +297,9 @@ void api_view_take(struct call *call)
     view->page.is_first = true;
     bool is_list = call->match.route == ROUTE_VIEW;
     static const char *const names[] = {"wait", "timeout", NULL};
-    int read = is_list ? read_range(call) : query_only(&call->query, names, &call->fault);
+    int read = is_list ? read_range(call) : query_only(&call->query, names, &call->net->fault);
     if (read < 0 || read_wait(call) < 0) {
-        api_fault(call, &call->fault);
+        api_fault(call, &call->net->fault);
         return;
     }
     if (try_answer(call, false)) return;

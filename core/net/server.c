@@ -249,7 +249,8 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
             : MHD_create_response_from_buffer(exchange->out.size, exchange->out.data, MHD_RESPMEM_PERSISTENT);
     if (!response) return MHD_NO;
     /* The library would end the chunks of an answer to HEAD that has none. */
-    if (exchange->pull && exchange->is_head) MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    if (exchange->pull && exchange->is_head)
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     if (exchange->content_type) MHD_add_response_header(response, "Content-Type", exchange->content_type);
     for (size_t i = 0; i < exchange->header_count; i++)
         MHD_add_response_header(response, exchange->headers[i].name, exchange->headers[i].value);

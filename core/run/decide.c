@@ -248,6 +248,8 @@ void shard_decide(struct shard *shard, struct work *work)
         return;
     }
     if (known == KNOWN_ANSWERED) shard_answer(shard, work, command->fault.code ? &command->fault : NULL);
+    /* The shard's numbers must reach the writer in order, and who waits for a commit in flight has nothing to write. */
+    if (known == KNOWN_WAITS) shard_give_up_turn(shard, work);
     if (known != KNOWN_NO) return;
 
     /* 2. Another one was faster too often. */

@@ -38,6 +38,17 @@ void shard_hand_over(struct shard *shard, struct pending *pending)
     writer_put(shard->hub->writer, pending);
 }
 
+void shard_give_up_turn(struct shard *shard, struct work *work)
+{
+    struct command *command = work->command;
+    if (!command->ordered) return;
+    struct pending *number = shard_pending(shard);
+    number->ordered = command->ordered;
+    number->sequence = work->sequence;
+    command->ordered = 0;
+    shard_hand_over(shard, number);
+}
+
 void shard_answer(struct shard *shard, struct work *work, const struct fault *fault)
 {
     struct command *command = work->command;
@@ -45,13 +56,7 @@ void shard_answer(struct shard *shard, struct work *work, const struct fault *fa
     enum fault_code code = fault ? fault->code : FAULT_NONE;
     atomic_fetch_add_explicit(&shard->outcomes[code], 1, memory_order_relaxed);
     if (command->repeated) atomic_fetch_add_explicit(&shard->repeated, 1, memory_order_relaxed);
-    if (command->ordered) {
-        struct pending *number = shard_pending(shard);
-        number->ordered = command->ordered;
-        number->sequence = work->sequence;
-        command->ordered = 0;
-        shard_hand_over(shard, number);
-    }
+    shard_give_up_turn(shard, work);
     command->done(command); /* the command, and with it the work, is the submitter's now */
 }
 

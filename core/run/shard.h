@@ -117,6 +117,8 @@ struct pending *shard_pending(struct shard *shard);
 void shard_pending_free(struct shard *shard, struct pending *pending);
 /* Counts, gives the sequence's number on, and calls done. fault NULL: done well. */
 void shard_answer(struct shard *shard, struct work *work, const struct fault *fault);
+/* The command's number in its sequence is used up without a commit; nothing if it has none. */
+void shard_give_up_turn(struct shard *shard, struct work *work);
 void shard_hand_over(struct shard *shard, struct pending *pending);
 /* decide.c: one command, from its id to the writer. */
 void shard_decide(struct shard *shard, struct work *work);

@@ -11,9 +11,15 @@ void engine_close(struct engine *engine)
     if (engine) engine->ops->close(engine);
 }
 
-struct names *engine_names(struct engine *engine) { return engine->names; }
+struct names *engine_names(struct engine *engine)
+{
+    return engine->names;
+}
 
-struct engine_head engine_head(struct engine *engine) { return engine->ops->head(engine); }
+struct engine_head engine_head(struct engine *engine)
+{
+    return engine->ops->head(engine);
+}
 
 int engine_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault)
 {
@@ -33,7 +39,8 @@ int engine_read_stream(struct engine *engine, const struct stream_id *stream, ui
     return engine->ops->read_stream(engine, stream, version, cursor, fault);
 }
 
-int engine_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor, struct fault *fault)
+int engine_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor,
+                         struct fault *fault)
 {
     return engine->ops->read_outcomes(engine, number, cursor, fault);
 }
@@ -48,21 +55,22 @@ void engine_cursor_close(struct engine_cursor *cursor)
     if (cursor) cursor->ops->cursor_close(cursor);
 }
 
-int engine_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version, uint64_t *position,
-                       struct fault *fault)
+int engine_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
+                       uint64_t *position, struct fault *fault)
 {
     return engine->ops->stream_head(engine, stream, version, position, fault);
 }
 
-int engine_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id, struct buf *bytes,
-                        struct record *record, struct fault *fault)
+int engine_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,
+                        struct buf *bytes, struct record *record, struct fault *fault)
 {
     if (command_id.size == 0) return 0;
     return engine->ops->find_command(engine, stream, command_id, bytes, record, fault);
 }
 
 int engine_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
-                       bool (*each)(void *user, struct slice id, uint64_t version), void *user, struct fault *fault)
+                       bool (*each)(void *user, struct slice id, uint64_t version), void *user,
+                       struct fault *fault)
 {
     return engine->ops->each_stream(engine, tenant, aggregate, each, user, fault);
 }
@@ -82,7 +90,10 @@ int engine_flush_index(struct engine *engine, uint64_t *events, struct fault *fa
     return engine->ops->flush_index(engine, events, fault);
 }
 
-uint64_t engine_index_behind(struct engine *engine) { return engine->ops->index_behind(engine); }
+uint64_t engine_index_behind(struct engine *engine)
+{
+    return engine->ops->index_behind(engine);
+}
 
 /* --- what both engines ask of a commit --- */
 
@@ -98,15 +109,18 @@ int engine_check_commit(const struct commit *commit, struct fault *fault)
     CHECK(positioned == (commit->event_count > 0));
     CHECK(!positioned || commit->first_version > 0);
     if (!fits(commit->tenant, LIMIT_TENANT_SIZE_MAX))
-        return fault_set(fault, FAULT_MALFORMED, "a tenant's name must have 1 to %d bytes", LIMIT_TENANT_SIZE_MAX);
+        return fault_set(fault, FAULT_MALFORMED, "a tenant's name must have 1 to %d bytes",
+                         LIMIT_TENANT_SIZE_MAX);
     if (!fits(commit->aggregate, 2 * LIMIT_NAME_SIZE_MAX + 1))
         return fault_set(fault, FAULT_MALFORMED, "an aggregate's name must have 1 to %d bytes",
                          2 * LIMIT_NAME_SIZE_MAX + 1);
     if (!fits(commit->id, LIMIT_ID_SIZE_MAX))
-        return fault_set(fault, FAULT_MALFORMED, "an id must have 1 to %d bytes and no 0 byte", LIMIT_ID_SIZE_MAX);
+        return fault_set(fault, FAULT_MALFORMED, "an id must have 1 to %d bytes and no 0 byte",
+                         LIMIT_ID_SIZE_MAX);
     for (size_t at = 0; at < commit->command_count; at++)
         if (commit->commands[at].id.size > LIMIT_ID_SIZE_MAX)
-            return fault_set(fault, FAULT_MALFORMED, "a command id has more than %d bytes", LIMIT_ID_SIZE_MAX);
+            return fault_set(fault, FAULT_MALFORMED, "a command id has more than %d bytes",
+                             LIMIT_ID_SIZE_MAX);
     if (commit->batch_id.size > LIMIT_ID_SIZE_MAX || commit->correlation_id.size > LIMIT_ID_SIZE_MAX ||
         commit->causation_id.size > LIMIT_ID_SIZE_MAX)
         return fault_set(fault, FAULT_MALFORMED, "an id has more than %d bytes", LIMIT_ID_SIZE_MAX);

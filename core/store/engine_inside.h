@@ -12,15 +12,17 @@ struct engine_ops {
     int (*read)(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault);
     int (*read_stream)(struct engine *engine, const struct stream_id *stream, uint64_t version,
                        struct engine_cursor **cursor, struct fault *fault);
-    int (*read_outcomes)(struct engine *engine, uint64_t number, struct engine_cursor **cursor, struct fault *fault);
+    int (*read_outcomes)(struct engine *engine, uint64_t number, struct engine_cursor **cursor,
+                         struct fault *fault);
     int (*cursor_next)(struct engine_cursor *cursor, struct record *record, struct fault *fault);
     void (*cursor_close)(struct engine_cursor *cursor);
-    int (*stream_head)(struct engine *engine, const struct stream_id *stream, uint64_t *version, uint64_t *position,
-                       struct fault *fault);
-    int (*find_command)(struct engine *engine, const struct stream_id *stream, struct slice command_id, struct buf *bytes,
-                        struct record *record, struct fault *fault);
+    int (*stream_head)(struct engine *engine, const struct stream_id *stream, uint64_t *version,
+                       uint64_t *position, struct fault *fault);
+    int (*find_command)(struct engine *engine, const struct stream_id *stream, struct slice command_id,
+                        struct buf *bytes, struct record *record, struct fault *fault);
     int (*each_stream)(struct engine *engine, struct slice tenant, struct slice aggregate,
-                       bool (*each)(void *user, struct slice id, uint64_t version), void *user, struct fault *fault);
+                       bool (*each)(void *user, struct slice id, uint64_t version), void *user,
+                       struct fault *fault);
     int (*meta_put)(struct engine *engine, struct slice key, struct slice value, struct fault *fault);
     int (*meta_get)(struct engine *engine, struct slice key, struct buf *value, struct fault *fault);
     int (*flush_index)(struct engine *engine, uint64_t *events, struct fault *fault);
@@ -36,7 +38,10 @@ struct engine_cursor { /* first member of each engine's cursor */
     const struct engine_ops *ops;
 };
 
-static inline bool engine_has_position(enum record_kind kind) { return kind == RECORD_COMMIT || kind == RECORD_FACT; }
+static inline bool engine_has_position(enum record_kind kind)
+{
+    return kind == RECORD_COMMIT || kind == RECORD_FACT;
+}
 /* The version of the stream on which the commit was decided. */
 static inline uint64_t engine_decided_on(const struct commit *commit)
 {

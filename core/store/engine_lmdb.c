@@ -1,7 +1,9 @@
-/* The LMDB engine: opening, closing, meta values. Appending: engine_lmdb_append.c, reading: engine_lmdb_read.c.
+/* The LMDB engine: opening, closing, meta values. Appending: engine_lmdb_append.c, reading:
+ * engine_lmdb_read.c.
  *
- * Order that everything rests on: a batch is durable in the log, then it enters the index in memory, then the head is
- * published, then the head slot beside the log is written. The index on disk follows whenever it likes. */
+ * Order that everything rests on: a batch is durable in the log, then it enters the index in memory, then the
+ * head is published, then the head slot beside the log is written. The index on disk follows whenever it
+ * likes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,12 +32,13 @@ static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
         close(fd);
         if (error != EWOULDBLOCK) return fault_errno(fault, error, "%s", file);
         return fault_set(fault, FAULT_IN_USE,
-                         "data directory %s is in use by process %ld; stop it or choose another with --data", lmdb->path,
-                         size > 0 ? strtol(text, NULL, 10) : 0L);
+                         "data directory %s is in use by process %ld; stop it or choose another with --data",
+                         lmdb->path, size > 0 ? strtol(text, NULL, 10) : 0L);
     }
     int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     /* Only for the message above: that it could not be written changes nothing. */
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)size, 0) < 0) say_debug("%s: %s", file, strerror(errno));
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)size, 0) < 0)
+        say_debug("%s: %s", file, strerror(errno));
     lmdb->lock_fd = fd;
     return 0;
 }
@@ -59,7 +62,8 @@ int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *val
         struct slice stored = lmdb_slice(found);
         if (stored.size >= 4) memcpy(&crc, stored.data, 4);
         if (stored.size < 4 || crc != engine_lmdb_meta_crc(key, slice_make(stored.data + 4, stored.size - 4)))
-            result = fault_set(fault, FAULT_CORRUPT, "%s/log: the value %.*s is damaged", lmdb->path, SLICE_ARGS(key));
+            result = fault_set(fault, FAULT_CORRUPT, "%s/log: the value %.*s is damaged", lmdb->path,
+                               SLICE_ARGS(key));
         else
             buf_put(value, stored.data + 4, stored.size - 4);
     } else if (code != MDB_NOTFOUND) {
@@ -90,7 +94,8 @@ static int meta_put(struct engine *engine, struct slice key, struct slice value,
 {
     struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
     struct meta_write write = {lmdb, key, value};
-    if (key.size == 0 || key.size > 500) return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
+    if (key.size == 0 || key.size > 500)
+        return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
     return lmdb_env_update(lmdb->log, value.size * 2 + (64 << 10), write_meta, &write, fault);
 }
 
@@ -135,7 +140,8 @@ static int open_log(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *f
                                        .db_count = 4,
                                        .db_names = {"commits", "outcomes", "names", "meta"},
                                        .db_flags = {MDB_INTEGERKEY, MDB_INTEGERKEY, MDB_INTEGERKEY, 0}};
-    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
+    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0)
+        return -1;
     int result = engine_lmdb_load_names(lmdb, read, fault);
     if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
     lmdb_env_end(read);
@@ -219,7 +225,10 @@ static int flush_index(struct engine *engine, uint64_t *events, struct fault *fa
     return index_flush(lmdb->index, events, fault);
 }
 
-static uint64_t lmdb_index_behind(struct engine *engine) { return index_behind(((struct engine_lmdb *)engine)->index); }
+static uint64_t lmdb_index_behind(struct engine *engine)
+{
+    return index_behind(((struct engine_lmdb *)engine)->index);
+}
 
 const struct engine_ops engine_lmdb_ops = {
     .close = lmdb_close,

@@ -35,7 +35,8 @@ struct engine_lmdb {
 extern const struct engine_ops engine_lmdb_ops;
 
 int engine_lmdb_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault);
-int engine_lmdb_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault);
+int engine_lmdb_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor,
+                     struct fault *fault);
 int engine_lmdb_read_stream(struct engine *engine, const struct stream_id *stream, uint64_t version,
                             struct engine_cursor **cursor, struct fault *fault);
 int engine_lmdb_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor,
@@ -58,7 +59,8 @@ int engine_lmdb_load_head(struct engine_lmdb *lmdb, struct lmdb_env_read *read, 
 int engine_lmdb_check_head(struct engine_lmdb *lmdb, struct fault *fault);
 /* Opens the index and feeds it the log from its checkpoint on. */
 int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *fault);
-/* Whether the commit that ends at the checkpoint has its chain (lmdb: struct engine_lmdb whose head is loaded). */
+/* Whether the commit that ends at the checkpoint has its chain (lmdb: struct engine_lmdb whose head is
+ * loaded). */
 bool engine_lmdb_agrees(void *lmdb, const struct index_checkpoint *checkpoint);
 /* A read of the log; read_only: after names, head and index were brought up to what it sees. */
 int engine_lmdb_begin(struct engine_lmdb *lmdb, struct lmdb_env_read **read, struct fault *fault);
@@ -69,6 +71,9 @@ int engine_lmdb_follow(struct engine_lmdb *lmdb, struct fault *fault);
 int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *value, struct fault *fault);
 uint32_t engine_lmdb_meta_crc(struct slice key, struct slice value);
 
-static inline MDB_val lmdb_number(size_t *number) { return (MDB_val){sizeof *number, number}; }
+static inline MDB_val lmdb_number(size_t *number)
+{
+    return (MDB_val){sizeof *number, number};
+}
 
 #endif

@@ -1,5 +1,5 @@
-/* Appending to the log: decide, write the records, one transaction, then tell index and head. Nothing behind the
- * transaction may fail. */
+/* Appending to the log: decide, write the records, one transaction, then tell index and head. Nothing behind
+ * the transaction may fail. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -19,21 +19,21 @@ struct pending {
 struct work {
     struct engine_lmdb *lmdb;
     struct arena arena;
-    struct map streams; /* key -> struct pending */
+    struct map streams;      /* key -> struct pending */
     struct engine_head head; /* after the batch */
     uint32_t names_saved;
-    struct buf bytes;        /* the records, one behind the other */
-    size_t count;            /* of records */
-    size_t *offsets;         /* count + 1 */
+    struct buf bytes; /* the records, one behind the other */
+    size_t count;     /* of records */
+    size_t *offsets;  /* count + 1 */
     struct record *records;
-    uint64_t *numbers;       /* of an outcome, 0 for a commit */
-    uint64_t large;          /* records on pages of their own */
+    uint64_t *numbers; /* of an outcome, 0 for a commit */
+    uint64_t large;    /* records on pages of their own */
 };
 
 /* --- 1. which commits stand on the version they were decided on --- */
 
-/* False if one of the stream's names has no number yet: then nothing was ever written to it. Names get their numbers from
- * the record that first uses them, never from a commit that may be refused. */
+/* False if one of the stream's names has no number yet: then nothing was ever written to it. Names get their
+ * numbers from the record that first uses them, never from a commit that may be refused. */
 static bool pending_key(struct work *work, const struct commit *commit, char key[INDEX_KEY_SIZE_MAX],
                         struct slice *stream)
 {
@@ -44,7 +44,8 @@ static bool pending_key(struct work *work, const struct commit *commit, char key
     return true;
 }
 
-static int find_pending(struct work *work, const struct commit *commit, struct pending **found, struct fault *fault)
+static int find_pending(struct work *work, const struct commit *commit, struct pending **found,
+                        struct fault *fault)
 {
     char key[INDEX_KEY_SIZE_MAX];
     struct slice stream;
@@ -94,8 +95,8 @@ static void write_record(struct work *work, struct append *append, struct pendin
     commit->epoch = head->epoch;
     commit->first_position = positioned ? head->position + 1 : pending->position;
     size_t offset = work->bytes.size;
-    record_write(commit, work->lmdb->engine.names, work->names_saved, positioned ? &head->chain : &head->outcome_chain,
-                 &work->bytes);
+    record_write(commit, work->lmdb->engine.names, work->names_saved,
+                 positioned ? &head->chain : &head->outcome_chain, &work->bytes);
     struct slice bytes = slice_make(work->bytes.data + offset, work->bytes.size - offset);
     work->names_saved = names_defined(work, bytes, work->names_saved);
     if (bytes.size > 1900) work->large++;
@@ -146,7 +147,8 @@ static int put_names(struct work *work, MDB_txn *txn)
         struct slice text = names_get(work->lmdb->engine.names, (uint32_t)number);
         uint32_t crc = engine_lmdb_meta_crc(slice_make(&number, sizeof number), text);
         MDB_val key = lmdb_number(&number), value = {4 + text.size, NULL};
-        int code = mdb_put(txn, lmdb_env_db(work->lmdb->log, LOG_DB_NAMES), &key, &value, MDB_RESERVE | MDB_APPEND);
+        int code =
+            mdb_put(txn, lmdb_env_db(work->lmdb->log, LOG_DB_NAMES), &key, &value, MDB_RESERVE | MDB_APPEND);
         if (code) return code;
         memcpy(value.mv_data, &crc, 4);
         memcpy((char *)value.mv_data + 4, text.data, text.size);
@@ -188,7 +190,8 @@ static int append_batch(struct work *work, struct append *batch, size_t count, s
     struct engine_lmdb *lmdb = work->lmdb;
     uint64_t events;
     /* Nobody flushes: the memory stays bounded all the same. */
-    if (index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND && index_flush(lmdb->index, &events, fault) < 0) return -1;
+    if (index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND && index_flush(lmdb->index, &events, fault) < 0)
+        return -1;
     if (write_records(work, batch, count, fault) < 0) return -1;
     if (work->count == 0) return 0;
     uint64_t room = work->bytes.size * 2 + work->large * 4096 + (256 << 10);

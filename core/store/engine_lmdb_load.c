@@ -1,5 +1,5 @@
-/* What the LMDB engine reads at open: names, head, index. A read_only engine reads the same again whenever the log that
- * another process writes has moved on. */
+/* What the LMDB engine reads at open: names, head, index. A read_only engine reads the same again whenever
+ * the log that another process writes has moved on. */
 #include <stdio.h>
 
 #include "base/check.h"
@@ -96,15 +96,17 @@ int engine_lmdb_check_head(struct engine_lmdb *lmdb, struct fault *fault)
         if (found && !slot->valid) say_warn("%s: slot %d is damaged; it is written anew", file, at);
         if (!slot->valid) continue;
         if (slot->position > head->position || slot->outcomes > head->outcomes)
-            return fault_set(fault, FAULT_CORRUPT,
-                             "%s/log lost its end: %s recorded position %llu and %llu outcomes, the log ends at %llu and "
-                             "%llu; restore a backup, or remove %s to go on without what was lost",
-                             lmdb->path, file, (unsigned long long)slot->position, (unsigned long long)slot->outcomes,
-                             (unsigned long long)head->position, (unsigned long long)head->outcomes, file);
+            return fault_set(
+                fault, FAULT_CORRUPT,
+                "%s/log lost its end: %s recorded position %llu and %llu outcomes, the log ends at %llu and "
+                "%llu; restore a backup, or remove %s to go on without what was lost",
+                lmdb->path, file, (unsigned long long)slot->position, (unsigned long long)slot->outcomes,
+                (unsigned long long)head->position, (unsigned long long)head->outcomes, file);
         if (slot->position == head->position && slot->outcomes == head->outcomes &&
             !hash_equal(&slot->digest, &digest))
-            return fault_set(fault, FAULT_CORRUPT, "%s/log does not end as %s recorded; see what lore verify says",
-                             lmdb->path, file);
+            return fault_set(fault, FAULT_CORRUPT,
+                             "%s/log does not end as %s recorded; see what lore verify says", lmdb->path,
+                             file);
     }
     if (head_open(file, &lmdb->head_file, fault) < 0) return -1;
     for (int at = 0; at < HEAD_SLOTS; at++)
@@ -129,7 +131,8 @@ static int feed_flush(struct feed *feed, struct fault *fault)
     struct engine_lmdb *lmdb = feed->lmdb;
     uint64_t events;
     if (feed->tail) {
-        for (size_t at = 0; at < feed->count; at++) index_tail_add(feed->tail, &feed->records[at], feed->numbers[at]);
+        for (size_t at = 0; at < feed->count; at++)
+            index_tail_add(feed->tail, &feed->records[at], feed->numbers[at]);
     } else {
         index_add(lmdb->index, feed->records, feed->numbers, feed->count);
         if (!lmdb->read_only && index_behind(lmdb->index) >= REBUILD_EVENTS &&
@@ -140,7 +143,8 @@ static int feed_flush(struct feed *feed, struct fault *fault)
     return 0;
 }
 
-static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t db, uint64_t after, struct fault *fault)
+static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t db, uint64_t after,
+                         struct fault *fault)
 {
     struct engine_lmdb *lmdb = feed->lmdb;
     size_t number = after + 1;
@@ -151,8 +155,10 @@ static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t d
         struct record *record = &feed->records[feed->count];
         if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
         memcpy(&number, key.mv_data, sizeof number);
-        if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count : record->event_count > 0)
-            return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path, number);
+        if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count
+                                 : record->event_count > 0)
+            return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path,
+                             number);
         feed->numbers[feed->count++] = db == LOG_DB_COMMITS ? 0 : number;
         if (feed->count == FEED_RECORDS && feed_flush(feed, fault) < 0) return -1;
     }
@@ -161,8 +167,8 @@ static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t d
 }
 
 /* Everything behind position and outcomes, into the index or into tail. */
-static int feed_index(struct engine_lmdb *lmdb, struct lmdb_env_read *read, uint64_t position, uint64_t outcomes,
-                      struct index_tail *tail, struct fault *fault)
+static int feed_index(struct engine_lmdb *lmdb, struct lmdb_env_read *read, uint64_t position,
+                      uint64_t outcomes, struct index_tail *tail, struct fault *fault)
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->lmdb = lmdb;
@@ -178,7 +184,8 @@ bool engine_lmdb_agrees(void *user, const struct index_checkpoint *checkpoint)
     struct engine_lmdb *lmdb = user;
     struct lmdb_env_read *read;
     struct record record;
-    if (checkpoint->position > lmdb->head.position || checkpoint->outcomes > lmdb->head.outcomes) return false;
+    if (checkpoint->position > lmdb->head.position || checkpoint->outcomes > lmdb->head.outcomes)
+        return false;
     if (checkpoint->position == 0) return true;
     if (lmdb_env_begin(lmdb->log, &read, NULL) < 0) return false;
     size_t number = checkpoint->position + 1;
@@ -205,7 +212,8 @@ int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct f
                                     .log_id = lmdb->head.log_id,
                                     .agrees = engine_lmdb_agrees,
                                     .log = lmdb};
-    if (index_open(&options, &lmdb->index, &checkpoint, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0)
+    if (index_open(&options, &lmdb->index, &checkpoint, fault) < 0 ||
+        lmdb_env_begin(lmdb->log, &read, fault) < 0)
         return -1;
     int result = feed_index(lmdb, read, checkpoint.position, checkpoint.outcomes, NULL, fault);
     /* A read_only log may have moved on since its head was read. */
@@ -237,7 +245,8 @@ static int trim(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fau
 static int follow_read(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
 {
     struct engine_head head = lmdb->head;
-    if (engine_lmdb_load_names(lmdb, read, fault) < 0 || engine_lmdb_load_head(lmdb, read, &head, fault) < 0) return -1;
+    if (engine_lmdb_load_names(lmdb, read, fault) < 0 || engine_lmdb_load_head(lmdb, read, &head, fault) < 0)
+        return -1;
     if (head.position <= lmdb->head.position && head.outcomes <= lmdb->head.outcomes) return 0;
     if (feed_index(lmdb, read, lmdb->head.position, lmdb->head.outcomes, NULL, fault) < 0) return -1;
     pthread_mutex_lock(&lmdb->head_lock);

@@ -8,9 +8,9 @@ struct cursor {
     struct engine_lmdb *lmdb;
     struct lmdb_env_read *read;
     size_t db;
-    MDB_cursor *at;       /* engine_read, engine_read_outcomes: in log order */
-    MDB_cursor_op next;   /* how it gets to the record to give next */
-    size_t number;        /* of the last record given */
+    MDB_cursor *at;          /* engine_read, engine_read_outcomes: in log order */
+    MDB_cursor_op next;      /* how it gets to the record to give next */
+    size_t number;           /* of the last record given */
     struct index_walk *walk; /* engine_read_stream */
     char key[INDEX_KEY_SIZE_MAX];
     size_t key_size;
@@ -58,14 +58,18 @@ void engine_lmdb_cursor_close(struct engine_cursor *engine_cursor)
 
 /* --- in log order --- */
 
-static int open_value(struct cursor *cursor, MDB_val key, MDB_val value, struct record *record, struct fault *fault)
+static int open_value(struct cursor *cursor, MDB_val key, MDB_val value, struct record *record,
+                      struct fault *fault)
 {
     struct engine_lmdb *lmdb = cursor->lmdb;
     if (key.mv_size == sizeof cursor->number) memcpy(&cursor->number, key.mv_data, sizeof cursor->number);
     if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
-    bool fits = cursor->db == LOG_DB_COMMITS ? record->first_position == cursor->number && record->event_count > 0
-                                             : record->event_count == 0;
-    if (!fits) return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path, cursor->number);
+    bool fits = cursor->db == LOG_DB_COMMITS
+                    ? record->first_position == cursor->number && record->event_count > 0
+                    : record->event_count == 0;
+    if (!fits)
+        return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path,
+                         cursor->number);
     return 1;
 }
 
@@ -98,16 +102,21 @@ static int open_scan(struct engine_lmdb *lmdb, size_t db, uint64_t from, struct 
     if (!cursor) return -1;
     int result = 0;
     int code = mdb_cursor_open(cursor->read->txn, lmdb_env_db(lmdb->log, db), &cursor->at);
-    if (code) result = lmdb_env_fault(lmdb->log, code, fault);
-    else if (from <= 1) cursor->next = MDB_FIRST;
-    else if (db == LOG_DB_COMMITS) result = seek_position(cursor, from, fault);
+    if (code)
+        result = lmdb_env_fault(lmdb->log, code, fault);
+    else if (from <= 1)
+        cursor->next = MDB_FIRST;
+    else if (db == LOG_DB_COMMITS)
+        result = seek_position(cursor, from, fault);
     else {
         size_t number = from;
         MDB_val key = lmdb_number(&number), value;
         code = mdb_cursor_get(cursor->at, &key, &value, MDB_SET_RANGE);
         cursor->next = code ? MDB_NEXT : MDB_GET_CURRENT;
-        if (code && code != MDB_NOTFOUND) result = lmdb_env_fault(lmdb->log, code, fault);
-        else if (code) mdb_cursor_get(cursor->at, &key, &value, MDB_LAST);
+        if (code && code != MDB_NOTFOUND)
+            result = lmdb_env_fault(lmdb->log, code, fault);
+        else if (code)
+            mdb_cursor_get(cursor->at, &key, &value, MDB_LAST);
     }
     if (result < 0) {
         engine_lmdb_cursor_close(&cursor->cursor);
@@ -117,7 +126,8 @@ static int open_scan(struct engine_lmdb *lmdb, size_t db, uint64_t from, struct 
     return 0;
 }
 
-int engine_lmdb_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault)
+int engine_lmdb_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor,
+                     struct fault *fault)
 {
     return open_scan((struct engine_lmdb *)engine, LOG_DB_COMMITS, position, cursor, fault);
 }
@@ -149,7 +159,8 @@ int engine_lmdb_read_stream(struct engine *engine, const struct stream_id *strea
     struct slice found = SLICE_NONE;
     if (lmdb->read_only && engine_lmdb_follow(lmdb, fault) < 0) return -1;
     /* The walk first: what it names is in the log that is opened behind it. */
-    if (stream_key(lmdb, stream, key, &found) && index_walk_open(lmdb->index, found, version, &walk, fault) < 0)
+    if (stream_key(lmdb, stream, key, &found) &&
+        index_walk_open(lmdb->index, found, version, &walk, fault) < 0)
         return -1;
     struct cursor *cursor = cursor_new(lmdb, LOG_DB_COMMITS, fault);
     if (!cursor) {
@@ -176,9 +187,10 @@ static int next_walked(struct cursor *cursor, struct record *record, struct faul
     if (code == 0 && open_value(cursor, key, value, record, fault) < 0) return -1;
     if (code || record->first_version != commit.version || record->event_count != commit.count ||
         !is_of_stream(record, slice_make(cursor->key, cursor->key_size)))
-        return fault_set(fault, FAULT_CORRUPT,
-                         "%s/index names position %zu for a stream that is not there; remove %s/index to rebuild it",
-                         lmdb->path, number, lmdb->path);
+        return fault_set(
+            fault, FAULT_CORRUPT,
+            "%s/index names position %zu for a stream that is not there; remove %s/index to rebuild it",
+            lmdb->path, number, lmdb->path);
     return 1;
 }
 
@@ -203,11 +215,14 @@ int engine_lmdb_stream_head(struct engine *engine, const struct stream_id *strea
 }
 
 /* Commits before outcomes, each in order: what answers when an id was given twice. */
-static uint64_t place_rank(uint64_t place) { return (place & 1) << 63 | place >> 1; }
+static uint64_t place_rank(uint64_t place)
+{
+    return (place & 1) << 63 | place >> 1;
+}
 
 /* 1: the place with the lowest rank whose record answers; 0: none; -1 fault. */
-static int find_place(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct slice places, struct slice stream,
-                      struct slice command_id, struct slice *bytes, struct fault *fault)
+static int find_place(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct slice places,
+                      struct slice stream, struct slice command_id, struct slice *bytes, struct fault *fault)
 {
     uint64_t best = UINT64_MAX;
     for (size_t at = 0; at + 8 <= places.size; at += 8) {
@@ -220,7 +235,8 @@ static int find_place(struct engine_lmdb *lmdb, struct lmdb_env_read *read, stru
         size_t db = place & 1 ? LOG_DB_OUTCOMES : LOG_DB_COMMITS;
         int code = mdb_get(read->txn, lmdb_env_db(lmdb->log, db), &key, &value);
         if (code == MDB_NOTFOUND)
-            return fault_set(fault, FAULT_CORRUPT, "%s/index names a record that is not there; remove it to rebuild it",
+            return fault_set(fault, FAULT_CORRUPT,
+                             "%s/index names a record that is not there; remove it to rebuild it",
                              lmdb->path);
         if (code) return lmdb_env_fault(lmdb->log, code, fault);
         if (record_open(lmdb_slice(value), lmdb->engine.names, &record, fault) < 0) return -1;

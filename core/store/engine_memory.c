@@ -1,5 +1,6 @@
-/* The in-memory engine: the model that the LMDB engine is compared with. Plain arrays and naive searches; nothing here is
- * meant to be fast. Records are the same bytes, and they never move, so what a cursor borrows stays. */
+/* The in-memory engine: the model that the LMDB engine is compared with. Plain arrays and naive searches;
+ * nothing here is meant to be fast. Records are the same bytes, and they never move, so what a cursor borrows
+ * stays. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -32,16 +33,22 @@ struct memory_cursor {
     struct engine_cursor cursor;
     struct engine_memory *memory;
     const struct memory_log *log;
-    size_t at, end;          /* which records; end is as of the open */
+    size_t at, end; /* which records; end is as of the open */
     bool one_stream;
-    struct record of;        /* one_stream: its names and, copied, its id */
+    struct record of; /* one_stream: its names and, copied, its id */
     char id[256];
-    uint64_t from;           /* position, version or number */
+    uint64_t from; /* position, version or number */
 };
 
-static struct engine_memory *memory_of(struct engine *engine) { return (struct engine_memory *)engine; }
+static struct engine_memory *memory_of(struct engine *engine)
+{
+    return (struct engine_memory *)engine;
+}
 
-static struct slice copy_bytes(struct slice bytes) { return slice_make(mem_text(bytes.data, bytes.size), bytes.size); }
+static struct slice copy_bytes(struct slice bytes)
+{
+    return slice_make(mem_text(bytes.data, bytes.size), bytes.size);
+}
 
 static void log_add(struct memory_log *log, struct slice bytes)
 {
@@ -122,7 +129,8 @@ static void append_one(struct engine_memory *memory, struct append *append, bool
     commit->first_position = positioned ? head->position + 1 : position;
     struct buf bytes = {0};
     struct names *names = memory->engine.names;
-    record_write(commit, names, memory->names_saved, positioned ? &head->chain : &head->outcome_chain, &bytes);
+    record_write(commit, names, memory->names_saved, positioned ? &head->chain : &head->outcome_chain,
+                 &bytes);
     log_add(positioned ? &memory->commits : &memory->outcomes, buf_slice(&bytes));
     struct record record;
     struct record_define define = {0};
@@ -161,7 +169,8 @@ static int open_cursor(struct engine_memory *memory, const struct memory_log *lo
     return 0;
 }
 
-static int memory_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault)
+static int memory_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor,
+                       struct fault *fault)
 {
     return open_cursor(memory_of(engine), &memory_of(engine)->commits, position, cursor);
 }
@@ -178,8 +187,10 @@ static int memory_read_stream(struct engine *engine, const struct stream_id *str
     open_cursor(memory_of(engine), &memory_of(engine)->commits, version, out);
     struct memory_cursor *cursor = (struct memory_cursor *)*out;
     cursor->one_stream = true;
-    if (!stream_names(cursor->memory, stream, &cursor->of) || stream->id.size > sizeof cursor->id) cursor->end = 0;
-    else if (stream->id.size) memcpy(cursor->id, stream->id.data, stream->id.size);
+    if (!stream_names(cursor->memory, stream, &cursor->of) || stream->id.size > sizeof cursor->id)
+        cursor->end = 0;
+    else if (stream->id.size)
+        memcpy(cursor->id, stream->id.data, stream->id.size);
     cursor->of.id.data = cursor->id;
     return 0;
 }
@@ -188,7 +199,8 @@ static int memory_read_stream(struct engine *engine, const struct stream_id *str
 static bool passes_over(const struct memory_cursor *cursor, const struct record *record, size_t at)
 {
     if (cursor->one_stream)
-        return !same_stream(record, &cursor->of) || record->first_version + record->event_count <= cursor->from;
+        return !same_stream(record, &cursor->of) ||
+               record->first_version + record->event_count <= cursor->from;
     if (cursor->log == &cursor->memory->outcomes) return at + 1 < cursor->from;
     return record->first_position + record->event_count <= cursor->from;
 }
@@ -208,7 +220,10 @@ static int memory_cursor_next(struct engine_cursor *engine_cursor, struct record
     return found;
 }
 
-static void memory_cursor_close(struct engine_cursor *cursor) { mem_free(cursor); }
+static void memory_cursor_close(struct engine_cursor *cursor)
+{
+    mem_free(cursor);
+}
 
 static int memory_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
                               uint64_t *position, struct fault *fault)
@@ -241,8 +256,9 @@ static int memory_find_command(struct engine *engine, const struct stream_id *st
     struct engine_memory *memory = memory_of(engine);
     struct record of;
     pthread_mutex_lock(&memory->lock);
-    bool found = stream_names(memory, stream, &of) && (find_answer(memory, &memory->commits, &of, command_id, bytes) ||
-                                                       find_answer(memory, &memory->outcomes, &of, command_id, bytes));
+    bool found =
+        stream_names(memory, stream, &of) && (find_answer(memory, &memory->commits, &of, command_id, bytes) ||
+                                              find_answer(memory, &memory->outcomes, &of, command_id, bytes));
     pthread_mutex_unlock(&memory->lock);
     if (!found) return 0;
     return record_open(buf_slice(bytes), memory->engine.names, record, fault) < 0 ? -1 : 1;
@@ -279,7 +295,8 @@ static int memory_each_stream(struct engine *engine, struct slice tenant, struct
     if (stream_names(memory, &any, &of))
         for (size_t at = 0; at < memory->commits.count; at++) {
             struct record record = log_get(memory, &memory->commits, at);
-            if (record.tenant == of.tenant && record.aggregate == of.aggregate) gather_stream(streams, &count, &record);
+            if (record.tenant == of.tenant && record.aggregate == of.aggregate)
+                gather_stream(streams, &count, &record);
         }
     pthread_mutex_unlock(&memory->lock);
     if (count) qsort(streams, count, sizeof *streams, compare_streams);
@@ -300,7 +317,8 @@ static struct memory_value *find_value(struct engine_memory *memory, struct slic
 static int memory_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
 {
     struct engine_memory *memory = memory_of(engine);
-    if (key.size == 0 || key.size > 500) return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
+    if (key.size == 0 || key.size > 500)
+        return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
     pthread_mutex_lock(&memory->lock);
     struct memory_value *found = find_value(memory, key);
     if (!found) {
@@ -339,7 +357,10 @@ static int memory_flush_index(struct engine *engine, uint64_t *events, struct fa
     return 0;
 }
 
-static uint64_t memory_index_behind(struct engine *engine) { return 0; }
+static uint64_t memory_index_behind(struct engine *engine)
+{
+    return 0;
+}
 
 static void free_slices(struct slice *slices, size_t count)
 {

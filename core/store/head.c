@@ -36,7 +36,8 @@ static int read_slots(int fd, struct head_slot slots[HEAD_SLOTS])
         slots[at] = (struct head_slot){0};
         ssize_t size = pread(fd, &image, sizeof image, (off_t)at * HEAD_SLOT_SIZE);
         if (size < 0) return -1;
-        if (size != sizeof image || le32toh(image.magic) != HEAD_MAGIC || le32toh(image.crc) != image_crc(&image))
+        if (size != sizeof image || le32toh(image.magic) != HEAD_MAGIC ||
+            le32toh(image.crc) != image_crc(&image))
             continue;
         slots[at].valid = true;
         slots[at].sequence = le64toh(image.sequence);

@@ -25,7 +25,8 @@ int index_fault(struct index *index, int code, struct fault *fault)
     /* It is derived: remembered as torn, it is built anew by the next start. */
     char file[4096];
     if (!index->read_only) unlink(file_of(index, "mark", file));
-    return fault_set(fault, FAULT_CORRUPT, "%s is damaged; it is rebuilt from the log at the next start", index->path);
+    return fault_set(fault, FAULT_CORRUPT, "%s is damaged; it is rebuilt from the log at the next start",
+                     index->path);
 }
 
 /* --- opening --- */
@@ -60,7 +61,8 @@ static int read_state(struct index *index, struct index_state *state, struct fau
 }
 
 /* Opens what is on disk; false if it cannot be used, with the reason in why ("": there is none). */
-static bool open_disk(struct index *index, uint64_t map_size, struct index_checkpoint *checkpoint, char why[256])
+static bool open_disk(struct index *index, uint64_t map_size, struct index_checkpoint *checkpoint,
+                      char why[256])
 {
     char file[4096];
     static const char *const reasons[] = {[MARK_NONE] = "it was not finished",
@@ -151,8 +153,8 @@ int index_open(const struct index_options *options, struct index **out, struct i
     return 0;
 }
 
-int index_disk_open(const char *path, const char *log_id, struct index **out, struct index_checkpoint *checkpoint,
-                    char why[256], struct fault *fault)
+int index_disk_open(const char *path, const char *log_id, struct index **out,
+                    struct index_checkpoint *checkpoint, char why[256], struct fault *fault)
 {
     struct index *index = index_new(path, log_id, true);
     *checkpoint = (struct index_checkpoint){0};
@@ -228,7 +230,8 @@ static int disk_begin(struct index *index, struct disk *disk, struct fault *faul
     return code == MDB_NOTFOUND ? 0 : index_fault(index, code, fault);
 }
 
-/* The last entry of the stream at or below version, in the newest run that has one. 0, MDB_NOTFOUND or a code. */
+/* The last entry of the stream at or below version, in the newest run that has one. 0, MDB_NOTFOUND or a
+ * code. */
 static int disk_entry(struct disk *disk, struct slice key, uint64_t version, struct index_entry *entry)
 {
     char wanted[INDEX_ENTRY_KEY_MAX];
@@ -260,11 +263,13 @@ static bool tail_head(const struct index_tail *tail, struct slice key, uint64_t 
     return stream != NULL;
 }
 
-int index_stream_head(struct index *index, struct slice key, uint64_t *version, uint64_t *position, struct fault *fault)
+int index_stream_head(struct index *index, struct slice key, uint64_t *version, uint64_t *position,
+                      struct fault *fault)
 {
     *version = *position = 0;
     pthread_rwlock_rdlock(&index->lock);
-    bool found = tail_head(index->active, key, version, position) || tail_head(index->frozen, key, version, position);
+    bool found =
+        tail_head(index->active, key, version, position) || tail_head(index->frozen, key, version, position);
     pthread_rwlock_unlock(&index->lock);
     if (found) return 0;
     struct disk disk;
@@ -300,7 +305,8 @@ static void copy_tail(const struct index_tail *tail, struct slice key, uint64_t 
             buf_put(out, &stream->commits[at], sizeof stream->commits[at]);
 }
 
-int index_walk_open(struct index *index, struct slice key, uint64_t version, struct index_walk **out, struct fault *fault)
+int index_walk_open(struct index *index, struct slice key, uint64_t version, struct index_walk **out,
+                    struct fault *fault)
 {
     struct index_walk *walk = MEM_NEW(struct index_walk);
     walk->index = index;

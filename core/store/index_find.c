@@ -94,7 +94,8 @@ static void copy_entries(const struct index_tail *tail, struct slice prefix, str
 {
     size_t at = 0;
     for (struct index_stream *stream; tail && (stream = map_next(&tail->streams, &at));) {
-        if (stream->key.size < prefix.size || memcmp(stream->key.data, prefix.data, prefix.size) != 0) continue;
+        if (stream->key.size < prefix.size || memcmp(stream->key.data, prefix.data, prefix.size) != 0)
+            continue;
         struct tail_entry entry = {.key_size = stream->key.size};
         memcpy(entry.key, stream->key.data, stream->key.size);
         entry.version = index_commit_end(&stream->commits[stream->commit_count - 1]) - 1;
@@ -115,11 +116,16 @@ struct scan {
     struct index_reader *least;
 };
 
+static bool begins_with(struct slice key, struct slice prefix)
+{
+    return key.size >= prefix.size && (prefix.size == 0 || memcmp(key.data, prefix.data, prefix.size) == 0);
+}
+
+/* A run ends for the scan where the prefix does. */
 static int scan_moved(struct scan *scan, size_t at, int code)
 {
-    struct slice key = index_reader_key(&scan->readers[at]);
-    scan->ended[at] = code == MDB_NOTFOUND || (code == 0 && (key.size < scan->prefix.size ||
-                                                             memcmp(key.data, scan->prefix.data, scan->prefix.size)));
+    scan->ended[at] = code == MDB_NOTFOUND ||
+                      (code == 0 && !begins_with(index_reader_key(&scan->readers[at]), scan->prefix));
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
@@ -136,7 +142,8 @@ static int scan_open(struct scan *scan, struct index *index, size_t db, struct f
         code = mdb_cursor_open(scan->read->txn, lmdb_env_db(index->env, db), &scan->cursors[at]);
         if (code) break;
         code = scan_moved(scan, at,
-                          index_reader_seek(&scan->readers[at], scan->cursors[at], runs->runs[at].number, scan->prefix, true));
+                          index_reader_seek(&scan->readers[at], scan->cursors[at], runs->runs[at].number,
+                                            scan->prefix, true));
     }
     return code ? index_fault(index, code, fault) : 0;
 }
@@ -188,8 +195,8 @@ static bool current_meets(struct current *current, struct slice key, uint64_t ve
     return true;
 }
 
-static int scan_streams(struct scan *scan, struct index *index, bool (*each)(void *, struct slice, uint64_t), void *user,
-                        struct fault *fault)
+static int scan_streams(struct scan *scan, struct index *index, bool (*each)(void *, struct slice, uint64_t),
+                        void *user, struct fault *fault)
 {
     struct current current = {0};
     const struct tail_entry *tail = (const struct tail_entry *)(void *)scan->tail.data;
@@ -198,9 +205,11 @@ static int scan_streams(struct scan *scan, struct index *index, bool (*each)(voi
         if (scan->least && !index_entry_read(index_reader_key(scan->least), scan->least->value, &scan->entry))
             return index_fault(index, MDB_CORRUPTED, fault);
         const struct tail_entry *next = scan->tail_at < tail_count ? &tail[scan->tail_at] : NULL;
-        if (next && (!scan->least || slice_compare(slice_make(next->key, next->key_size), scan->entry.key) <= 0)) {
+        if (next &&
+            (!scan->least || slice_compare(slice_make(next->key, next->key_size), scan->entry.key) <= 0)) {
             scan->tail_at++;
-            if (!current_meets(&current, slice_make(next->key, next->key_size), next->version, each, user)) return 0;
+            if (!current_meets(&current, slice_make(next->key, next->key_size), next->version, each, user))
+                return 0;
             continue;
         }
         uint64_t version = index_commit_end(&scan->entry.commits[scan->entry.count - 1]) - 1;
@@ -214,7 +223,8 @@ static int scan_streams(struct scan *scan, struct index *index, bool (*each)(voi
 }
 
 int index_each_stream(struct index *index, struct slice prefix,
-                      bool (*each)(void *user, struct slice key, uint64_t version), void *user, struct fault *fault)
+                      bool (*each)(void *user, struct slice key, uint64_t version), void *user,
+                      struct fault *fault)
 {
     struct scan *scan = MEM_NEW(struct scan);
     scan->prefix = prefix;
@@ -223,7 +233,8 @@ int index_each_stream(struct index *index, struct slice prefix,
     copy_entries(index->active, prefix, &scan->tail);
     pthread_rwlock_unlock(&index->lock);
     if (scan->tail.size)
-        qsort(scan->tail.data, scan->tail.size / sizeof(struct tail_entry), sizeof(struct tail_entry), compare_entries);
+        qsort(scan->tail.data, scan->tail.size / sizeof(struct tail_entry), sizeof(struct tail_entry),
+              compare_entries);
     int result = scan_open(scan, index, INDEX_DB_STREAMS, fault);
     if (result == 0) result = scan_streams(scan, index, each, user, fault);
     scan_close(scan);
@@ -234,8 +245,8 @@ int index_each_stream(struct index *index, struct slice prefix,
 /* --- for verify --- */
 
 int index_disk_streams(struct index *index,
-                       bool (*each)(void *user, struct slice key, const struct index_commit *commit), void *user,
-                       struct fault *fault)
+                       bool (*each)(void *user, struct slice key, const struct index_commit *commit),
+                       void *user, struct fault *fault)
 {
     struct scan *scan = MEM_NEW(struct scan);
     int result = scan_open(scan, index, INDEX_DB_STREAMS, fault);

@@ -1,7 +1,7 @@
 /* Writing the memory tail as sorted runs and merging runs.
  *
- * Invariants: the entries of one stream lie in runs by age, so the newest run that has the stream has its last version;
- * within a run they are in version order. A commit is in exactly one entry. */
+ * Invariants: the entries of one stream lie in runs by age, so the newest run that has the stream has its
+ * last version; within a run they are in version order. A commit is in exactly one entry. */
 #include <stdio.h>
 
 #include "base/check.h"
@@ -9,7 +9,8 @@
 #include "store/index_mark.h"
 #include "store/index_inside.h"
 
-/* --- the runs that take part in a merge, read through a snapshot of their own, so that writing does not move them --- */
+/* --- the runs that take part in a merge, read through a snapshot of their own, so that writing does not move
+ * them --- */
 
 struct merge {
     struct lmdb_env_read *read;
@@ -54,11 +55,13 @@ static int merge_next(struct merge *merge)
 }
 
 /* Opens the newest runs that the tail's entries, added to them, have outgrown; takes them off the list. */
-static int merge_open(struct merge *merge, struct index *index, size_t db, struct index_runs *runs, uint64_t entries)
+static int merge_open(struct merge *merge, struct index *index, size_t db, struct index_runs *runs,
+                      uint64_t entries)
 {
     *merge = (struct merge){0};
     int code = 0;
-    while (runs->count && (runs->runs[runs->count - 1].entries <= 4 * entries || runs->count == INDEX_RUNS_MAX)) {
+    while (runs->count &&
+           (runs->runs[runs->count - 1].entries <= 4 * entries || runs->count == INDEX_RUNS_MAX)) {
         entries += runs->runs[--runs->count].entries;
         merge->count++;
     }
@@ -71,8 +74,9 @@ static int merge_open(struct merge *merge, struct index *index, size_t db, struc
         MDB_cursor *cursor = NULL;
         code = mdb_cursor_open(merge->read->txn, lmdb_env_db(index->env, db), &cursor);
         if (!code)
-            code = merge_moved(merge, at,
-                               index_reader_first(&merge->readers[at], cursor, runs->runs[runs->count + at].number));
+            code = merge_moved(
+                merge, at,
+                index_reader_first(&merge->readers[at], cursor, runs->runs[runs->count + at].number));
     }
     if (code) return code;
     merge_pick(merge);
@@ -80,7 +84,8 @@ static int merge_open(struct merge *merge, struct index *index, size_t db, struc
 }
 
 /* Removes what was merged and enters the new run. */
-static int merge_finish(struct merge *merge, MDB_txn *txn, struct index_writer *writer, struct index_runs *runs)
+static int merge_finish(struct merge *merge, MDB_txn *txn, struct index_writer *writer,
+                        struct index_runs *runs)
 {
     int code = index_writer_end(writer);
     for (size_t at = 0; at < merge->count && !code; at++)
@@ -114,7 +119,8 @@ static int gather_end(struct gather *gather)
     return index_writer_add(gather->writer, slice_make(gather->key, size), buf_slice(&gather->value));
 }
 
-static int gather_add(struct gather *gather, struct slice key, const struct index_commit *commits, size_t count)
+static int gather_add(struct gather *gather, struct slice key, const struct index_commit *commits,
+                      size_t count)
 {
     for (size_t at = 0; at < count; at++) {
         bool follows = gather->count && gather->count < INDEX_ENTRY_COMMITS_MAX &&
@@ -136,7 +142,8 @@ static int gather_runs(struct gather *gather, struct merge *merge, const struct 
 {
     while (merge->least) {
         struct index_entry entry;
-        if (!index_entry_read(index_reader_key(merge->least), merge->least->value, &entry)) return MDB_CORRUPTED;
+        if (!index_entry_read(index_reader_key(merge->least), merge->least->value, &entry))
+            return MDB_CORRUPTED;
         if (until && slice_compare(entry.key, *until) > 0) return 0;
         int code = gather_add(gather, entry.key, entry.commits, entry.count);
         if (code || (code = merge_next(merge))) return code;
@@ -144,11 +151,13 @@ static int gather_runs(struct gather *gather, struct merge *merge, const struct 
     return 0;
 }
 
-static int flush_streams(struct index *index, MDB_txn *txn, const struct index_tail *tail, struct index_state *state)
+static int flush_streams(struct index *index, MDB_txn *txn, const struct index_tail *tail,
+                         struct index_state *state)
 {
     struct merge merge;
     if (tail->streams.size == 0) return 0;
-    struct index_writer writer = {.txn = txn, .db = lmdb_env_db(index->env, INDEX_DB_STREAMS), .run = ++state->run_last};
+    struct index_writer writer = {
+        .txn = txn, .db = lmdb_env_db(index->env, INDEX_DB_STREAMS), .run = ++state->run_last};
     struct gather gather = {.writer = &writer};
     const struct index_stream **sorted = index_tail_sorted_streams(tail);
     int code = merge_open(&merge, index, INDEX_DB_STREAMS, &state->streams, tail->streams.size);
@@ -170,7 +179,8 @@ static int flush_streams(struct index *index, MDB_txn *txn, const struct index_t
 static int put_id(struct index_writer *writer, struct index_id id, struct merge *merge)
 {
     char key[INDEX_HASH_SIZE + 9];
-    for (int at = 0; at < INDEX_HASH_SIZE; at++) key[at] = (char)(id.hash >> (8 * (INDEX_HASH_SIZE - 1 - at)));
+    for (int at = 0; at < INDEX_HASH_SIZE; at++)
+        key[at] = (char)(id.hash >> (8 * (INDEX_HASH_SIZE - 1 - at)));
     struct slice entry = slice_make(key, INDEX_HASH_SIZE + number_put(key + INDEX_HASH_SIZE, id.place));
     while (merge->least && slice_compare(index_reader_key(merge->least), entry) < 0) {
         int code = index_writer_add(writer, index_reader_key(merge->least), SLICE_NONE);
@@ -179,11 +189,13 @@ static int put_id(struct index_writer *writer, struct index_id id, struct merge 
     return index_writer_add(writer, entry, SLICE_NONE);
 }
 
-static int flush_ids(struct index *index, MDB_txn *txn, const struct index_tail *tail, struct index_state *state)
+static int flush_ids(struct index *index, MDB_txn *txn, const struct index_tail *tail,
+                     struct index_state *state)
 {
     struct merge merge;
     if (tail->id_count == 0) return 0;
-    struct index_writer writer = {.txn = txn, .db = lmdb_env_db(index->env, INDEX_DB_IDS), .run = ++state->run_last};
+    struct index_writer writer = {
+        .txn = txn, .db = lmdb_env_db(index->env, INDEX_DB_IDS), .run = ++state->run_last};
     struct index_id *sorted = index_tail_sorted_ids(tail);
     int code = merge_open(&merge, index, INDEX_DB_IDS, &state->ids, tail->id_count);
     for (size_t at = 0; at < tail->id_count && !code; at++) code = put_id(&writer, sorted[at], &merge);
@@ -219,7 +231,8 @@ static int write_tail(MDB_txn *txn, void *user)
     return code ? code : index_state_put(txn, meta, &state);
 }
 
-/* Invariant: only flush, under flush_lock, sets and clears frozen; it stays set after a failure and is tried again. */
+/* Invariant: only flush, under flush_lock, sets and clears frozen; it stays set after a failure and is tried
+ * again. */
 static void freeze(struct index *index)
 {
     pthread_rwlock_wrlock(&index->lock);

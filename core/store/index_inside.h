@@ -33,13 +33,15 @@ struct index {
     char log_id[37];
     bool read_only;
     bool marked_dirty; /* by this process */
-    /* Guards the tails. The frozen one is being flushed and does not change; it may be gone when its commit is on disk. */
+    /* Guards the tails. The frozen one is being flushed and does not change; it may be gone when its commit
+     * is on disk. */
     pthread_rwlock_t lock;
     struct index_tail *active, *frozen;
     pthread_mutex_t flush_lock;
 };
 
-/* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. check: with its checksum; look-ups do without, see index_run.h. */
+/* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. check: with its checksum; look-ups do without, see index_run.h.
+ */
 int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *state);
 int index_state_put(MDB_txn *txn, MDB_dbi db, const struct index_state *state);
 
@@ -51,7 +53,10 @@ struct index_entry {
 };
 bool index_entry_read(struct slice key, struct slice value, struct index_entry *entry);
 void index_entry_value(const struct index_commit *commits, size_t count, struct buf *value);
-static inline uint64_t index_commit_end(const struct index_commit *commit) { return commit->version + commit->count; }
+static inline uint64_t index_commit_end(const struct index_commit *commit)
+{
+    return commit->version + commit->count;
+}
 
 int index_fault_damaged(struct index *index, const char *what, struct fault *fault);
 /* The fault of an LMDB code met while reading the index. */

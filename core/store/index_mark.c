@@ -55,8 +55,10 @@ int index_mark_write(const char *path, const char *log_id, bool clean, struct fa
     if (fd < 0) return fault_errno(fault, errno, "%s", path);
     int error = 0;
     ssize_t written = write(fd, line, (size_t)size);
-    if (written != size) error = written < 0 ? errno : ENOSPC;
-    else if (fsync(fd) < 0) error = errno;
+    if (written != size)
+        error = written < 0 ? errno : ENOSPC;
+    else if (fsync(fd) < 0)
+        error = errno;
     close(fd);
     return error ? fault_errno(fault, error, "%s", path) : 0;
 }

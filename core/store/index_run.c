@@ -101,9 +101,15 @@ int index_writer_add(struct index_writer *writer, struct slice key, struct slice
     return 0;
 }
 
-int index_writer_end(struct index_writer *writer) { return writer_put_chunk(writer); }
+int index_writer_end(struct index_writer *writer)
+{
+    return writer_put_chunk(writer);
+}
 
-void index_writer_release(struct index_writer *writer) { buf_release(&writer->chunk); }
+void index_writer_release(struct index_writer *writer)
+{
+    buf_release(&writer->chunk);
+}
 
 /* --- reading --- */
 
@@ -115,7 +121,8 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
     if (key.mv_size < 4 || memcmp(key.mv_data, run, 4) != 0) return MDB_NOTFOUND;
     if (value.mv_size < 9) return MDB_CORRUPTED;
     const uint8_t *bytes = value.mv_data, *end = bytes + value.mv_size;
-    uint32_t stored = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    uint32_t stored =
+        (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     if (reader->check && stored != chunk_crc(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4)))
         return MDB_CORRUPTED;
     size_t restarts = (size_t)end[-2] | (size_t)end[-1] << 8;
@@ -127,17 +134,20 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
     return 0;
 }
 
-/* The next entry of the chunk. Every size meets what is left, since the checksum may not have been looked at. */
+/* The next entry of the chunk. Every size meets what is left, since the checksum may not have been looked at.
+ */
 static int reader_entry(struct index_reader *reader)
 {
     uint64_t shared, own, value_size;
     if (!varint_read(&reader->at, reader->end, &shared) || !varint_read(&reader->at, reader->end, &own) ||
-        shared > reader->key_size || own > sizeof reader->key - shared || own > (uint64_t)(reader->end - reader->at))
+        shared > reader->key_size || own > sizeof reader->key - shared ||
+        own > (uint64_t)(reader->end - reader->at))
         return MDB_CORRUPTED;
     memcpy(reader->key + shared, reader->at, own);
     reader->key_size = shared + own;
     reader->at += own;
-    if (!varint_read(&reader->at, reader->end, &value_size) || value_size > (uint64_t)(reader->end - reader->at))
+    if (!varint_read(&reader->at, reader->end, &value_size) ||
+        value_size > (uint64_t)(reader->end - reader->at))
         return MDB_CORRUPTED;
     reader->value = slice_make(reader->at, value_size);
     reader->at += value_size;
@@ -154,7 +164,8 @@ int index_reader_next(struct index_reader *reader)
     return reader_entry(reader);
 }
 
-/* Moves the cursor to the last chunk that begins with at most key, or the run's first; MDB_NOTFOUND: the run has none. */
+/* Moves the cursor to the last chunk that begins with at most key, or the run's first; MDB_NOTFOUND: the run
+ * has none. */
 static int reader_find_chunk(struct index_reader *reader, struct slice key)
 {
     char text[4 + INDEX_ENTRY_KEY_MAX];
@@ -186,25 +197,38 @@ static void reader_init(struct index_reader *reader, MDB_cursor *cursor, uint32_
     *reader = (struct index_reader){.cursor = cursor, .run = run, .check = check};
 }
 
-/* Goes to the last restart whose key is at most key, if there is one: what is looked for lies behind it. */
+/* The entry at a restart begins with its whole key. */
+static bool restart_key(const struct index_reader *reader, size_t restart, const uint8_t **at,
+                        struct slice *key)
+{
+    const uint8_t *offset = reader->end + 2 * restart;
+    uint64_t shared, own;
+    *at = reader->start + (offset[0] | (size_t)offset[1] << 8);
+    const uint8_t *from = *at;
+    if (from >= reader->end || !varint_read(&from, reader->end, &shared) ||
+        !varint_read(&from, reader->end, &own) || shared != 0 || own > (uint64_t)(reader->end - from))
+        return false;
+    *key = slice_make(from, own);
+    return true;
+}
+
+/* Goes to the last restart whose key is at most key, or to the first: what is looked for lies behind it. */
 static int reader_skip(struct index_reader *reader, struct slice key)
 {
     size_t low = 0, high = reader->restart_count;
+    const uint8_t *at;
+    struct slice found;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
-        const uint8_t *offset = reader->end + 2 * middle;
-        struct index_reader at = *reader;
-        at.at = reader->start + (offset[0] | (size_t)offset[1] << 8);
-        if (at.at >= reader->end) return MDB_CORRUPTED;
-        at.key_size = 0;
-        int code = reader_entry(&at);
-        if (code) return code;
-        if (slice_compare(index_reader_key(&at), key) <= 0) low = middle;
-        else high = middle;
+        if (!restart_key(reader, middle, &at, &found)) return MDB_CORRUPTED;
+        if (slice_compare(found, key) <= 0)
+            low = middle;
+        else
+            high = middle;
     }
-    const uint8_t *offset = reader->end + 2 * low;
-    reader->at = reader->start + (offset[0] | (size_t)offset[1] << 8);
-    return reader->at < reader->end ? 0 : MDB_CORRUPTED;
+    if (!restart_key(reader, low, &at, &found)) return MDB_CORRUPTED;
+    reader->at = at;
+    return 0;
 }
 
 int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t run)
@@ -212,7 +236,8 @@ int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t
     return index_reader_seek(reader, cursor, run, SLICE_NONE, true);
 }
 
-int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key, bool check)
+int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key,
+                      bool check)
 {
     reader_init(reader, cursor, run, check);
     int code = reader_find_chunk(reader, key);

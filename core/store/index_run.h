@@ -1,22 +1,25 @@
 /* index_run.h: a sorted run of keys on disk, and the merging of runs.
  *
- * The index on disk is a few sorted runs, oldest first, each at least four times as long as the one behind it. A flush
- * writes the memory tail as a new run and merges it with those that it has outgrown. So every write is in key order at
- * the end of the file's tree, however many streams there are, and a look-up asks few runs.
+ * The index on disk is a few sorted runs, oldest first, each at least four times as long as the one behind
+ * it. A flush writes the memory tail as a new run and merges it with those that it has outgrown. So every
+ * write is in key order at the end of the file's tree, however many streams there are, and a look-up asks few
+ * runs.
  *
  * A run is a row of chunks, each one LMDB value of about half a page:
  *
  *   key     run number (4 bytes, big endian), first key of the chunk
  *   value   CRC-32 of key and the rest (4 bytes, little endian), then entries:
- *           varint bytes shared with the key before, varint bytes of its own, these bytes, varint value size, value;
- *           then where every 16th entry begins (2 bytes each; these share nothing), and how many that are (2 bytes)
+ *           varint bytes shared with the key before, varint bytes of its own, these bytes, varint value size,
+ * value; then where every 16th entry begins (2 bytes each; these share nothing), and how many that are (2
+ * bytes)
  *
  * Keys are unique within a run; number_put gives numbers a form that sorts.
  *
- * Checksums are looked at by whoever reads on: merges and walks over everything, verify among them. A look-up takes one
- * entry of a chunk, and summing up the chunk would cost more than all the rest of it.
+ * Checksums are looked at by whoever reads on: merges and walks over everything, verify among them. A look-up
+ * takes one entry of a chunk, and summing up the chunk would cost more than all the rest of it.
  *
- * Threads: one at a time each. Owns: writer: its buffers; reader: nothing, it lives within its read transaction. */
+ * Threads: one at a time each. Owns: writer: its buffers; reader: nothing, it lives within its read
+ * transaction. */
 #ifndef LORE_STORE_INDEX_RUN_H
 #define LORE_STORE_INDEX_RUN_H
 
@@ -41,7 +44,8 @@ struct index_writer {
     size_t first_size, last_size;
 };
 
-/* Zero the struct and set txn, db, run first. Keys must ascend; an equal one is dropped. Both return an LMDB code. */
+/* Zero the struct and set txn, db, run first. Keys must ascend; an equal one is dropped. Both return an LMDB
+ * code. */
 int index_writer_add(struct index_writer *writer, struct slice key, struct slice value);
 int index_writer_end(struct index_writer *writer);
 void index_writer_release(struct index_writer *writer);
@@ -58,11 +62,12 @@ struct index_reader {
     struct slice value; /* borrowed from the map */
 };
 
-/* All return 0 (at an entry), MDB_NOTFOUND (no such entry) or another LMDB code (MDB_CORRUPTED: the chunk is damaged).
- * The cursor must not be moved by others between calls. */
+/* All return 0 (at an entry), MDB_NOTFOUND (no such entry) or another LMDB code (MDB_CORRUPTED: the chunk is
+ * damaged). The cursor must not be moved by others between calls. */
 int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t run);
 /* The first entry with at least this key. */
-int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key, bool check);
+int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key,
+                      bool check);
 /* The last entry with at most this key; a look-up. */
 int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key);
 int index_reader_next(struct index_reader *reader);
@@ -75,9 +80,11 @@ static inline struct slice index_reader_key(const struct index_reader *reader)
 /* Removes a run's chunks. */
 int index_run_remove(MDB_txn *txn, MDB_dbi db, uint32_t run);
 
-/* A number as one byte of size and that many bytes, big endian: sorts by value. Returns the size, at most 9. */
+/* A number as one byte of size and that many bytes, big endian: sorts by value. Returns the size, at most 9.
+ */
 size_t number_put(char *to, uint64_t value);
-/* Reads one from the end of size bytes at data, in which it begins at from; false if it does not fit exactly. */
+/* Reads one from the end of size bytes at data, in which it begins at from; false if it does not fit exactly.
+ */
 bool number_read(struct slice bytes, uint64_t *value);
 
 #endif

@@ -75,8 +75,8 @@ int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *st
 }
 
 /* --- an entry of a stream ---
- * value: varint first position, varint events; then for each further commit: varint events of others between, varint
- * events. Versions follow from the key's. */
+ * value: varint first position, varint events; then for each further commit: varint events of others between,
+ * varint events. Versions follow from the key's. */
 
 void index_entry_value(const struct index_commit *commits, size_t count, struct buf *value)
 {

@@ -55,7 +55,10 @@ const struct index_stream *index_tail_find(const struct index_tail *tail, struct
 
 /* --- ids --- */
 
-static size_t id_slot(uint64_t hash, size_t max) { return (size_t)(hash * 0x9e3779b97f4a7c15ULL >> 20) & (max - 1); }
+static size_t id_slot(uint64_t hash, size_t max)
+{
+    return (size_t)(hash * 0x9e3779b97f4a7c15ULL >> 20) & (max - 1);
+}
 
 static void place_id(struct index_id *ids, size_t max, struct index_id id)
 {
@@ -83,7 +86,8 @@ static void add_id(struct index_tail *tail, struct slice key, struct slice id, u
 static void add_ids(struct index_tail *tail, struct slice key, const struct record *record, uint64_t place)
 {
     struct record_command command = {0};
-    while (record_next_command(record, &command)) add_id(tail, key, slice_make(command.id, command.id_size), place);
+    while (record_next_command(record, &command))
+        add_id(tail, key, slice_make(command.id, command.id_size), place);
     /* Flags above the first say that ids are stored apart; most records have none. */
     if (record->flags <= 1) return;
     struct arena arena = {0};
@@ -116,12 +120,14 @@ void index_tail_add(struct index_tail *tail, const struct record *record, uint64
     char key[INDEX_KEY_SIZE_MAX];
     struct slice stream = slice_make(key, index_key(record->tenant, record->aggregate, record->id, key));
     if (!number) add_commit(tail, stream, record);
-    if (record->id_given) add_ids(tail, stream, record, number ? number << 1 | 1 : record->first_position << 1);
+    if (record->id_given)
+        add_ids(tail, stream, record, number ? number << 1 | 1 : record->first_position << 1);
 }
 
 static int compare_streams(const void *a, const void *b)
 {
-    return slice_compare((*(const struct index_stream *const *)a)->key, (*(const struct index_stream *const *)b)->key);
+    return slice_compare((*(const struct index_stream *const *)a)->key,
+                         (*(const struct index_stream *const *)b)->key);
 }
 
 const struct index_stream **index_tail_sorted_streams(const struct index_tail *tail)

@@ -1,7 +1,7 @@
 /* index_tail.h: the index of the newest part of the log, in memory, until it is flushed.
  *
- * A stream is named by its key: tenant number and aggregate number (big endian, 4 bytes each), id, one 0 byte. So keys
- * sort by tenant, aggregate and id, and no key is the beginning of another.
+ * A stream is named by its key: tenant number and aggregate number (big endian, 4 bytes each), id, one 0
+ * byte. So keys sort by tenant, aggregate and id, and no key is the beginning of another.
  *
  * Threads: one at a time, or many that only read. Owns: everything in it; it is freed as a whole. */
 #ifndef LORE_STORE_INDEX_TAIL_H
@@ -39,14 +39,14 @@ struct index_id {
 
 struct index_tail {
     struct arena arena;
-    struct map streams;    /* key -> struct index_stream */
-    struct index_id *ids;  /* open addressing by hash, equal hashes side by side; place 0: empty */
+    struct map streams;   /* key -> struct index_stream */
+    struct index_id *ids; /* open addressing by hash, equal hashes side by side; place 0: empty */
     size_t id_count, id_max;
-    uint64_t position;     /* covers the log up to here */
+    uint64_t position; /* covers the log up to here */
     uint64_t outcomes;
-    uint64_t events;       /* events and outcomes in it */
-    uint64_t commits;      /* in it */
-    struct hash chain;     /* of its last commit */
+    uint64_t events;   /* events and outcomes in it */
+    uint64_t commits;  /* in it */
+    struct hash chain; /* of its last commit */
 };
 
 /* Writes the key, returns its size. id must fit (LIMIT_ID_SIZE_MAX). */

@@ -58,7 +58,8 @@ int lmdb_env_fault(struct lmdb_env *env, int code, struct fault *fault)
     case EINVAL: /* a cursor that could not be opened */
         return fault_set(fault, FAULT_CORRUPT, "%s is damaged: %s; see what lore verify says", env->path,
                          mdb_strerror(code));
-    case MDB_READERS_FULL: return fault_set(fault, FAULT_UNAVAILABLE, "%s: too many readers at once", env->path);
+    case MDB_READERS_FULL:
+        return fault_set(fault, FAULT_UNAVAILABLE, "%s: too many readers at once", env->path);
     default: break;
     }
     if (code > 0) return fault_errno(fault, code, "%s", env->path);
@@ -76,7 +77,8 @@ static bool env_register(struct lmdb_env *env)
     env->device = status.st_dev;
     env->inode = status.st_ino;
     for (struct lmdb_env *other = open_envs; other; other = other->next_open)
-        if (other->device == env->device && other->inode == env->inode && other->process == env->process) return false;
+        if (other->device == env->device && other->inode == env->inode && other->process == env->process)
+            return false;
     return true;
 }
 
@@ -130,8 +132,8 @@ static int env_check_size(struct lmdb_env *env, struct fault *fault)
     if (fstat(fd, &status) < 0) return fault_errno(fault, errno, "%s/data.mdb", env->path);
     uint64_t size = lmdb_env_size(env, NULL);
     if ((uint64_t)status.st_size < size)
-        return fault_set(fault, FAULT_CORRUPT, "%s/data.mdb is cut off: %lld bytes, but %llu are in use", env->path,
-                         (long long)status.st_size, (unsigned long long)size);
+        return fault_set(fault, FAULT_CORRUPT, "%s/data.mdb is cut off: %lld bytes, but %llu are in use",
+                         env->path, (long long)status.st_size, (unsigned long long)size);
     env->room = env->derived ? UINT64_MAX : size;
     return 0;
 }
@@ -170,7 +172,8 @@ static int env_open(struct lmdb_env *env, const struct lmdb_env_options *options
 {
     if (!options->read_only && mkdir(env->path, 0755) < 0 && errno != EEXIST)
         return fault_errno(fault, errno, "%s", env->path);
-    if (!env_register(env)) return fault_set(fault, FAULT_IN_USE, "%s is already open in this process", env->path);
+    if (!env_register(env))
+        return fault_set(fault, FAULT_IN_USE, "%s is already open in this process", env->path);
     int code = env_open_map(env, options);
     if (code) return lmdb_env_fault(env, code, fault);
     if (env_check_size(env, fault) < 0) return -1;
@@ -237,7 +240,10 @@ uint64_t lmdb_env_size(struct lmdb_env *env, uint64_t *map_size)
     return (info.me_last_pgno + 1) * stat.ms_psize;
 }
 
-MDB_dbi lmdb_env_db(struct lmdb_env *env, size_t db) { return env->dbs[db]; }
+MDB_dbi lmdb_env_db(struct lmdb_env *env, size_t db)
+{
+    return env->dbs[db];
+}
 
 void lmdb_env_check_readers(struct lmdb_env *env)
 {
@@ -269,7 +275,9 @@ static int env_grow(struct lmdb_env *env, uint64_t map_size, bool wait)
     pthread_mutex_unlock(&env->lock);
     int code = mdb_env_set_mapsize(env->env, map_size);
     /* LMDB has unmapped the old one by then: there is no way back. */
-    if (code) say_stop("%s: cannot map %llu bytes: %s", env->path, (unsigned long long)map_size, mdb_strerror(code));
+    if (code)
+        say_stop("%s: cannot map %llu bytes: %s", env->path, (unsigned long long)map_size,
+                 mdb_strerror(code));
     pthread_mutex_lock(&env->lock);
     env->growing = false;
     pthread_cond_broadcast(&env->changed);
@@ -319,14 +327,17 @@ static int env_reserve(struct lmdb_env *env, uint64_t bytes, struct fault *fault
     uint64_t map_size;
     uint64_t end = lmdb_env_size(env, &map_size) + bytes;
     if (end > env->room && env_allocate(env, end, fault) < 0) return -1;
-    if (end > map_size) env_grow(env, end * 2, true);
-    else if (end > map_size - map_size / 4) env_grow(env, map_size * 2, false);
+    if (end > map_size)
+        env_grow(env, end * 2, true);
+    else if (end > map_size - map_size / 4)
+        env_grow(env, map_size * 2, false);
     return 0;
 }
 
 /* --- writing --- */
 
-/* A write error leaves the old state whole and later updates possible; a failed fsync does not tell what is on disk. */
+/* A write error leaves the old state whole and later updates possible; a failed fsync does not tell what is
+ * on disk. */
 static int env_update_failed(struct lmdb_env *env, int code, struct fault *fault)
 {
     if (env->derived) return lmdb_env_fault(env, code, fault);
@@ -344,8 +355,8 @@ static int env_update_failed(struct lmdb_env *env, int code, struct fault *fault
     return lmdb_env_fault(env, code, fault);
 }
 
-static int env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *txn, void *user), void *user,
-                      struct fault *fault)
+static int env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *txn, void *user),
+                      void *user, struct fault *fault)
 {
     if (env_reserve(env, bytes, fault) < 0) return -1;
     for (;;) {
@@ -353,8 +364,10 @@ static int env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn
         int code = mdb_txn_begin(env->env, NULL, 0, &txn);
         if (code == 0) {
             code = write(txn, user);
-            if (code == 0) code = mdb_txn_commit(txn);
-            else mdb_txn_abort(txn);
+            if (code == 0)
+                code = mdb_txn_commit(txn);
+            else
+                mdb_txn_abort(txn);
         }
         if (code == 0) return 0;
         if (code != MDB_MAP_FULL) return env_update_failed(env, code, fault);
@@ -448,8 +461,10 @@ void lmdb_env_end(struct lmdb_env_read *read)
 MDB_cursor *lmdb_env_cursor(struct lmdb_env_read *read, size_t db)
 {
     int code = 0;
-    if (!read->cursors[db]) code = mdb_cursor_open(read->txn, read->env->dbs[db], &read->cursors[db]);
-    else if (read->cursors_stale[db]) code = mdb_cursor_renew(read->txn, read->cursors[db]);
+    if (!read->cursors[db])
+        code = mdb_cursor_open(read->txn, read->env->dbs[db], &read->cursors[db]);
+    else if (read->cursors_stale[db])
+        code = mdb_cursor_renew(read->txn, read->cursors[db]);
     read->cursors_stale[db] = code != 0;
     return code ? NULL : read->cursors[db];
 }

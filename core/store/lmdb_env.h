@@ -1,7 +1,8 @@
 /* lmdb_env.h: one LMDB environment with its traps handled, for the log and its index.
  *
- *   - The map grows by itself: between transactions, when nobody reads; a reader that comes meanwhile waits. A thread
- *     that already reads may begin another read at any time, so nested reads never wait for a growth that waits for them.
+ *   - The map grows by itself: between transactions, when nobody reads; a reader that comes meanwhile waits.
+ * A thread that already reads may begin another read at any time, so nested reads never wait for a growth
+ * that waits for them.
  *   - Room on disk is taken before the transaction, so that a full disk is met before anything is written.
  *   - Read transactions are kept and renewed, since opening one costs a slot in a shared table.
  *   - One file is never opened twice by one process: LMDB's locks belong to the process.
@@ -11,7 +12,8 @@
  *     MDB_cursor *cursor = lmdb_env_cursor(read, 0);
  *     lmdb_env_end(read);
  *
- * Threads: updates by one at a time, reads by any; a read is ended by the thread that began it. Owns: the environment. */
+ * Threads: updates by one at a time, reads by any; a read is ended by the thread that began it. Owns: the
+ * environment. */
 #ifndef LORE_STORE_LMDB_ENV_H
 #define LORE_STORE_LMDB_ENV_H
 
@@ -55,9 +57,9 @@ void lmdb_env_end(struct lmdb_env_read *read);
 MDB_cursor *lmdb_env_cursor(struct lmdb_env_read *read, size_t db);
 MDB_dbi lmdb_env_db(struct lmdb_env *env, size_t db);
 
-/* One write transaction: makes room for about bytes, calls write (which returns an LMDB code and may be called again after
- * the map grew) and commits. When it returns -1 nothing of it is there. A failed fsync of a file that is not derived stops
- * the process. Faults: DISK, CORRUPT. */
+/* One write transaction: makes room for about bytes, calls write (which returns an LMDB code and may be
+ * called again after the map grew) and commits. When it returns -1 nothing of it is there. A failed fsync of
+ * a file that is not derived stops the process. Faults: DISK, CORRUPT. */
 int lmdb_env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *txn, void *user), void *user,
                     struct fault *fault);
 /* derived: fsync. */
@@ -69,7 +71,13 @@ int lmdb_env_fault(struct lmdb_env *env, int code, struct fault *fault);
 /* Bytes in use (pages up to the last one used) and size of the map. */
 uint64_t lmdb_env_size(struct lmdb_env *env, uint64_t *map_size);
 
-static inline MDB_val lmdb_val(struct slice slice) { return (MDB_val){slice.size, (void *)(uintptr_t)slice.data}; }
-static inline struct slice lmdb_slice(MDB_val val) { return slice_make(val.mv_data, val.mv_size); }
+static inline MDB_val lmdb_val(struct slice slice)
+{
+    return (MDB_val){slice.size, (void *)(uintptr_t)slice.data};
+}
+static inline struct slice lmdb_slice(MDB_val val)
+{
+    return slice_make(val.mv_data, val.mv_size);
+}
 
 #endif

@@ -1,5 +1,5 @@
-/* The parent's side: one child for each part, so that a page that crashes or hangs its reader is a finding of that part and
- * the others are looked at all the same. */
+/* The parent's side: one child for each part, so that a page that crashes or hangs its reader is a finding of
+ * that part and the others are looked at all the same. */
 #include "store/verify.h"
 
 #include <errno.h>
@@ -13,7 +13,8 @@
 
 #include "store/verify_inside.h"
 
-/* Parts that tell of every thousand records hang if they are silent that long; the others walk whole files in one call. */
+/* Parts that tell of every thousand records hang if they are silent that long; the others walk whole files in
+ * one call. */
 enum { RECORDS_TIMEOUT_MS = 30 * 1000, FILES_TIMEOUT_MS = 30 * 60 * 1000 };
 _Static_assert(sizeof(struct verify_message) <= 4096, "a pipe writes up to 4096 bytes in one piece");
 
@@ -57,7 +58,8 @@ static void add_finding(struct verify_report *report, uint64_t position, const c
     size_t size = strlen(report->damage);
     snprintf(report->damage + size, sizeof report->damage - size, "%s%s", size ? "\n" : "", text);
     report->ok = false;
-    if (position && (!report->bad_position || position < report->bad_position)) report->bad_position = position;
+    if (position && (!report->bad_position || position < report->bad_position))
+        report->bad_position = position;
 }
 
 static void add_counts(struct verify_report *report, const struct verify_report *counts)
@@ -111,10 +113,14 @@ static void end_of_child(struct listening *listening, const struct verify_part *
     if (listening->done && !hung) return;
     if (listening->position)
         snprintf(where, sizeof where, " after position %llu", (unsigned long long)listening->position);
-    if (hung) snprintf(text, sizeof text, "%s: reading it does not end%s", part->name, where);
+    if (hung)
+        snprintf(text, sizeof text, "%s: reading it does not end%s", part->name, where);
     else if (WIFSIGNALED(status))
-        snprintf(text, sizeof text, "%s: reading it crashes (signal %d)%s", part->name, WTERMSIG(status), where);
-    else snprintf(text, sizeof text, "%s: reading it stopped (exit code %d)%s", part->name, WEXITSTATUS(status), where);
+        snprintf(text, sizeof text, "%s: reading it crashes (signal %d)%s", part->name, WTERMSIG(status),
+                 where);
+    else
+        snprintf(text, sizeof text, "%s: reading it stopped (exit code %d)%s", part->name,
+                 WEXITSTATUS(status), where);
     add_finding(listening->report, listening->position ? listening->position + 1 : 0, text);
 }
 
@@ -149,8 +155,8 @@ static int run_part(struct verify_part *part, struct listening *listening, struc
     return 0;
 }
 
-int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max), void *user,
-                     struct verify_report *report, struct fault *fault)
+int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max),
+                     void *user, struct verify_report *report, struct fault *fault)
 {
     struct verify_part parts[] = {
         {.name = "log/data.mdb", .run = verify_log_pages, .timeout_ms = FILES_TIMEOUT_MS},

@@ -1,9 +1,10 @@
 /* verify.h: walks a data directory and says whether it is what was written.
  *
- * In a child process (a damaged LMDB page can crash the reader: that is a finding too, with the last good position):
- * pages of each LMDB file (magic, tree structure, free and reachable apart, each page once), each record's CRC, MessagePack
- * and chain, gapless positions and versions, recorded never back, names, outcomes and their chain, both head slots, index
- * against log in both directions, documents' checksums and their indexes. Stops at the first damage of each part. */
+ * In a child process (a damaged LMDB page can crash the reader: that is a finding too, with the last good
+ * position): pages of each LMDB file (magic, tree structure, free and reachable apart, each page once), each
+ * record's CRC, MessagePack and chain, gapless positions and versions, recorded never back, names, outcomes
+ * and their chain, both head slots, index against log in both directions, documents' checksums and their
+ * indexes. Stops at the first damage of each part. */
 #ifndef LORE_STORE_VERIFY_H
 #define LORE_STORE_VERIFY_H
 
@@ -17,11 +18,12 @@ struct verify_report {
     uint64_t commits, events, outcomes, streams, views, documents;
     uint64_t head_position;
     uint64_t bad_position; /* the first position that is wrong, 0 if none */
-    char damage[1024];     /* which file, where, what; empty if ok. Several findings are separated by newlines. */
+    char damage[1024]; /* which file, where, what; empty if ok. Several findings are separated by newlines. */
 };
 
-/* progress (may be NULL) is called about every 100,000 events. Returns -1 only if the walk could not be done at all. */
-int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max), void *user,
-                     struct verify_report *report, struct fault *fault);
+/* progress (may be NULL) is called about every 100,000 events. Returns -1 only if the walk could not be done
+ * at all. */
+int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max),
+                     void *user, struct verify_report *report, struct fault *fault);
 
 #endif

@@ -1,5 +1,6 @@
-/* The index against the log in both directions. Every entry must name the record that has its stream, version and position;
- * entries ascend, so no two name the same; and there are as many as the log has commits up to the checkpoint. */
+/* The index against the log in both directions. Every entry must name the record that has its stream, version
+ * and position; entries ascend, so no two name the same; and there are as many as the log has commits up to
+ * the checkpoint. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ struct compare {
     struct lmdb_env_read *read;
     struct index *index;
     struct index_checkpoint checkpoint;
-    uint64_t entries;       /* commits that the index names */
+    uint64_t entries; /* commits that the index names */
     uint64_t steps;
     char last[INDEX_KEY_SIZE_MAX];
     size_t last_size;
@@ -59,7 +60,8 @@ static bool compare_commit(void *user, struct slice key, const struct index_comm
     int order = slice_compare(slice_make(compare->last, compare->last_size), key);
     if (order > 0 || (order == 0 && commit->version <= compare->last_version))
         return found(compare, "entries out of order at position", commit->position);
-    if (key.size > sizeof compare->last) return found(compare, "a key too long at position", commit->position);
+    if (key.size > sizeof compare->last)
+        return found(compare, "a key too long at position", commit->position);
     memcpy(compare->last, key.data, key.size);
     compare->last_size = key.size;
     compare->last_version = commit->version;
@@ -119,7 +121,8 @@ static bool compare_record(struct compare *compare, const struct record *record,
 
 static void compare_log(struct compare *compare, bool outcomes)
 {
-    uint64_t end = outcomes ? compare->checkpoint.outcomes : compare->checkpoint.position, records = 0, live = 0;
+    uint64_t end = outcomes ? compare->checkpoint.outcomes : compare->checkpoint.position, records = 0,
+             live = 0;
     MDB_val key, value;
     MDB_cursor *cursor = lmdb_env_cursor(compare->read, outcomes ? LOG_DB_OUTCOMES : LOG_DB_COMMITS);
     int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
@@ -136,8 +139,10 @@ static void compare_log(struct compare *compare, bool outcomes)
         step(compare);
     }
     if (compare->bad || outcomes) return;
-    if (records != compare->checkpoint.commits) found(compare, "covers another number of commits:", compare->checkpoint.commits);
-    else if (compare->entries != live) found(compare, "lacks commits: it has", compare->entries);
+    if (records != compare->checkpoint.commits)
+        found(compare, "covers another number of commits:", compare->checkpoint.commits);
+    else if (compare->entries != live)
+        found(compare, "lacks commits: it has", compare->entries);
 }
 
 static void compare_all(struct compare *compare)
@@ -180,10 +185,13 @@ static void compare_still(struct compare *compare)
             verify_find(compare->part, 0, "index: %s", fault.text);
             return;
         }
-        if (!engine_lmdb_agrees(compare->lmdb, &compare->checkpoint)) found(compare, "covers what the log does not have: position", compare->checkpoint.position);
-        else compare_all(compare);
+        if (!engine_lmdb_agrees(compare->lmdb, &compare->checkpoint))
+            found(compare, "covers what the log does not have: position", compare->checkpoint.position);
+        else
+            compare_all(compare);
         if (!compare->bad) return;
-        if (index_checkpoint_now(compare->index, &after, &fault) < 0 || after.position == compare->checkpoint.position)
+        if (index_checkpoint_now(compare->index, &after, &fault) < 0 ||
+            after.position == compare->checkpoint.position)
             break;
     }
     verify_find(compare->part, 0, "%s", compare->finding);
@@ -197,9 +205,11 @@ static void compare_index(struct compare *compare)
     snprintf(mark_file, sizeof mark_file, "%s/mark", path);
     if (access(path, F_OK) < 0 || !read_log_id(compare->lmdb)) return;
     enum index_mark mark = index_mark_read(mark_file, compare->lmdb->head.log_id);
-    /* Not finished, or torn by the machine's end: the next start drops it unread, which is as it should be. */
+    /* Not finished, or torn by the machine's end: the next start drops it unread, which is as it should be.
+     */
     if (mark == MARK_NONE || mark == MARK_TORN) return;
-    int opened = index_disk_open(path, compare->lmdb->head.log_id, &compare->index, &compare->checkpoint, why, &fault);
+    int opened =
+        index_disk_open(path, compare->lmdb->head.log_id, &compare->index, &compare->checkpoint, why, &fault);
     if (opened <= 0) {
         verify_find(compare->part, 0, "index: %s; it is derived and rebuilt at the next start", why);
         return;

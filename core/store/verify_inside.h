@@ -19,7 +19,7 @@ struct verify_message {
 struct verify_part {
     const char *name; /* "log": for the finding of a crash */
     void (*run)(const struct verify_part *part);
-    int timeout_ms; /* without a word from the child */
+    int timeout_ms;   /* without a word from the child */
     const char *path; /* the data directory */
     int pipe;
 };
@@ -29,7 +29,8 @@ void verify_progress(const struct verify_part *part, uint64_t position, uint64_t
 void verify_find(const struct verify_part *part, uint64_t position, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The log as verify opens it: no index, nothing followed. -1: a finding was told, or there is no log (fault). */
+/* The log as verify opens it: no index, nothing followed. -1: a finding was told, or there is no log (fault).
+ */
 int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct lmdb_env_read **read,
                     struct fault *fault);
 void verify_close_log(struct engine_lmdb *lmdb, struct lmdb_env_read *read);

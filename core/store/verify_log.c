@@ -6,7 +6,8 @@
 #include "store/pages.h"
 #include "store/verify_inside.h"
 
-/* --- which version each stream is at; streams are told apart by 128 bits of hash, so memory stays small --- */
+/* --- which version each stream is at; streams are told apart by 128 bits of hash, so memory stays small ---
+ */
 
 struct version_entry {
     uint64_t hash[2], version; /* version 0: empty */
@@ -68,8 +69,8 @@ static int check_stream(struct walk *walk, const struct record *record, struct f
     if (record->kind == RECORD_ERASED) return 0;
     if (record->id.size == 0 || record->id.size > LIMIT_ID_SIZE_MAX || !record->tenant || !record->aggregate)
         return fault_set(fault, FAULT_CORRUPT, "its stream has no name");
-    struct version_entry *entry =
-        versions_find(&walk->versions, slice_make(key, index_key(record->tenant, record->aggregate, record->id, key)));
+    struct version_entry *entry = versions_find(
+        &walk->versions, slice_make(key, index_key(record->tenant, record->aggregate, record->id, key)));
     if (record->first_version != entry->version + 1)
         return fault_set(fault, FAULT_CORRUPT, "version %llu of stream %.*s follows version %llu",
                          (unsigned long long)record->first_version, SLICE_ARGS(record->id),
@@ -84,7 +85,8 @@ static int check_names(struct walk *walk, const struct record *record, struct fa
     struct record_define define = {0};
     while (record_next_define(record, &define)) {
         if (define.id > walk->names_count || walk->names_defined[define.id])
-            return fault_set(fault, FAULT_CORRUPT, "it defines name %u, which is not in the table of names or defined twice",
+            return fault_set(fault, FAULT_CORRUPT,
+                             "it defines name %u, which is not in the table of names or defined twice",
                              define.id);
         walk->names_defined[define.id] = 1;
     }
@@ -100,17 +102,20 @@ static void meet_slots(struct walk *walk, bool outcomes, uint64_t end)
     }
 }
 
-static int check_record(struct walk *walk, struct slice bytes, uint64_t number, bool outcomes, struct record *record,
-                        struct fault *fault)
+static int check_record(struct walk *walk, struct slice bytes, uint64_t number, bool outcomes,
+                        struct record *record, struct fault *fault)
 {
     if (record_open(bytes, walk->lmdb->engine.names, record, fault) < 0) return -1;
     if (record_check(record, &walk->chain, fault) < 0 || check_names(walk, record, fault) < 0) return -1;
-    bool positioned = engine_has_position(record->kind) || (record->kind == RECORD_ERASED && record->event_count);
-    if (positioned == outcomes) return fault_set(fault, FAULT_CORRUPT, "a record of kind %d", (int)record->kind);
+    bool positioned =
+        engine_has_position(record->kind) || (record->kind == RECORD_ERASED && record->event_count);
+    if (positioned == outcomes)
+        return fault_set(fault, FAULT_CORRUPT, "a record of kind %d", (int)record->kind);
     if (record->recorded_ms < walk->recorded_ms) return fault_set(fault, FAULT_CORRUPT, "its time goes back");
     if (record->epoch < walk->epoch) return fault_set(fault, FAULT_CORRUPT, "its epoch goes back");
     if (!outcomes && record->first_position != number)
-        return fault_set(fault, FAULT_CORRUPT, "it says position %llu", (unsigned long long)record->first_position);
+        return fault_set(fault, FAULT_CORRUPT, "it says position %llu",
+                         (unsigned long long)record->first_position);
     if (!outcomes && check_stream(walk, record, fault) < 0) return -1;
     walk->chain = record->chain;
     walk->recorded_ms = record->recorded_ms;
@@ -141,14 +146,18 @@ static bool walk_records(struct walk *walk, bool outcomes)
             return false;
         }
         if (check_record(walk, lmdb_slice(value), number, outcomes, &record, &fault) < 0) {
-            verify_find(walk->part, outcomes ? 0 : next, "log: %s %llu: %s", what, (unsigned long long)next, fault.text);
+            verify_find(walk->part, outcomes ? 0 : next, "log: %s %llu: %s", what, (unsigned long long)next,
+                        fault.text);
             return false;
         }
         next += outcomes ? 1 : record.event_count;
         meet_slots(walk, outcomes, next - 1);
-        if (++records % 1000 == 0) verify_progress(walk->part, outcomes ? walk->counts.events : next - 1, walk->position_max);
-        if (outcomes) walk->counts.outcomes++;
-        else walk->counts.commits++, walk->counts.events += record.event_count;
+        if (++records % 1000 == 0)
+            verify_progress(walk->part, outcomes ? walk->counts.events : next - 1, walk->position_max);
+        if (outcomes)
+            walk->counts.outcomes++;
+        else
+            walk->counts.commits++, walk->counts.events += record.event_count;
     }
     if (code != MDB_NOTFOUND) verify_find(walk->part, outcomes ? 0 : next, "log: %s", mdb_strerror(code));
     return code == MDB_NOTFOUND;
@@ -158,7 +167,8 @@ static void check_count(struct walk *walk, size_t db, const char *name, uint64_t
 {
     MDB_stat stat;
     int code = mdb_stat(walk->read->txn, lmdb_env_db(walk->lmdb->log, db), &stat);
-    if (code) verify_find(walk->part, 0, "log: %s: %s", name, mdb_strerror(code));
+    if (code)
+        verify_find(walk->part, 0, "log: %s: %s", name, mdb_strerror(code));
     else if (stat.ms_entries != count)
         verify_find(walk->part, 0, "log: database %s says %zu entries and has %llu", name, stat.ms_entries,
                     (unsigned long long)count);
@@ -186,7 +196,8 @@ static void check_meta(struct walk *walk)
         struct slice name = lmdb_slice(key), stored = lmdb_slice(value);
         count++;
         if (stored.size >= 4) memcpy(&crc, stored.data, 4);
-        if (stored.size < 4 || crc != engine_lmdb_meta_crc(name, slice_make(stored.data + 4, stored.size - 4))) {
+        if (stored.size < 4 ||
+            crc != engine_lmdb_meta_crc(name, slice_make(stored.data + 4, stored.size - 4))) {
             verify_find(walk->part, 0, "log: the value %.*s is damaged", SLICE_ARGS(name));
             return;
         }
@@ -206,10 +217,12 @@ static void check_slots(struct walk *walk, bool found)
     for (int at = 0; at < HEAD_SLOTS; at++) {
         const struct head_slot *slot = &walk->slots[at];
         struct hash digest = head_digest(&walk->slot_chains[at][0], &walk->slot_chains[at][1]);
-        if (!slot->valid) verify_find(walk->part, 0, "log/head: slot %d is damaged", at);
+        if (!slot->valid)
+            verify_find(walk->part, 0, "log/head: slot %d is damaged", at);
         else if (slot->position > walk->counts.events || slot->outcomes > walk->counts.outcomes)
             verify_find(walk->part, walk->counts.events + 1,
-                        "log: its end is lost: position %llu and %llu outcomes were recorded, it ends at %llu and %llu",
+                        "log: its end is lost: position %llu and %llu outcomes were recorded, it ends at "
+                        "%llu and %llu",
                         (unsigned long long)slot->position, (unsigned long long)slot->outcomes,
                         (unsigned long long)walk->counts.events, (unsigned long long)walk->counts.outcomes);
         else if (!walk->slot_met[at][0] || !walk->slot_met[at][1] || !hash_equal(&digest, &slot->digest))
@@ -332,8 +345,8 @@ static bool pin_index(const struct verify_part *part, struct pages_report *repor
     char path[4096], file[4200];
     struct lmdb_env *env;
     struct lmdb_env_read *read;
-    struct lmdb_env_options options = {.path = path, .read_only = true, .derived = true, .db_count = 1,
-                                       .db_names = {"meta"}};
+    struct lmdb_env_options options = {
+        .path = path, .read_only = true, .derived = true, .db_count = 1, .db_names = {"meta"}};
     snprintf(path, sizeof path, "%s/index", part->path);
     snprintf(file, sizeof file, "%s/data.mdb", path);
     if (lmdb_env_open(&options, &env, NULL) < 0) return true;

@@ -39,8 +39,10 @@ static void verify_view(const struct verify_part *part, const char *name, struct
         /* A process that writes may have changed pages under the walk: once more, held still. */
         if (!fine && docs_read_open(docs, &all, &pin, NULL) == 0) fine = pages_fine(path, &report);
         if (pin) docs_read_close(pin);
-        if (!fine) verify_find(part, 0, "views/%s: %s", name, report.damage);
-        else if (docs_check(docs, &documents, &fault) < 0) verify_find(part, 0, "views/%s: %s", name, fault.text);
+        if (!fine)
+            verify_find(part, 0, "views/%s: %s", name, report.damage);
+        else if (docs_check(docs, &documents, &fault) < 0)
+            verify_find(part, 0, "views/%s: %s", name, fault.text);
         counts->views++;
         counts->documents += documents;
     }
@@ -78,8 +80,10 @@ void verify_snapshots(const struct verify_part *part)
         if (snaps_open(path, true, &snaps, &fault) < 0) {
             verify_find(part, 0, "snapshots: %s", fine ? fault.text : report.damage);
         } else {
-            if (snaps_check(snaps, &count, &fault) < 0) verify_find(part, 0, "snapshots: %s", fault.text);
-            else if (!fine && !pages_fine(path, &report)) verify_find(part, 0, "snapshots: %s", report.damage);
+            if (snaps_check(snaps, &count, &fault) < 0)
+                verify_find(part, 0, "snapshots: %s", fault.text);
+            else if (!fine && !pages_fine(path, &report))
+                verify_find(part, 0, "snapshots: %s", report.damage);
             snaps_close(snaps);
         }
     }

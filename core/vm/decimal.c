@@ -55,7 +55,8 @@ enum { POWERS = sizeof powers / sizeof powers[0] };
 
 static wide coefficient_limit(void)
 {
-    return power_of_ten(DECIMAL_DIGITS_MAX);
+    _Static_assert(DECIMAL_DIGITS_MAX == 34, "10^17 * 10^17");
+    return (wide)100000000000000000ull * 100000000000000000ull; /* a constant: it is asked for at every digit */
 }
 
 static struct parts take_apart(BID_UINT128 value)

@@ -11,7 +11,8 @@
 #include "vm/nearest.h"
 #include "vm/value.h"
 
-/* What the domain needs in its Lua state before scripts load: the two m, string.format, the words of handlers. */
+/* What the domain needs in its Lua state before scripts load: the two m, string.format, the words of
+ * handlers. */
 static int domain_prepare(lua_State *lua)
 {
     struct domain *domain = lua_touserdata(lua, 1);
@@ -79,21 +80,42 @@ void domain_close(struct domain *domain)
     mem_free(domain);
 }
 
-void domain_set_exact(struct domain *domain, bool exact) { domain->vm->exact = exact; }
+void domain_set_exact(struct domain *domain, bool exact)
+{
+    domain->vm->exact = exact;
+}
 
-bool domain_must_repeat(const struct domain *domain) { return domain->vm->must_repeat; }
+bool domain_must_repeat(const struct domain *domain)
+{
+    return domain->vm->must_repeat;
+}
 
-size_t domain_memory(const struct domain *domain) { return domain->vm->memory_used; }
+size_t domain_memory(const struct domain *domain)
+{
+    return domain->vm->memory_used;
+}
 
-struct slice domain_warnings(const struct domain *domain) { return loader_warnings(domain->loader); }
+struct slice domain_warnings(const struct domain *domain)
+{
+    return loader_warnings(domain->loader);
+}
 
-struct slice domain_hub_options(const struct domain *domain) { return loader_hub_options(domain->loader); }
+struct slice domain_hub_options(const struct domain *domain)
+{
+    return loader_hub_options(domain->loader);
+}
 
-void domain_describe(const struct domain *domain, struct buf *json) { loader_describe(domain->loader, json); }
+void domain_describe(const struct domain *domain, struct buf *json)
+{
+    loader_describe(domain->loader, json);
+}
 
 /* --- what is declared --- */
 
-size_t domain_aggregate_count(const struct domain *domain) { return loader_aggregate_count(domain->loader); }
+size_t domain_aggregate_count(const struct domain *domain)
+{
+    return loader_aggregate_count(domain->loader);
+}
 
 const struct domain_aggregate *domain_aggregate(const struct domain *domain, int index)
 {
@@ -162,8 +184,7 @@ int domain_find_projection(const struct domain *domain, struct slice name)
 
 uint32_t domain_event_version(const struct domain *domain, struct slice context, struct slice type)
 {
-    const struct contract_message *message =
-        contracts_find(loader_contracts(domain->loader), context, type);
+    const struct contract_message *message = contracts_find(loader_contracts(domain->loader), context, type);
     return message && message->is_event ? message->version : 0;
 }
 
@@ -186,9 +207,8 @@ static int check_message(lua_State *lua)
     return 0;
 }
 
-int domain_check_message(struct domain *domain, const struct contract_message *message,
-                                struct slice data, struct arena *arena, struct slice *canonical,
-                                struct fault *fault)
+int domain_check_message(struct domain *domain, const struct contract_message *message, struct slice data,
+                         struct arena *arena, struct slice *canonical, struct fault *fault)
 {
     struct message_check check = {.domain = domain, .message = message, .data = data};
     if (vm_protected(domain->vm, check_message, &check, fault) < 0) return -1;

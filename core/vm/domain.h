@@ -132,6 +132,16 @@ struct decision {
  * The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it is unusable if *touched is true. */
 int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope, struct slice data,
                    struct arena *arena, struct decision *decision, bool *touched, struct fault *fault);
+
+struct domain_event { /* one event as a value, with its envelope */
+    const struct envelope *envelope;
+    struct slice data;
+};
+/* Whether a new event and one of the log that it did not see exclude each other: what the aggregate's conflicts function says; true
+ * without one. Fault: SCRIPT, BUDGET (see domain_must_repeat). */
+int domain_conflicts(struct domain *domain, int aggregate, const struct domain_event *mine,
+                     const struct domain_event *theirs, bool *conflicts, struct fault *fault);
+
 /* Only the contract check: the command's canonical data. For looking up a retry before anything is decided. */
 int domain_check_command(struct domain *domain, int aggregate, struct slice type, struct slice data, struct arena *arena,
                          struct slice *canonical, struct fault *fault);

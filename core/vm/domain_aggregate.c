@@ -1,14 +1,14 @@
 /* DESIGN
  *
- * A state is a Lua table. History and decisions change it in one way only: the bytes of an event are decoded into a fresh table and
- * given to its apply handler. So what is live and what is folded again later are the same, and no table of an execute handler
- * gets into a state.
+ * A state is a Lua table. History and decisions change it in one way only: the bytes of an event are decoded
+ * into a fresh table and given to its apply handler. So what is live and what is folded again later are the
+ * same, and no table of an execute handler gets into a state.
  *
- * After each apply the state must be plain data and a tree (plain.h). States of more than PLAIN_ENTRIES_MAX entries are only checked
- * when they are encoded: the check would cost more than the handler.
+ * After each apply the state must be plain data and a tree (plain.h). States of more than PLAIN_ENTRIES_MAX
+ * entries are only checked when they are encoded: the check would cost more than the handler.
  *
- * An error inside apply must end the command even if execute called emit under pcall: the state is half changed. That is what
- * execution->applying is for: it stays set, and nothing but the end is possible. */
+ * An error inside apply must end the command even if execute called emit under pcall: the state is half
+ * changed. That is what execution->applying is for: it stays set, and nothing but the end is possible. */
 #include <lauxlib.h>
 #include <stdio.h>
 
@@ -31,7 +31,7 @@ struct execution {
     struct decision *decision;
     size_t event_max;
     bool *touched;
-    bool checked;                        /* the command fits its contract: later errors are the script's */
+    bool checked;                          /* the command fits its contract: later errors are the script's */
     const struct loader_handler *applying; /* set while an apply handler runs, and for ever if it failed */
 };
 
@@ -80,7 +80,8 @@ static int encode_state(lua_State *lua)
     return 0;
 }
 
-int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out, struct fault *fault)
+int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out,
+                        struct fault *fault)
 {
     if (vm_protected(domain->vm, encode_state, state, fault) < 0) return -1;
     buf_put_slice(out, buf_slice(&domain->scratch));
@@ -101,8 +102,8 @@ static int decode_state(lua_State *lua)
     return 0;
 }
 
-int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **result,
-                        struct fault *fault)
+int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes,
+                        struct domain_state **result, struct fault *fault)
 {
     struct domain_state *state = domain_state_new(domain, aggregate);
     struct state_bytes decoding = {state, bytes};
@@ -206,8 +207,7 @@ static void add_event(struct execution *execution, const struct contract_message
     if (decision->event_count == execution->event_max) {
         size_t size_max = execution->event_max ? execution->event_max * 2 : 4;
         struct commit_event *grown = arena_take(execution->arena, size_max * sizeof *grown);
-        if (decision->event_count)
-            memcpy(grown, decision->events, decision->event_count * sizeof *grown);
+        if (decision->event_count) memcpy(grown, decision->events, decision->event_count * sizeof *grown);
         decision->events = grown;
         execution->event_max = size_max;
     }

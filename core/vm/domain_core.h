@@ -1,8 +1,10 @@
-/* domain_core.h: what the files behind domain.h share. Included by domain*.c, drafts*.c and rows_import.c only.
+/* domain_core.h: what the files behind domain.h share. Included by domain*.c, drafts*.c and rows_import.c
+ * only.
  *
- * One struct domain is one Lua state with the scripts loaded in it. Each kind of call (execute, apply, a projection's handler, a row)
- * is one C function run by vm_call with a light userdata: everything that may raise happens inside it, and what it fills
- * (buffers, arenas, counters) belongs to the domain or to the caller, so nothing is lost when it raises. */
+ * One struct domain is one Lua state with the scripts loaded in it. Each kind of call (execute, apply, a
+ * projection's handler, a row) is one C function run by vm_call with a light userdata: everything that may
+ * raise happens inside it, and what it fills (buffers, arenas, counters) belongs to the domain or to the
+ * caller, so nothing is lost when it raises. */
 #ifndef LORE_VM_DOMAIN_CORE_H
 #define LORE_VM_DOMAIN_CORE_H
 
@@ -25,12 +27,13 @@ struct domain {
     struct envelope_view *m;          /* of the call that runs */
     struct envelope_view *m_applying; /* of the apply inside an execute */
     int m_ref, m_applying_ref, format_ref, globals_ref;
-    struct execution *executing; /* NULL outside execute: emit and reject are refused */
-    struct rows_import *import;  /* NULL until an import was opened */
+    struct execution *executing;           /* NULL outside execute: emit and reject are refused */
+    struct rows_import *import;            /* NULL until an import was opened */
     const struct loader_handler *checking; /* whose state is being checked: the error gets its place */
-    struct buf scratch;          /* where a value is encoded before it is copied to its owner */
+    struct buf scratch;                    /* where a value is encoded before it is copied to its owner */
     struct plain_seen seen;
-    size_t collect_at; /* projections: memory in use at which the collector runs */
+    bool collector_stopped; /* projections: by a fold, until the flush */
+    size_t collect_at;      /* projections: memory in use at which the collector runs */
 };
 
 struct domain_state {
@@ -40,12 +43,13 @@ struct domain_state {
 };
 
 /* Finds the handler of a message in a list in order of message name; NULL: none. */
-const struct loader_handler *domain_handler_of(const struct loader_handler *handlers, size_t count, struct slice type);
+const struct loader_handler *domain_handler_of(const struct loader_handler *handlers, size_t count,
+                                               struct slice type);
 /* Checks a message's data against its contract, whatever handles it: canonical data, in arena. */
 int domain_check_message(struct domain *domain, const struct contract_message *message, struct slice data,
                          struct arena *arena, struct slice *canonical, struct fault *fault);
-/* Pushes a stored event of any version as a plain table of its own, upcast to the current version and checked. m: its view, open. Raises;
- * a failing upcaster, or one whose result does not fit, raises SCRIPT. */
+/* Pushes a stored event of any version as a plain table of its own, upcast to the current version and
+ * checked. m: its view, open. Raises; a failing upcaster, or one whose result does not fit, raises SCRIPT. */
 void domain_push_event(struct domain *domain, const struct contract_message *message, uint32_t type_version,
                        struct slice data, int m_ref);
 /* Raises SCRIPT "dir/path:line: message" for what a handler did wrong by returning. */
@@ -53,8 +57,8 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
     __attribute__((format(printf, 4, 5)));
 /* "a table", "the command CloseBill", "nothing": what the value at index is, in words. text: 128 bytes. */
 const char *domain_describe_value(lua_State *lua, int index, char *text);
-/* Errors raised as CONTRACT by a constructor inside a handler are the script's, not the caller's. What was found by checking what a
- * handler left behind gets the handler's place. */
+/* Errors raised as CONTRACT by a constructor inside a handler are the script's, not the caller's. What was
+ * found by checking what a handler left behind gets the handler's place. */
 void domain_blame_script(struct domain *domain, struct fault *fault);
 
 /* domain_aggregate.c: the globals emit and reject, into the table on top of the stack. */

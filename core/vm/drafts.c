@@ -4,16 +4,17 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "codec/mp.h"
 #include "vm/value.h"
 
 enum { DRAFTS_SIZE_DEFAULT = 100000 };
 
-#define GROW(items, count, max)                                                                                \
-    do {                                                                                                       \
-        if ((count) == (max)) {                                                                                \
-            (max) = (max) ? (max)*2 : 64;                                                                      \
-            (items) = mem_resize((items), (max) * sizeof *(items));                                            \
-        }                                                                                                      \
+#define GROW(items, count, max)                                                                              \
+    do {                                                                                                     \
+        if ((count) == (max)) {                                                                              \
+            (max) = (max) ? (max)*2 : 64;                                                                    \
+            (items) = mem_resize((items), (max) * sizeof *(items));                                          \
+        }                                                                                                    \
     } while (0)
 
 struct drafts *drafts_new(struct domain *domain, const struct drafts_options *options)
@@ -41,8 +42,17 @@ static void release_failed(struct drafts *drafts)
     }
 }
 
+void drafts_restart_collector(struct drafts *drafts)
+{
+    struct domain *domain = drafts->domain;
+    if (!domain->collector_stopped) return;
+    lua_gc(domain->vm->lua, LUA_GCRESTART);
+    domain->collector_stopped = false;
+}
+
 void drafts_drop(struct drafts *drafts)
 {
+    drafts_restart_collector(drafts);
     for (size_t at = 0; at < drafts->all_count; at++) mem_free(drafts->all[at]);
     map_release(&drafts->documents);
     drafts->documents = (struct map){0};
@@ -88,7 +98,10 @@ int drafts_handler(const struct drafts *drafts, struct slice context, struct sli
     return -1;
 }
 
-size_t drafts_dirty(const struct drafts *drafts) { return drafts->dirty_count; }
+size_t drafts_dirty(const struct drafts *drafts)
+{
+    return drafts->dirty_count;
+}
 
 /* --- parked keys --- */
 
@@ -155,7 +168,8 @@ static void mark_dirty(struct drafts *drafts, struct drafts_document *document)
     drafts->dirty[drafts->dirty_count++] = document;
 }
 
-/* Puts the table on top of the stack into a slot, popped. Only behind this the caller may say that it is there. */
+/* Puts the table on top of the stack into a slot, popped. Only behind this the caller may say that it is
+ * there. */
 static int fill_slot(struct drafts *drafts, int slot)
 {
     lua_State *lua = drafts->domain->vm->lua;
@@ -230,6 +244,29 @@ void drafts_store(struct drafts *drafts, struct drafts_document *document)
     mark_dirty(drafts, document);
 }
 
+void drafts_change(struct drafts *drafts, struct drafts_document *document)
+{
+    mark_dirty(drafts, document);
+}
+
+void drafts_push_initial(struct drafts *drafts)
+{
+    lua_State *lua = drafts->domain->vm->lua;
+    struct mp_reader reader = mp_reader_of(drafts->projection->initial);
+    struct mp_value map;
+    if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP) {
+        value_push(lua, drafts->projection->initial); /* a list */
+        return;
+    }
+    luaL_checkstack(lua, 8, NULL);
+    lua_createtable(lua, 0, (int)(map.count > drafts->field_hint ? map.count : drafts->field_hint));
+    for (uint32_t left = map.count; left > 0; left--) {
+        value_push_next(lua, &reader);
+        value_push_next(lua, &reader);
+        lua_rawset(lua, -3);
+    }
+}
+
 void drafts_remove(struct drafts *drafts, struct drafts_document *document)
 {
     if (document->slot) empty_slot(drafts, document);
@@ -262,7 +299,8 @@ void drafts_touch(struct drafts *drafts, struct drafts_document *document)
     if (document->touched || (!exact && !drafts->apart)) return;
     struct drafts_touched touched = {
         .document = document, .existed = document->slot != 0, .was_dirty = document->dirty};
-    if (exact && touched.existed) touched.image = arena_copy(&drafts->images, encode_document(drafts, document));
+    if (exact && touched.existed)
+        touched.image = arena_copy(&drafts->images, encode_document(drafts, document));
     GROW(drafts->touched, drafts->touched_count, drafts->touched_max);
     drafts->touched[drafts->touched_count++] = touched;
     document->touched = true;

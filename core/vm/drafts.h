@@ -1,15 +1,15 @@
-/* drafts.h: the documents of one projection that are live in one Lua state. What the files drafts*.c share; the interface is in
- * domain.h.
+/* drafts.h: the documents of one projection that are live in one Lua state. What the files drafts*.c share;
+ * the interface is in domain.h.
  *
- * A document is a Lua table in the table of documents, at a slot; the C side knows by key which slot that is, whether it
- * changed since the last flush, and whether there is a document at all (slot 0: none).
+ * A document is a Lua table in the table of documents, at a slot; the C side knows by key which slot that is,
+ * whether it changed since the last flush, and whether there is a document at all (slot 0: none).
  *
  * Two ways to fold:
- *   fast    one protected call for the event; nothing is checked until the flush. Whatever goes wrong ends in DRAFTS_REPEAT.
- *   exact   before a handler touches a document its bytes are kept; after it the document is encoded and decoded again, so
- *           it is plain data and shares no table with anything. If anything goes wrong the bytes are put back.
- * When a flush of the fast way finds a table that two documents share (or one document twice), `apart` is set: from then on the fast way
- * takes documents apart after each call as well.
+ *   fast    one protected call for the event; nothing is checked until the flush. Whatever goes wrong ends in
+ * DRAFTS_REPEAT. exact   before a handler touches a document its bytes are kept; after it the document is
+ * encoded and decoded again, so it is plain data and shares no table with anything. If anything goes wrong
+ * the bytes are put back. When a flush of the fast way finds a table that two documents share (or one
+ * document twice), `apart` is set: from then on the fast way takes documents apart after each call as well.
  *
  * Threads: those of the domain. Owns: see domain.h. */
 #ifndef LORE_VM_DRAFTS_H
@@ -49,7 +49,7 @@ struct drafts_failed { /* a second key that failed at one event, not told yet */
     struct fault fault;
 };
 
-struct drafts_docs { /* the userdata docs */
+struct drafts_docs {       /* the userdata docs */
     struct drafts *drafts; /* NULL outside a call */
 };
 
@@ -66,6 +66,8 @@ struct drafts {
     size_t dirty_count, dirty_max;
     int table_ref; /* the Lua table of documents, LUA_NOREF until one is there */
     int slot_last;
+    uint32_t
+        field_hint; /* the most fields a document had at a flush: new ones get room for as many at once */
     int *free_slots;
     size_t free_count, free_max;
 
@@ -80,9 +82,9 @@ struct drafts {
 
     struct drafts_docs *docs;
     int docs_ref;
-    struct buf loaded;       /* what options.load gave */
+    struct buf loaded; /* what options.load gave */
     struct buf encoded;
-    struct buf key_bytes;    /* what the key function gave */
+    struct buf key_bytes; /* what the key function gave */
     struct slice *keys;
     size_t key_count, key_max;
     bool load_failed, upcasting; /* what the call that runs was doing when it failed */
@@ -95,7 +97,7 @@ struct drafts_step {
     struct drafts_handler *handler;
     const struct envelope *envelope;
     struct slice data;
-    struct slice key;       /* of a handler's call in exact mode */
+    struct slice key; /* of a handler's call in exact mode */
     struct drafts_document *document;
 };
 
@@ -108,21 +110,28 @@ void drafts_push(struct drafts *drafts, const struct drafts_document *document);
 /* Pops a table: it is the document now. */
 void drafts_store(struct drafts *drafts, struct drafts_document *document);
 void drafts_remove(struct drafts *drafts, struct drafts_document *document);
+/* Its table is being changed in place. */
+void drafts_change(struct drafts *drafts, struct drafts_document *document);
+/* Pushes a copy of `initial`. */
+void drafts_push_initial(struct drafts *drafts);
 /* Before a script may change it. */
 void drafts_touch(struct drafts *drafts, struct drafts_document *document);
-/* After the call: every touched document is encoded (raises if it is no plain data) and decoded into tables of its own. *at tells which. */
+/* After the call: every touched document is encoded (raises if it is no plain data) and decoded into tables
+ * of its own. *at tells which. */
 void drafts_settle(struct drafts *drafts, const struct drafts_touched **at);
 /* After a failed call in exact mode: every touched document as it was. */
 void drafts_restore(struct drafts *drafts);
 
 /* These do not raise. */
+void drafts_restart_collector(struct drafts *drafts);
 void drafts_untouch(struct drafts *drafts);
 void drafts_forget(struct drafts *drafts, struct drafts_document *document); /* one that is not dirty */
 struct drafts_parked *drafts_find_parked(const struct drafts *drafts, struct slice key);
 
 /* drafts_docs.c: pushes the userdata docs. */
 void drafts_push_docs(struct drafts *drafts);
-/* A key given by a script at index: text or an integer, which becomes text; pushed as text if it had to be converted. Raises. */
+/* A key given by a script at index: text or an integer, which becomes text; pushed as text if it had to be
+ * converted. Raises. */
 struct slice drafts_key_at(lua_State *lua, int index, const char *what);
 
 #endif

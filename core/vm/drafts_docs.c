@@ -1,16 +1,15 @@
 /* docs: the documents of a free-style projection, by key.
  *
- * get gives a copy, put keeps a copy, so no table of a handler is ever part of two documents. update shows the document
- * itself: fn changes it in place; if fn returns false the document is removed, anything else it returns is an error. A put or
- * remove of the same key inside fn wins over what fn does to its table afterwards. */
+ * get gives a copy, put keeps a copy, so no table of a handler is ever part of two documents. update shows
+ * the document itself: fn changes it in place; if fn returns false the document is removed, anything else it
+ * returns is an error. A put or remove of the same key inside fn wins over what fn does to its table
+ * afterwards. */
 #include <lauxlib.h>
 #include <stdio.h>
 
 #include "codec/text.h"
 #include "vm/drafts.h"
 #include "vm/value.h"
-
-static const char docs_type[] = "lore.docs";
 
 struct slice drafts_key_at(lua_State *lua, int index, const char *what)
 {
@@ -36,8 +35,8 @@ struct slice drafts_key_at(lua_State *lua, int index, const char *what)
 
 static struct drafts *open_docs(lua_State *lua)
 {
-    struct drafts_docs *docs = luaL_testudata(lua, 1, docs_type);
-    if (!docs) vm_raise(lua, FAULT_SCRIPT, 1, "write docs:get(key), with a colon");
+    struct drafts_docs *docs = lua_touserdata(lua, lua_upvalueindex(1));
+    if (lua_touserdata(lua, 1) != docs) vm_raise(lua, FAULT_SCRIPT, 1, "write docs:get(key), with a colon");
     if (!docs->drafts) vm_raise(lua, FAULT_SCRIPT, 1, "docs is only valid during its call");
     return docs->drafts;
 }
@@ -91,6 +90,7 @@ static int docs_update(lua_State *lua)
         vm_raise(lua, FAULT_SCRIPT, 1, "write docs:update(key, initial, function(doc) … end)");
     struct drafts_document *document = drafts_take(drafts, drafts_key_at(lua, 2, "the key of docs:update"));
     drafts_touch(drafts, document);
+    lua_settop(lua, 4);
     if (document->slot == 0) {
         if (lua_isnil(lua, 3)) {
             lua_newtable(lua);
@@ -98,20 +98,18 @@ static int docs_update(lua_State *lua)
             check_document(lua, 3, "the initial document of docs:update");
             value_copy(lua, 3);
         }
+        drafts_store(drafts, document);
     } else {
-        drafts_push(drafts, document);
+        drafts_change(drafts, document);
     }
-    lua_pushvalue(lua, 4);
-    lua_pushvalue(lua, -2);
-    lua_rotate(lua, -3, -1); /* fn, doc, doc */
-    drafts_store(drafts, document);
+    drafts_push(drafts, document);
     lua_call(lua, 1, 1);
     if (lua_isnil(lua, -1)) return 0;
     if (lua_type(lua, -1) != LUA_TBOOLEAN || lua_toboolean(lua, -1)) {
         char given[128];
         domain_describe_value(lua, -1, given);
-        vm_raise(lua, FAULT_SCRIPT, 1, "the function of docs:update must return nothing or false, it returned %s",
-                 given);
+        vm_raise(lua, FAULT_SCRIPT, 1,
+                 "the function of docs:update must return nothing or false, it returned %s", given);
     }
     drafts_remove(drafts, document);
     return 0;
@@ -138,23 +136,21 @@ void drafts_push_docs(struct drafts *drafts)
     }
     drafts->docs = lua_newuserdatauv(lua, sizeof *drafts->docs, 0);
     drafts->docs->drafts = drafts;
-    if (luaL_newmetatable(lua, docs_type)) {
-        static const luaL_Reg methods[] = {{"get", docs_get},
-                                           {"put", docs_put},
-                                           {"remove", docs_remove},
-                                           {"update", docs_update},
-                                           {NULL, NULL}};
-        luaL_newlib(lua, methods);
-        lua_createtable(lua, 0, 1);
-        lua_pushcfunction(lua, docs_no_field);
-        lua_setfield(lua, -2, "__index");
-        lua_setmetatable(lua, -2);
-        lua_setfield(lua, -2, "__index");
-        lua_pushcfunction(lua, docs_no_change);
-        lua_setfield(lua, -2, "__newindex");
-        lua_pushliteral(lua, "docs");
-        lua_setfield(lua, -2, "__metatable");
-    }
+    static const luaL_Reg methods[] = {
+        {"get", docs_get}, {"put", docs_put}, {"remove", docs_remove}, {"update", docs_update}, {NULL, NULL}};
+    lua_createtable(lua, 0, 3);
+    luaL_newlibtable(lua, methods);
+    lua_pushlightuserdata(lua, drafts->docs);
+    luaL_setfuncs(lua, methods, 1);
+    lua_createtable(lua, 0, 1);
+    lua_pushcfunction(lua, docs_no_field);
+    lua_setfield(lua, -2, "__index");
+    lua_setmetatable(lua, -2);
+    lua_setfield(lua, -2, "__index");
+    lua_pushcfunction(lua, docs_no_change);
+    lua_setfield(lua, -2, "__newindex");
+    lua_pushliteral(lua, "docs");
+    lua_setfield(lua, -2, "__metatable");
     lua_setmetatable(lua, -2);
     lua_pushvalue(lua, -1);
     drafts->docs_ref = luaL_ref(lua, LUA_REGISTRYINDEX);

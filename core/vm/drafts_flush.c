@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "codec/mp.h"
 #include "vm/drafts.h"
 #include "vm/value.h"
 
@@ -10,7 +11,7 @@ struct flush {
     struct drafts *drafts;
     int (*put)(void *user, struct slice key, struct slice value, struct fault *fault);
     void *user;
-    size_t at;        /* of the document being handed out */
+    size_t at; /* of the document being handed out */
     bool put_failed;
     bool shared;
     struct fault put_fault;
@@ -21,6 +22,16 @@ static int compare_documents(const void *a, const void *b)
     const struct drafts_document *left = *(struct drafts_document *const *)a;
     const struct drafts_document *right = *(struct drafts_document *const *)b;
     return slice_compare(left->key, right->key);
+}
+
+enum { FIELD_HINT_MAX = 64 };
+
+static void note_fields(struct drafts *drafts, struct slice value)
+{
+    struct mp_reader reader = mp_reader_of(value);
+    struct mp_value map;
+    if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP) return;
+    if (map.count > drafts->field_hint && map.count <= FIELD_HINT_MAX) drafts->field_hint = map.count;
 }
 
 static int flush_documents(lua_State *lua)
@@ -43,6 +54,7 @@ static int flush_documents(lua_State *lua)
                 return 0;
             }
             value = buf_slice(&drafts->encoded);
+            note_fields(drafts, value);
             lua_settop(lua, 1);
         }
         if (flush->put(flush->user, document->key, value, &flush->put_fault) < 0) {
@@ -85,8 +97,8 @@ static void clean_up(struct drafts *drafts)
 }
 
 int drafts_flush(struct drafts *drafts,
-                 int (*put)(void *user, struct slice key, struct slice value, struct fault *fault), void *user,
-                 enum drafts_failure *failure, struct buf *failing_key, struct fault *fault)
+                 int (*put)(void *user, struct slice key, struct slice value, struct fault *fault),
+                 void *user, enum drafts_failure *failure, struct buf *failing_key, struct fault *fault)
 {
     *failure = DRAFTS_NONE;
     struct vm *vm = drafts->domain->vm;
@@ -94,6 +106,7 @@ int drafts_flush(struct drafts *drafts,
     if (drafts->dirty_count > 1)
         qsort(drafts->dirty, drafts->dirty_count, sizeof *drafts->dirty, compare_documents);
     struct fault wrong = {0};
+    drafts_restart_collector(drafts);
     if (vm_protected(vm, flush_documents, &flush, &wrong) < 0) {
         *failure = DRAFTS_REPEAT;
         if (!vm->exact) {

@@ -18,7 +18,7 @@ static void push_event(struct drafts_step *step)
     lua_State *lua = drafts->domain->vm->lua;
     const struct contract_message *message = step->handler->declared->message;
     if (drafts->domain->vm->exact || step->envelope->type_version != message->version) {
-        drafts->upcasting = true;
+        drafts->upcasting = step->envelope->type_version != message->version;
         domain_push_event(drafts->domain, message, step->envelope->type_version, step->data,
                           drafts->domain->m_ref);
         drafts->upcasting = false;
@@ -28,7 +28,8 @@ static void push_event(struct drafts_step *step)
     lazy_push(step->handler->plan, lua, step->data);
 }
 
-/* With function and first argument on the stack: pushes e and m as far as the function can see them. Returns the arguments. */
+/* With function and first argument on the stack: pushes e and m as far as the function can see them. Returns
+ * the arguments. */
 static int push_arguments(struct drafts_step *step, int parameters, int first)
 {
     if (parameters > first) push_event(step);
@@ -114,13 +115,16 @@ static void run_handler(struct drafts_step *step, struct drafts_document *docume
     if (document->slot)
         drafts_push(drafts, document);
     else
-        value_push(lua, drafts->projection->initial);
+        drafts_push_initial(drafts);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, handler->function);
     lua_pushvalue(lua, top + 1);
     lua_call(lua, push_arguments(step, handler->parameters, 1), 1);
     if (lua_isnil(lua, -1)) {
         lua_settop(lua, top + 1);
-        drafts_store(drafts, document);
+        if (document->slot)
+            drafts_change(drafts, document);
+        else
+            drafts_store(drafts, document);
     } else if (lua_isboolean(lua, -1) && !lua_toboolean(lua, -1)) {
         drafts_remove(drafts, document);
     } else {
@@ -184,9 +188,10 @@ static int fold_event(lua_State *lua)
     return 0;
 }
 
-/* With many live documents one step of the collector takes as long as ten thousand handlers, and its last one longer than the
- * watchdog waits. So it runs between the calls, in one piece, when the memory in use has doubled: fewer instructions in all, and a
- * projector has nobody waiting. (Within a call the allocation limit bounds what is not collected.) */
+/* With many live documents one step of the collector takes as long as ten thousand handlers, and its last one
+ * longer than the watchdog waits. So it runs between the calls, in one piece, when the memory in use has
+ * doubled: fewer instructions in all, and a projector has nobody waiting. (Within a call the allocation limit
+ * bounds what is not collected.) From the first fold to the next flush the collector is stopped. */
 static void collect(struct domain *domain)
 {
     struct vm *vm = domain->vm;
@@ -203,15 +208,17 @@ static int call_step(struct drafts_step *step, lua_CFunction function, struct fa
 {
     struct drafts *drafts = step->drafts;
     struct domain *domain = drafts->domain;
+    if (!domain->collector_stopped) {
+        lua_gc(domain->vm->lua, LUA_GCSTOP);
+        domain->collector_stopped = true;
+    }
     collect(domain);
-    lua_gc(domain->vm->lua, LUA_GCSTOP);
     drafts->load_failed = drafts->upcasting = false;
     envelope_view_open(domain->m, step->envelope, ENVELOPE_LOGGED);
     if (drafts->docs) drafts->docs->drafts = drafts;
     lua_pushcfunction(domain->vm->lua, function);
     lua_pushlightuserdata(domain->vm->lua, step);
     int result = vm_call(domain->vm, 1, 0, fault);
-    lua_gc(domain->vm->lua, LUA_GCRESTART);
     envelope_view_close(domain->m);
     if (drafts->docs) drafts->docs->drafts = NULL;
     if (step->handler->plan) lazy_close(step->handler->plan);
@@ -395,7 +402,7 @@ static int fold_exact(struct drafts_step *step, enum drafts_failure *failure, st
     if (drafts->projection->declared.default_key) {
         drafts->key_count = 0;
         buf_clear(&drafts->key_bytes);
-            add_key(drafts, step->key);
+        add_key(drafts, step->key);
         finish_keys(drafts);
     } else if (call_step(step, run_key, fault) < 0) {
         *failure = failure_of(drafts, DRAFTS_STOPPED, fault);
@@ -409,7 +416,9 @@ int drafts_fold(struct drafts *drafts, int handler, const struct envelope *envel
 {
     struct drafts_step step = {
         .drafts = drafts, .handler = &drafts->handlers[handler], .envelope = envelope, .data = data};
-    struct fault wrong = {0};
+    struct fault wrong; /* 2 kB: cleared only as far as needed */
+    wrong.code = FAULT_NONE;
+    wrong.reason[0] = wrong.text[0] = 0;
     int result = 0;
     *failure = DRAFTS_NONE;
     if (!drafts->domain->vm->exact) {

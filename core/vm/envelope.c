@@ -29,8 +29,8 @@ enum envelope_field {
 };
 
 static const char *const field_names[FIELD_COUNT] = {
-    "actor",    "aggregate", "at",       "causation_id", "command_id", "context", "correlation_id", "deploy",
-    "id",       "position",  "recorded", "stream",       "tenant",     "type",    "type_version",   "version"};
+    "actor", "aggregate", "at",       "causation_id", "command_id", "context", "correlation_id", "deploy",
+    "id",    "position",  "recorded", "stream",       "tenant",     "type",    "type_version",   "version"};
 
 static void push_text(lua_State *lua, struct slice text)
 {
@@ -48,14 +48,35 @@ static void push_count(lua_State *lua, uint64_t count)
         lua_pushinteger(lua, (lua_Integer)count);
 }
 
-static void push_time(lua_State *lua, int64_t ms)
+enum { DAY_MS = 86400000 };
+
+static void put_digits(char *to, int64_t value, int digits)
+{
+    for (int at = digits - 1; at >= 0; at--, value /= 10) to[at] = (char)('0' + value % 10);
+}
+
+/* Events come in order of time, mostly: the date is formatted once a day. */
+static void push_time(lua_State *lua, struct envelope_view *view, int64_t ms)
 {
     if (!time_valid(ms)) {
         lua_pushnil(lua);
         return;
     }
     char text[TIME_TEXT_SIZE + 1];
-    time_format(ms, text);
+    int64_t day = ms / DAY_MS;
+    if (ms < 0 || view->day != day + 1) {
+        time_format(ms, text);
+        memcpy(view->date, text, sizeof view->date);
+        view->day = ms < 0 ? 0 : day + 1;
+    } else {
+        int64_t rest = ms % DAY_MS;
+        memcpy(text, view->date, sizeof view->date);
+        memcpy(text + 11, "00:00:00.000Z", 14);
+        put_digits(text + 11, rest / 3600000, 2);
+        put_digits(text + 14, rest / 60000 % 60, 2);
+        put_digits(text + 17, rest / 1000 % 60, 2);
+        put_digits(text + 20, rest % 1000, 3);
+    }
     lua_pushlstring(lua, text, TIME_TEXT_SIZE);
 }
 
@@ -87,7 +108,8 @@ static void push_stream(lua_State *lua, const struct envelope *envelope)
     luaL_buffinit(lua, &stream);
     luaL_addlstring(&stream, envelope->context.data ? envelope->context.data : "", envelope->context.size);
     luaL_addchar(&stream, '/');
-    luaL_addlstring(&stream, envelope->aggregate.data ? envelope->aggregate.data : "", envelope->aggregate.size);
+    luaL_addlstring(&stream, envelope->aggregate.data ? envelope->aggregate.data : "",
+                    envelope->aggregate.size);
     luaL_addchar(&stream, '/');
     luaL_addlstring(&stream, envelope->id.data ? envelope->id.data : "", envelope->id.size);
     luaL_pushresult(&stream);
@@ -100,7 +122,7 @@ static void push_field(lua_State *lua, struct envelope_view *view, int field)
     switch ((enum envelope_field)field) {
     case FIELD_ACTOR: push_text(lua, envelope_actor(envelope)); return;
     case FIELD_AGGREGATE: push_text(lua, envelope->aggregate); return;
-    case FIELD_AT: push_time(lua, envelope->at_ms); return;
+    case FIELD_AT: push_time(lua, view, envelope->at_ms); return;
     case FIELD_CAUSATION_ID: push_text(lua, envelope_ids(view)->causation_id); return;
     case FIELD_COMMAND_ID: push_text(lua, envelope_ids(view)->command_id); return;
     case FIELD_CONTEXT: push_text(lua, envelope->context); return;
@@ -110,7 +132,7 @@ static void push_field(lua_State *lua, struct envelope_view *view, int field)
     case FIELD_POSITION: push_count(lua, logged ? envelope->position : 0); return;
     case FIELD_RECORDED:
         if (logged)
-            push_time(lua, envelope->recorded_ms);
+            push_time(lua, view, envelope->recorded_ms);
         else
             lua_pushnil(lua);
         return;
@@ -124,9 +146,10 @@ static void push_field(lua_State *lua, struct envelope_view *view, int field)
     lua_pushnil(lua);
 }
 
+/* Only metamethods come here: they get nothing but envelopes. */
 static struct envelope_view *open_view(lua_State *lua)
 {
-    struct envelope_view *view = luaL_checkudata(lua, 1, envelope_type);
+    struct envelope_view *view = lua_touserdata(lua, 1);
     if (!view->envelope) vm_raise(lua, FAULT_SCRIPT, 1, "m is only valid during its call");
     return view;
 }
@@ -153,6 +176,7 @@ static int envelope_newindex(lua_State *lua)
 
 static int envelope_next(lua_State *lua)
 {
+    luaL_checkudata(lua, 1, envelope_type); /* pairs(m) hands it to scripts */
     struct envelope_view *view = open_view(lua);
     int field = 0;
     if (!lua_isnoneornil(lua, 2)) {
@@ -210,7 +234,8 @@ struct envelope_view *envelope_view_push(lua_State *lua)
     return view;
 }
 
-void envelope_view_open(struct envelope_view *view, const struct envelope *envelope, enum envelope_scope scope)
+void envelope_view_open(struct envelope_view *view, const struct envelope *envelope,
+                        enum envelope_scope scope)
 {
     view->envelope = envelope;
     view->scope = scope;

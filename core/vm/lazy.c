@@ -69,7 +69,8 @@ static int lazy_index(lua_State *lua)
     const char *text = lua_tolstring(lua, 2, &size);
     bool known;
     place_of(plan, slice_make(text, size), &known);
-    /* A learnt field was put into the table when it was made: it is absent, or the handler has set it to nil. */
+    /* A learnt field was put into the table when it was made: it is absent, or the handler has set it to nil.
+     */
     if (known) return 0;
     struct slice value;
     if (!mp_find(plan->data, slice_make(text, size), &value)) return 0;
@@ -212,7 +213,8 @@ void lazy_close(struct lazy_plan *plan)
     plan->data = SLICE_NONE;
 }
 
-/* next(e), rawget(e, k), getmetatable(e): they would see what is behind the curtain. Upvalue: the sandbox's function. */
+/* next(e), rawget(e, k), getmetatable(e): they would see what is behind the curtain. Upvalue: the sandbox's
+ * function. */
 static int word_settled(lua_State *lua)
 {
     struct lazy_plan *plan = plan_at(lua, 1);

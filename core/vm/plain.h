@@ -1,8 +1,9 @@
 /* plain.h: a quick look whether a table is plain data and a tree. Inside vm/ only.
  *
- * value_encode says what is wrong and where; this only says that something is, without encoding. And it finds what encoding cannot
- * see: a table that is reachable on two ways. In memory a change through one shows through the other; read back from disk
- * they are two tables. So whoever keeps tables between calls must take shared ones apart.
+ * value_encode says what is wrong and where; this only says that something is, without encoding. And it finds
+ * what encoding cannot see: a table that is reachable on two ways. In memory a change through one shows
+ * through the other; read back from disk they are two tables. So whoever keeps tables between calls must take
+ * shared ones apart.
  *
  *     plain_seen_clear(&seen);
  *     if (plain_look(lua, -1, &seen, 128) == PLAIN_SHARED) plain_unshare(lua, -1);
@@ -24,13 +25,13 @@ void plain_seen_release(struct plain_seen *seen);
 
 enum plain_verdict {
     PLAIN_TREE,
-    PLAIN_SHARED,   /* plain, but a nested table was seen before */
-    PLAIN_LARGE,    /* more than entries_max: not looked at to the end */
-    PLAIN_NOT       /* something is no plain data: value_encode tells what */
+    PLAIN_SHARED, /* plain, but a nested table was seen before */
+    PLAIN_LARGE,  /* more than entries_max: not looked at to the end */
+    PLAIN_NOT     /* something is no plain data: value_encode tells what */
 };
 
-/* Looks at the table at index and all below it; adds nested tables to seen. Texts are not checked for UTF-8. LARGE wins over all
- * others, so that the verdict never depends on the order in which a table is walked. */
+/* Looks at the table at index and all below it; adds nested tables to seen. Texts are not checked for UTF-8.
+ * LARGE wins over all others, so that the verdict never depends on the order in which a table is walked. */
 enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max);
 /* Replaces every nested table by a copy of its own. */
 void plain_unshare(lua_State *lua, int index);

@@ -1,6 +1,7 @@
 /* The words send and record of an import script, and the call of its function for one row.
  *
- * What a row sends is gathered first and handed to the sink when the function has ended well: a row counts as a whole or not at all. */
+ * What a row sends is gathered first and handed to the sink when the function has ended well: a row counts as
+ * a whole or not at all. */
 #include <lauxlib.h>
 #include <stdio.h>
 
@@ -97,8 +98,8 @@ static struct slice read_id(lua_State *lua, int index, const char *word)
     }
     if (lua_type(lua, index) != LUA_TSTRING || !text_is_id(text_at(lua, index))) {
         char given[128];
-        vm_raise(lua, FAULT_SCRIPT, 1, "the id of %s must be a text of 1 to %d bytes without '/', got %s", word,
-                 LIMIT_ID_SIZE_MAX, domain_describe_value(lua, index, given));
+        vm_raise(lua, FAULT_SCRIPT, 1, "the id of %s must be a text of 1 to %d bytes without '/', got %s",
+                 word, LIMIT_ID_SIZE_MAX, domain_describe_value(lua, index, given));
     }
     return text_at(lua, index);
 }
@@ -112,18 +113,20 @@ static void check_target(lua_State *lua, const struct loader_aggregate *aggregat
                  message->context.data, message->name.data);
     if (message->is_event != is_fact)
         vm_raise(lua, FAULT_SCRIPT, 1,
-                 is_fact ? "%s takes an event, got the command %s" : "%s takes a command, got the event %s", word,
-                 message->name.data);
+                 is_fact ? "%s takes an event, got the command %s" : "%s takes a command, got the event %s",
+                 word, message->name.data);
     if (is_fact || domain_handler_of(aggregate->execute, aggregate->execute_count, message->name)) return;
     struct nearest near = nearest_to(message->name);
     for (size_t at = 0; at < aggregate->execute_count; at++)
         nearest_offer(&near, aggregate->execute[at].message->name);
     struct slice found = nearest_found(&near);
     vm_raise(lua, FAULT_SCRIPT, 1, "%.*s has no command %s%s%.*s%s", SLICE_ARGS(aggregate->declared.name),
-             message->name.data, found.size ? ": did you mean " : "", SLICE_ARGS(found), found.size ? "?" : "");
+             message->name.data, found.size ? ": did you mean " : "", SLICE_ARGS(found),
+             found.size ? "?" : "");
 }
 
-/* send.fine(id, Message {…}, options). Upvalues: the import, the aggregate, whether it is record, "send.fine". */
+/* send.fine(id, Message {…}, options). Upvalues: the import, the aggregate, whether it is record,
+ * "send.fine". */
 static int word_call(lua_State *lua)
 {
     struct rows_import *import = lua_touserdata(lua, lua_upvalueindex(1));
@@ -132,9 +135,8 @@ static int word_call(lua_State *lua)
     const char *word = lua_tostring(lua, lua_upvalueindex(4));
     if (!import->running) vm_raise(lua, FAULT_SCRIPT, 1, "%s is only possible while a row is imported", word);
     lua_settop(lua, 3);
-    struct import_call call = {.is_fact = is_fact,
-                               .context = aggregate->declared.context,
-                               .aggregate = aggregate->short_name};
+    struct import_call call = {
+        .is_fact = is_fact, .context = aggregate->declared.context, .aggregate = aggregate->short_name};
     call.id = arena_copy(&import->arena, read_id(lua, 1, word));
     read_options(lua, 3, word, &call, &import->arena);
     const struct contract_message *message = contract_message_of(lua, 2);
@@ -158,7 +160,8 @@ static int word_call(lua_State *lua)
     return 0;
 }
 
-/* send.NAME: made when it is first asked for. Upvalues: the import, whether it is record, "send", the table of those made. */
+/* send.NAME: made when it is first asked for. Upvalues: the import, whether it is record, "send", the table
+ * of those made. */
 static int word_index(lua_State *lua)
 {
     struct rows_import *import = lua_touserdata(lua, lua_upvalueindex(1));
@@ -166,13 +169,15 @@ static int word_index(lua_State *lua)
     lua_settop(lua, 2);
     lua_pushvalue(lua, 2);
     if (lua_rawget(lua, lua_upvalueindex(4)) != LUA_TNIL) return 1;
-    if (lua_type(lua, 2) != LUA_TSTRING) vm_raise(lua, FAULT_SCRIPT, 1, "write %s.NAME(id, Message { … })", word);
+    if (lua_type(lua, 2) != LUA_TSTRING)
+        vm_raise(lua, FAULT_SCRIPT, 1, "write %s.NAME(id, Message { … })", word);
     struct slice name = text_at(lua, 2);
     const struct loader_aggregate *aggregate = find_aggregate(import, name);
     if (!aggregate) {
         struct slice found = nearest_aggregate(import, name);
-        vm_raise(lua, FAULT_SCRIPT, 1, "context %.*s has no aggregate %.*s%s%.*s%s", SLICE_ARGS(import->context),
-                 SLICE_ARGS(name), found.size ? ": did you mean " : "", SLICE_ARGS(found), found.size ? "?" : "");
+        vm_raise(lua, FAULT_SCRIPT, 1, "context %.*s has no aggregate %.*s%s%.*s%s",
+                 SLICE_ARGS(import->context), SLICE_ARGS(name), found.size ? ": did you mean " : "",
+                 SLICE_ARGS(found), found.size ? "?" : "");
     }
     lua_pushlightuserdata(lua, import);
     lua_pushlightuserdata(lua, (void *)(uintptr_t)aggregate);
@@ -185,7 +190,10 @@ static int word_index(lua_State *lua)
     return 1;
 }
 
-static int word_assigned(lua_State *lua) { return vm_raise(lua, FAULT_SCRIPT, 1, "send and record cannot be changed"); }
+static int word_assigned(lua_State *lua)
+{
+    return vm_raise(lua, FAULT_SCRIPT, 1, "send and record cannot be changed");
+}
 
 static void add_word(lua_State *lua, struct rows_import *import, const char *word, bool is_fact)
 {
@@ -253,8 +261,8 @@ static int call_row(struct rows_import *import, struct fault *fault)
 }
 
 int domain_import_row(struct domain *domain, struct slice row,
-                      int (*sink)(void *user, const struct import_call *call, struct fault *fault), void *user,
-                      struct fault *fault)
+                      int (*sink)(void *user, const struct import_call *call, struct fault *fault),
+                      void *user, struct fault *fault)
 {
     struct rows_import *import = domain->import;
     if (!import) return fault_set(fault, FAULT_USAGE, "no import script is open");

@@ -1,4 +1,5 @@
-/* What lua/spec.lua sees of C: the domain's contracts, values as MessagePack, and one function for each kind of scenario. */
+/* What lua/spec.lua sees of C: the domain's contracts, values as MessagePack, and one function for each kind
+ * of scenario. */
 #include "vm/spec.h"
 
 #include <lauxlib.h>
@@ -43,7 +44,10 @@ struct spec_result {
     struct fault fault;
 };
 
-static struct spec *spec_of(lua_State *lua) { return lua_touserdata(lua, lua_upvalueindex(1)); }
+static struct spec *spec_of(lua_State *lua)
+{
+    return lua_touserdata(lua, lua_upvalueindex(1));
+}
 
 static struct slice text_at(lua_State *lua, int index)
 {
@@ -90,7 +94,8 @@ static struct spec_message *read_messages(struct spec *spec, lua_State *lua, int
     return messages;
 }
 
-static void add_item(struct spec *spec, struct spec_result *result, struct slice name, uint32_t version, struct slice data)
+static void add_item(struct spec *spec, struct spec_result *result, struct slice name, uint32_t version,
+                     struct slice data)
 {
     if (result->count == result->size_max) {
         size_t size_max = result->size_max ? result->size_max * 2 : 8;
@@ -183,8 +188,9 @@ static void run_aggregate(struct spec *spec, struct domain *domain, const struct
     for (size_t at = 0; at < scenario->given_count && !result->failed; at++) {
         struct envelope envelope = envelope_of(&scenario->given[at]);
         envelope.version = envelope.position = at + 1;
-        result->failed = domain_apply(domain, state, &envelope, scenario->given[at].data, &result->fault) < 0 ||
-                         check_state(domain, state, &result->fault) < 0;
+        result->failed =
+            domain_apply(domain, state, &envelope, scenario->given[at].data, &result->fault) < 0 ||
+            check_state(domain, state, &result->fault) < 0;
     }
     for (size_t at = 0; at < scenario->when_count && !result->failed; at++)
         result->failed = decide(spec, domain, state, &scenario->when[at], result) < 0;
@@ -209,8 +215,8 @@ struct projection_scenario {
     size_t given_count;
 };
 
-static void run_projection(struct spec *spec, struct domain *domain, const struct projection_scenario *scenario,
-                           struct spec_result *result)
+static void run_projection(struct spec *spec, struct domain *domain,
+                           const struct projection_scenario *scenario, struct spec_result *result)
 {
     struct drafts_options options = {
         .projection = scenario->projection, .tenant = slice_of("main"), .partition_count = 1};
@@ -469,8 +475,8 @@ static int open_domains(struct spec *spec, struct fault *fault)
     return domain_open(&options, &spec->used, spec->options->errors, fault);
 }
 
-int spec_run(const char *scripts, const char *const *paths, size_t path_count, const struct spec_options *options,
-             struct fault *fault)
+int spec_run(const char *scripts, const char *const *paths, size_t path_count,
+             const struct spec_options *options, struct fault *fault)
 {
     struct spec spec = {.options = options, .paths = paths, .path_count = path_count, .scripts = scripts};
     domain_thread_start();

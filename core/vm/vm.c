@@ -137,12 +137,14 @@ void watchdog_hook(lua_State *lua, lua_Debug *frame)
         }
         vm->instructions_left -= HOOK_EVERY;
     }
+    watchdog_poll();
 }
 
 void vm_spend(lua_State *lua, uint64_t steps)
 {
     struct vm *vm = vm_of(lua);
     if (vm->depth == 0) return;
+    watchdog_poll();
     if (vm->stop != VM_STOP_NONE) vm_stop_again(lua);
     if (vm->overtime) stop_call(lua, VM_STOP_TIME);
     if (!vm->exact) {
@@ -346,8 +348,8 @@ static void begin_call(struct vm *vm)
             vm->memory_collected = vm->memory_used;
         }
         vm->instructions_left = vm->instructions_max;
-        lua_sethook(vm->lua, watchdog_hook, LUA_MASKCOUNT, HOOK_EVERY);
     }
+    if (vm->exact || WATCHDOG_POLLS) lua_sethook(vm->lua, watchdog_hook, LUA_MASKCOUNT, HOOK_EVERY);
     vm->was_exact = vm->exact;
     vm->call_allocated = 0;
     vm->call_serial++;

@@ -17,6 +17,15 @@
  * usually takes. */
 enum { WATCHDOG_EXACT_TICKS = 500 };
 
+/* ThreadSanitizer hands signals over only inside of library calls that it knows, and a loop in Lua makes
+ * none: builds with it look for the signal every thousand instructions and at every vm_spend. */
+#if defined(__SANITIZE_THREAD__)
+enum { WATCHDOG_POLLS = 1 };
+#else
+enum { WATCHDOG_POLLS = 0 };
+#endif
+void watchdog_poll(void);
+
 /* Tells the thread's watchdog which vm runs; returns the one before, for watchdog_leave. */
 struct vm *watchdog_enter(struct vm *vm);
 void watchdog_leave(struct vm *vm, struct vm *before);

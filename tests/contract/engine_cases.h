@@ -27,7 +27,10 @@ struct case_clock {
     int64_t now_ms;
 };
 
-static int64_t case_clock_now(struct clock *clock) { return ((struct case_clock *)clock)->now_ms; }
+static int64_t case_clock_now(struct clock *clock)
+{
+    return ((struct case_clock *)clock)->now_ms;
+}
 
 static inline struct case_clock case_clock_of(int64_t now_ms)
 {
@@ -55,8 +58,8 @@ static inline struct stream_id case_stream(const char *tenant, const char *id)
 }
 
 /* A commit of `events` events, decided on `version`, by one command with this id (NULL: none given). */
-static inline struct commit *case_commit(struct arena *arena, struct stream_id stream, uint64_t version, size_t events,
-                                         const char *command_id)
+static inline struct commit *case_commit(struct arena *arena, struct stream_id stream, uint64_t version,
+                                         size_t events, const char *command_id)
 {
     struct commit *commit = arena_zero(arena, sizeof *commit);
     struct commit_command *command = arena_zero(arena, sizeof *command);
@@ -64,8 +67,8 @@ static inline struct commit *case_commit(struct arena *arena, struct stream_id s
     *command = (struct commit_command){slice_of("AddLine"), slice_of(command_id ? command_id : "drawn"),
                                        case_data(arena, (int64_t)version, 3)};
     for (size_t at = 0; at < events; at++)
-        list[at] = (struct commit_event){slice_of(at % 2 ? "LineAdded" : "BillTouched"), 1, 1000 + (int64_t)at,
-                                         case_data(arena, (int64_t)(version + at), 20)};
+        list[at] = (struct commit_event){slice_of(at % 2 ? "LineAdded" : "BillTouched"), 1,
+                                         1000 + (int64_t)at, case_data(arena, (int64_t)(version + at), 20)};
     *commit = (struct commit){.kind = events ? RECORD_COMMIT : RECORD_ACCEPTED,
                               .tenant = stream.tenant,
                               .aggregate = stream.aggregate,
@@ -103,7 +106,8 @@ static inline uint64_t case_version(struct engine *engine, struct stream_id stre
 {
     uint64_t version, at;
     struct fault fault = {0};
-    if (engine_stream_head(engine, &stream, &version, &at, &fault) < 0) fail_msg("stream_head: %s", fault.text);
+    if (engine_stream_head(engine, &stream, &version, &at, &fault) < 0)
+        fail_msg("stream_head: %s", fault.text);
     if (position) *position = at;
     return version;
 }
@@ -117,8 +121,8 @@ static inline int case_find(struct engine *engine, struct stream_id stream, cons
     return found;
 }
 
-/* Digest of everything a reader can see: the log, the outcomes, and for every stream met, its head and its records; the
- * ids given, looked up. Checks gapless positions and versions on the way. */
+/* Digest of everything a reader can see: the log, the outcomes, and for every stream met, its head and its
+ * records; the ids given, looked up. Checks gapless positions and versions on the way. */
 struct case_dump {
     struct hash digest;
     uint64_t commits, outcomes, events;
@@ -154,7 +158,8 @@ static inline int case_dump(struct engine *engine, struct case_dump *dump, struc
             buf_format(&all, "%llu %llu;", (unsigned long long)version, (unsigned long long)at);
             if (!outcomes) {
                 struct engine_cursor *walk;
-                if ((more = engine_read_stream(engine, &stream, record.first_version, &walk, fault)) < 0) break;
+                if ((more = engine_read_stream(engine, &stream, record.first_version, &walk, fault)) < 0)
+                    break;
                 more = engine_cursor_next(walk, &found, fault);
                 if (more == 0 || (more > 0 && !slice_equal(found.bytes, kept)))
                     more = fault_set(fault, FAULT_CORRUPT, "position %llu is not where its stream has it",
@@ -164,10 +169,12 @@ static inline int case_dump(struct engine *engine, struct case_dump *dump, struc
             }
             struct record_command command = {0};
             while (record.id_given && more >= 0 && record_next_command(&record, &command)) {
-                more = engine_find_command(engine, &stream, slice_make(command.id, command.id_size), &bytes, &found,
-                                           fault);
-                if (more > 0) buf_put_slice(&all, found.bytes);
-                else if (more == 0) buf_put_text(&all, "none");
+                more = engine_find_command(engine, &stream, slice_make(command.id, command.id_size), &bytes,
+                                           &found, fault);
+                if (more > 0)
+                    buf_put_slice(&all, found.bytes);
+                else if (more == 0)
+                    buf_put_text(&all, "none");
             }
             if (more >= 0) more = 1;
         }

@@ -1,5 +1,5 @@
-/* What every engine promises (engine.h). Each case runs for each engine of the table; the last ones compare the engines
- * with each other and with a model that is no engine at all. */
+/* What every engine promises (engine.h). Each case runs for each engine of the table; the last ones compare
+ * the engines with each other and with a model that is no engine at all. */
 #include "contract/engine_cases.h"
 
 struct engine_kind {
@@ -8,7 +8,8 @@ struct engine_kind {
     bool on_disk;
 };
 
-static const struct engine_kind kinds[] = {{"lmdb", engine_open_lmdb, true}, {"memory", engine_open_memory, false}};
+static const struct engine_kind kinds[] = {{"lmdb", engine_open_lmdb, true},
+                                           {"memory", engine_open_memory, false}};
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
 struct fixture {
@@ -41,7 +42,8 @@ static void fixture_close(struct fixture *fixture)
     if (fixture->kind->on_disk) case_remove(fixture->path);
 }
 
-/* Everything to the index on disk, or away from memory: a case must not depend on where an answer comes from. */
+/* Everything to the index on disk, or away from memory: a case must not depend on where an answer comes from.
+ */
 static void settle(struct fixture *fixture, int how)
 {
     uint64_t events;
@@ -60,7 +62,8 @@ static uint64_t count_records(struct engine_cursor *cursor, uint64_t *first)
     struct fault fault = {0};
     int more;
     while ((more = engine_cursor_next(cursor, &record, &fault)) > 0)
-        if (count++ == 0 && first) *first = record.first_position ? record.first_position : record.first_version;
+        if (count++ == 0 && first)
+            *first = record.first_position ? record.first_position : record.first_version;
     if (more < 0) fail_msg("cursor: %s", fault.text);
     engine_cursor_close(cursor);
     return count;
@@ -120,7 +123,8 @@ static void case_positions(struct fixture *fixture, int how)
     /* From the commit that holds the position. */
     static const struct {
         uint64_t from, first, count;
-    } reads[] = {{0, 1, 3}, {1, 1, 3}, {2, 1, 3}, {3, 1, 3}, {4, 4, 2}, {5, 5, 1}, {6, 5, 1}, {7, 0, 0}, {900, 0, 0}};
+    } reads[] = {{0, 1, 3}, {1, 1, 3}, {2, 1, 3}, {3, 1, 3},  {4, 4, 2},
+                 {5, 5, 1}, {6, 5, 1}, {7, 0, 0}, {900, 0, 0}};
     for (size_t at = 0; at < sizeof reads / sizeof *reads; at++) {
         struct engine_cursor *cursor;
         uint64_t first = 0;
@@ -166,13 +170,14 @@ static void case_conflicts(struct fixture *fixture, int how)
                              {.commit = case_commit(arena, one, 3, 2, NULL)},
                              {.commit = case_rejection(arena, two, 2, NULL)}};
     assert_int_equal(engine_append(fixture->engine, batch, 5, NULL), 0);
-    static const enum append_outcome outcomes[] = {APPEND_APPENDED, APPEND_CONFLICT, APPEND_APPENDED, APPEND_APPENDED,
-                                                   APPEND_APPENDED};
+    static const enum append_outcome outcomes[] = {APPEND_APPENDED, APPEND_CONFLICT, APPEND_APPENDED,
+                                                   APPEND_APPENDED, APPEND_APPENDED};
     static const uint64_t versions[] = {3, 3, 2, 5, 2}, positions[] = {3, 0, 4, 6, 5};
     for (size_t at = 0; at < 5; at++) {
         assert_int_equal(batch[at].outcome, outcomes[at]);
         assert_int_equal(batch[at].stream_version, versions[at]);
-        if (outcomes[at] == APPEND_APPENDED) assert_int_equal(batch[at].commit->first_position, positions[at]);
+        if (outcomes[at] == APPEND_APPENDED)
+            assert_int_equal(batch[at].commit->first_position, positions[at]);
     }
     settle(fixture, how);
     assert_int_equal(case_version(fixture->engine, one, NULL), 5);
@@ -188,14 +193,17 @@ static void case_chain(struct fixture *fixture, int how)
     for (uint64_t at = 0; at < 20; at++) {
         struct stream_id stream = case_stream(at % 2 ? "acme" : "other", "1");
         case_append(fixture->engine, case_commit(&fixture->arena, stream, at / 2, 1, NULL));
-        if (at % 3 == 0) case_append(fixture->engine, case_rejection(&fixture->arena, stream, at / 2 + 1, NULL));
+        if (at % 3 == 0)
+            case_append(fixture->engine, case_rejection(&fixture->arena, stream, at / 2 + 1, NULL));
         if (at % 5 == 0) settle(fixture, how);
     }
     for (int outcomes = 0; outcomes < 2; outcomes++) {
         struct engine_cursor *cursor;
         int more;
-        if (outcomes) assert_int_equal(engine_read_outcomes(fixture->engine, 1, &cursor, NULL), 0);
-        else assert_int_equal(engine_read(fixture->engine, 1, &cursor, NULL), 0);
+        if (outcomes)
+            assert_int_equal(engine_read_outcomes(fixture->engine, 1, &cursor, NULL), 0);
+        else
+            assert_int_equal(engine_read(fixture->engine, 1, &cursor, NULL), 0);
         while ((more = engine_cursor_next(cursor, &record, &fault)) > 0) {
             if (record_check(&record, &chains[outcomes], &fault) < 0) fail_msg("%s", fault.text);
             chains[outcomes] = record.chain;
@@ -210,11 +218,13 @@ static void case_chain(struct fixture *fixture, int how)
 
 static void case_time(struct fixture *fixture, int how)
 {
-    static const int64_t now_ms[] = {1000, 5000, 3000, 3000, 6000}, recorded_ms[] = {1000, 5000, 5000, 5000, 6000};
+    static const int64_t now_ms[] = {1000, 5000, 3000, 3000, 6000},
+                         recorded_ms[] = {1000, 5000, 5000, 5000, 6000};
     for (uint64_t at = 0; at < 5; at++) {
         fixture->clock.now_ms = now_ms[at];
-        struct commit *commit = at == 2 ? case_rejection(&fixture->arena, case_stream("acme", "1"), 2, NULL)
-                                        : case_commit(&fixture->arena, case_stream("acme", "1"), at - (at > 2), 1, NULL);
+        struct commit *commit =
+            at == 2 ? case_rejection(&fixture->arena, case_stream("acme", "1"), 2, NULL)
+                    : case_commit(&fixture->arena, case_stream("acme", "1"), at - (at > 2), 1, NULL);
         assert_int_equal(case_append(fixture->engine, commit).outcome, APPEND_APPENDED);
         assert_int_equal(commit->recorded_ms, recorded_ms[at]);
         settle(fixture, how);
@@ -224,12 +234,14 @@ static void case_time(struct fixture *fixture, int how)
 
 static void case_command_ids(struct fixture *fixture, int how)
 {
-    struct stream_id one = case_stream("acme", "1"), two = case_stream("acme", "2"), other = case_stream("other", "1");
+    struct stream_id one = case_stream("acme", "1"), two = case_stream("acme", "2"),
+                     other = case_stream("other", "1");
     struct arena *arena = &fixture->arena;
     struct buf bytes = {0};
     struct record record;
     case_append(fixture->engine, case_commit(arena, one, 0, 2, "a"));
-    case_append(fixture->engine, case_commit(arena, one, 2, 1, NULL)); /* "drawn" by the hub: not to be found */
+    case_append(fixture->engine,
+                case_commit(arena, one, 2, 1, NULL)); /* "drawn" by the hub: not to be found */
     settle(fixture, how);
     case_append(fixture->engine, case_rejection(arena, two, 0, "b")); /* a stream without commits */
     struct commit *batch = case_commit(arena, one, 3, 1, "c");
@@ -275,23 +287,27 @@ static void case_each_stream(struct fixture *fixture, int how)
 {
     static const char *const ids[] = {"b", "a", "ab", "c", "a\x01", "B"};
     for (size_t at = 0; at < 6; at++) {
-        case_append(fixture->engine, case_commit(&fixture->arena, case_stream("acme", ids[at]), 0, at + 1, NULL));
+        case_append(fixture->engine,
+                    case_commit(&fixture->arena, case_stream("acme", ids[at]), 0, at + 1, NULL));
         settle(fixture, how);
     }
     case_append(fixture->engine, case_commit(&fixture->arena, case_stream("acme", "b"), 1, 1, NULL));
     case_append(fixture->engine, case_commit(&fixture->arena, case_stream("other", "z"), 0, 1, NULL));
     case_append(fixture->engine, case_rejection(&fixture->arena, case_stream("acme", "rejected"), 0, "x"));
     struct listing listing = {.left = 100};
-    assert_int_equal(engine_each_stream(fixture->engine, slice_of("acme"), slice_of("billing/bill"), list_stream,
-                                        &listing, NULL), 0);
+    assert_int_equal(engine_each_stream(fixture->engine, slice_of("acme"), slice_of("billing/bill"),
+                                        list_stream, &listing, NULL),
+                     0);
     assert_string_equal(listing.text, "B:6 a:2 a\x01:5 ab:3 b:2 c:4 ");
     listing = (struct listing){.left = 2};
-    assert_int_equal(engine_each_stream(fixture->engine, slice_of("acme"), slice_of("billing/bill"), list_stream,
-                                        &listing, NULL), 0);
+    assert_int_equal(engine_each_stream(fixture->engine, slice_of("acme"), slice_of("billing/bill"),
+                                        list_stream, &listing, NULL),
+                     0);
     assert_string_equal(listing.text, "B:6 a:2 ");
     listing = (struct listing){.left = 2};
-    assert_int_equal(engine_each_stream(fixture->engine, slice_of("nobody"), slice_of("billing/bill"), list_stream,
-                                        &listing, NULL), 0);
+    assert_int_equal(engine_each_stream(fixture->engine, slice_of("nobody"), slice_of("billing/bill"),
+                                        list_stream, &listing, NULL),
+                     0);
     assert_string_equal(listing.text, "");
 }
 
@@ -352,8 +368,9 @@ static void case_bad_input(struct fixture *fixture, int how)
                               {slice_of("t"), slice_of("a/b"), slice_make(long_id, LIMIT_ID_SIZE_MAX + 1)},
                               {slice_of("t"), slice_of("a/b"), slice_make("a\0b", 3)}};
     for (size_t at = 0; at < sizeof bad / sizeof *bad; at++) {
-        struct append batch[] = {{.commit = case_commit(&fixture->arena, case_stream("acme", "1"), 0, 1, NULL)},
-                                 {.commit = case_commit(&fixture->arena, bad[at], 0, 1, NULL)}};
+        struct append batch[] = {
+            {.commit = case_commit(&fixture->arena, case_stream("acme", "1"), 0, 1, NULL)},
+            {.commit = case_commit(&fixture->arena, bad[at], 0, 1, NULL)}};
         assert_int_equal(engine_append(fixture->engine, batch, 2, &fault), -1);
         assert_int_equal(fault.code, FAULT_MALFORMED);
         assert_int_equal(case_version(fixture->engine, bad[at], NULL), 0);
@@ -372,7 +389,8 @@ static void case_snapshot(struct fixture *fixture, int how)
     struct stream_id one = case_stream("acme", "1");
     struct engine_cursor *cursor, *walk;
     struct record record, kept;
-    for (uint64_t at = 0; at < 10; at++) case_append(fixture->engine, case_commit(&fixture->arena, one, at, 1, NULL));
+    for (uint64_t at = 0; at < 10; at++)
+        case_append(fixture->engine, case_commit(&fixture->arena, one, at, 1, NULL));
     settle(fixture, how);
     assert_int_equal(engine_read(fixture->engine, 1, &cursor, NULL), 0);
     assert_int_equal(engine_read_stream(fixture->engine, &one, 1, &walk, NULL), 0);
@@ -415,8 +433,10 @@ static void case_long_stream(struct fixture *fixture, int how)
         uint64_t next = 0;
         assert_int_equal(engine_read_stream(fixture->engine, &one, from, &cursor, NULL), 0);
         while (engine_cursor_next(cursor, &record, NULL) > 0) {
-            if (next) assert_int_equal(record.first_version, next);
-            else assert_true(record.first_version <= from && from < record.first_version + record.event_count);
+            if (next)
+                assert_int_equal(record.first_version, next);
+            else
+                assert_true(record.first_version <= from && from < record.first_version + record.event_count);
             next = record.first_version + record.event_count;
         }
         assert_int_equal(next, versions[COMMITS] + 1);
@@ -427,10 +447,18 @@ static void case_long_stream(struct fixture *fixture, int how)
 static const struct {
     const char *name;
     void (*run)(struct fixture *fixture, int how);
-} cases[] = {{"empty", case_empty},           {"positions", case_positions},     {"conflicts", case_conflicts},
-             {"chain", case_chain},           {"time", case_time},               {"command ids", case_command_ids},
-             {"each stream", case_each_stream}, {"facts", case_facts},           {"meta", case_meta},
-             {"bad input", case_bad_input},   {"snapshot", case_snapshot},       {"long stream", case_long_stream}};
+} cases[] = {{"empty", case_empty},
+             {"positions", case_positions},
+             {"conflicts", case_conflicts},
+             {"chain", case_chain},
+             {"time", case_time},
+             {"command ids", case_command_ids},
+             {"each stream", case_each_stream},
+             {"facts", case_facts},
+             {"meta", case_meta},
+             {"bad input", case_bad_input},
+             {"snapshot", case_snapshot},
+             {"long stream", case_long_stream}};
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
 
 static void run_case(void **state)
@@ -491,9 +519,9 @@ static void model_step(struct model *model, struct fixture *fixtures, uint64_t *
         uint64_t version = model->versions[stream] + (wrong ? 1 : 0);
         size_t events = next_random(seed) % 5 == 0 ? 0 : 1 + next_random(seed) % 3;
         for (size_t kind = 0; kind < KIND_COUNT; kind++)
-            batches[kind][at].commit = events
-                                           ? case_commit(&arena, model_stream(stream), version, events, given ? id : NULL)
-                                           : case_rejection(&arena, model_stream(stream), version, given ? id : NULL);
+            batches[kind][at].commit =
+                events ? case_commit(&arena, model_stream(stream), version, events, given ? id : NULL)
+                       : case_rejection(&arena, model_stream(stream), version, given ? id : NULL);
         expected[at] = !wrong;
         if (wrong) continue;
         if (given) {
@@ -508,7 +536,8 @@ static void model_step(struct model *model, struct fixture *fixtures, uint64_t *
     }
     for (size_t kind = 0; kind < KIND_COUNT; kind++) {
         struct fault fault = {0};
-        if (engine_append(fixtures[kind].engine, batches[kind], count, &fault) < 0) fail_msg("%s", fault.text);
+        if (engine_append(fixtures[kind].engine, batches[kind], count, &fault) < 0)
+            fail_msg("%s", fault.text);
         for (size_t at = 0; at < count; at++)
             assert_int_equal(batches[kind][at].outcome, expected[at] ? APPEND_APPENDED : APPEND_CONFLICT);
     }
@@ -527,7 +556,8 @@ static void model_compare(const struct model *model, struct fixture *fixture, ui
         uint64_t position;
         char text[16];
         struct record record;
-        assert_int_equal(case_version(fixture->engine, model_stream(stream), &position), model->versions[stream]);
+        assert_int_equal(case_version(fixture->engine, model_stream(stream), &position),
+                         model->versions[stream]);
         assert_int_equal(position, model->positions[stream]);
         snprintf(text, sizeof text, "id-%zu", id);
         int found = case_find(fixture->engine, model_stream(stream), text, &record, &bytes);
@@ -575,7 +605,8 @@ int main(void)
     for (; count < CASE_COUNT * KIND_COUNT; count++) {
         snprintf(names[count], sizeof names[count], "%s: %s", kinds[count % KIND_COUNT].name,
                  cases[count / KIND_COUNT].name);
-        tests[count] = (struct CMUnitTest){.name = names[count], .test_func = run_case, .initial_state = (void *)count};
+        tests[count] =
+            (struct CMUnitTest){.name = names[count], .test_func = run_case, .initial_state = (void *)count};
     }
     tests[count++] = (struct CMUnitTest){.name = "engines agree", .test_func = test_engines_agree};
     return _cmocka_run_group_tests("engine", tests, count, NULL, NULL);

@@ -1,5 +1,6 @@
-/* The gate, the router and the query parser on any bytes: a request head, lines as the HTTP library would cut them. What
- * passes must keep its promises: no ambiguous framing, a target that is safe to route, names that are well-formed. */
+/* The gate, the router and the query parser on any bytes: a request head, lines as the HTTP library would cut
+ * them. What passes must keep its promises: no ambiguous framing, a target that is safe to route, names that
+ * are well-formed. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -71,7 +72,8 @@ static void read_values(const struct gate_request *request)
     for (size_t i = 0; i < request->header_count; i++) {
         struct slice id;
         int64_t version, ms;
-        if (body_read_version(request->headers[i].value, &version, NULL) == 0) CHECK(version >= COMMAND_ANY_VERSION);
+        if (body_read_version(request->headers[i].value, &version, NULL) == 0)
+            CHECK(version >= COMMAND_ANY_VERSION);
         if (body_read_id(request->headers[i].value, "X", &arena, &id, NULL) == 0) CHECK(text_is_id(id));
         body_is_json(request->headers[i].value);
         if (target_duration(request->headers[i].value, &ms)) CHECK(ms >= 0);
@@ -93,8 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request.header_count = read_headers(rest, headers);
     struct gate_limits limits = {.head_size_max = 2048, .target_size_max = 512};
     struct gate_verdict verdict;
-    if (gate_check(&request, &limits, &verdict)) check_passed(&request, &verdict);
-    else CHECK(verdict.status >= 400 && verdict.code && verdict.text[0]);
+    if (gate_check(&request, &limits, &verdict))
+        check_passed(&request, &verdict);
+    else
+        CHECK(verdict.status >= 400 && verdict.code && verdict.text[0]);
     route(request.target);
     read_values(&request);
     return 0;

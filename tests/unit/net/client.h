@@ -1,5 +1,5 @@
-/* client.h: a raw HTTP client for tests: it says bytes and hears answers, well-formed or not. A time-out only ends a test
- * that hangs. */
+/* client.h: a raw HTTP client for tests: it says bytes and hears answers, well-formed or not. A time-out only
+ * ends a test that hangs. */
 #ifndef LORE_TESTS_NET_CLIENT_H
 #define LORE_TESTS_NET_CLIENT_H
 
@@ -75,7 +75,8 @@ static inline bool client_hear(struct client *client)
     char *room = buf_room(&client->heard, 65536);
     ssize_t got = recv(client->fd, room, 65536, 0);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        fprintf(stderr, "nothing heard for %d s; so far: %.*s\n", CLIENT_TIMEOUT_S, SLICE_ARGS(buf_slice(&client->heard)));
+        fprintf(stderr, "nothing heard for %d s; so far: %.*s\n", CLIENT_TIMEOUT_S,
+                SLICE_ARGS(buf_slice(&client->heard)));
         abort();
     }
     if (got <= 0) return false;
@@ -149,7 +150,8 @@ static inline struct answer client_answer_to(struct client *client, bool is_bodi
     } else if (answer_header(&answer, "Transfer-Encoding")) {
         answer.is_whole = client_hear_chunks(client, &answer);
     } else {
-        while (client_hear(client)) {}
+        while (client_hear(client)) {
+        }
         buf_put_slice(&answer.body, buf_slice(&client->heard));
         client->heard.size = 0;
         answer.is_whole = true;

@@ -26,7 +26,8 @@ static void test_one_command(void **state)
 {
     struct command *command;
     struct fault fault;
-    assert_int_equal(read_body(" {\"type\":\"CloseBill\",\"id\":\"x-1\",\"data\":{\"a\":[1,2.5]}} ", &command, &fault), 0);
+    assert_int_equal(
+        read_body(" {\"type\":\"CloseBill\",\"id\":\"x-1\",\"data\":{\"a\":[1,2.5]}} ", &command, &fault), 0);
     assert_int_equal(command->item_count, 1);
     assert_true(slice_is(command->items[0].type, "CloseBill"));
     assert_true(slice_is(command->items[0].id, "x-1"));
@@ -39,7 +40,8 @@ static void test_one_command(void **state)
 
 static void test_absent_data_is_an_empty_map(void **state)
 {
-    static const char *const bodies[] = {"{\"type\":\"A\"}", "{\"type\":\"A\",\"data\":null}", "{\"type\":\"A\",\"data\":{}}"};
+    static const char *const bodies[] = {"{\"type\":\"A\"}", "{\"type\":\"A\",\"data\":null}",
+                                         "{\"type\":\"A\",\"data\":{}}"};
     for (size_t i = 0; i < 3; i++) {
         struct command *command;
         struct fault fault;
@@ -55,7 +57,8 @@ static void test_array(void **state)
 {
     struct command *command;
     struct fault fault;
-    assert_int_equal(read_body("[{\"type\":\"A\"},{\"type\":\"B\",\"data\":{\"x\":1}}]", &command, &fault), 0);
+    assert_int_equal(read_body("[{\"type\":\"A\"},{\"type\":\"B\",\"data\":{\"x\":1}}]", &command, &fault),
+                     0);
     assert_int_equal(command->item_count, 2);
     assert_true(slice_is(command->items[0].type, "A") && slice_is(command->items[1].type, "B"));
     command_free(command);
@@ -87,7 +90,8 @@ static void test_bad_bodies(void **state)
         {"{\"type\":\"A\",\"dta\":{}}", FAULT_MALFORMED, "dta: unknown member"},
         {"{\"type\":\"A\",\"type\":\"B\"}", FAULT_MALFORMED, ""},
         {"{\"type\":\"A\"} x", FAULT_MALFORMED, ""},
-        {"[{\"type\":\"A\"},{\"type\":\"A\"},{\"type\":\"A\"},{\"type\":\"A\"}]", FAULT_TOO_LARGE, "4 commands"},
+        {"[{\"type\":\"A\"},{\"type\":\"A\"},{\"type\":\"A\"},{\"type\":\"A\"}]", FAULT_TOO_LARGE,
+         "4 commands"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct command *command;
@@ -108,8 +112,9 @@ static void test_if_match(void **state)
     assert_int_equal(version, 0);
     assert_int_equal(body_read_version(slice_of("\"123\""), &version, NULL), 0);
     assert_int_equal(version, 123);
-    static const char *const bad[] = {"5",      "\"\"",        "\"5",       "W/\"5\"", "*", "\"5\", \"6\"",
-                                      "\"-1\"", "\"abc\"", "\"1234567890123456789012\""};
+    static const char *const bad[] = {"5",       "\"\"",    "\"5",
+                                      "W/\"5\"", "*",       "\"5\", \"6\"",
+                                      "\"-1\"",  "\"abc\"", "\"1234567890123456789012\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (body_read_version(slice_of(bad[i]), &version, NULL) == 0) fail_msg("%s was taken", bad[i]);
 }
@@ -132,10 +137,15 @@ static void test_header_ids(void **state)
 
 static void test_content_types(void **state)
 {
-    static const char *const good[] = {"application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json",
-                                       "application/json ;x"};
-    static const char *const bad[] = {"", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "+json",
-                                      "text/x+json", "application/+json"};
+    static const char *const good[] = {"application/json", "Application/JSON; charset=utf-8",
+                                       "application/cloudevents+json", "application/json ;x"};
+    static const char *const bad[] = {"",
+                                      "text/plain",
+                                      "application/x-www-form-urlencoded",
+                                      "application/jsonx",
+                                      "+json",
+                                      "text/x+json",
+                                      "application/+json"};
     assert_true(body_is_json(SLICE_NONE));
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         if (!body_is_json(slice_of(good[i]))) fail_msg("%s was refused", good[i]);
@@ -174,9 +184,9 @@ static void test_problems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_command), cmocka_unit_test(test_absent_data_is_an_empty_map),
-        cmocka_unit_test(test_array),       cmocka_unit_test(test_bad_bodies),
-        cmocka_unit_test(test_if_match),    cmocka_unit_test(test_header_ids),
+        cmocka_unit_test(test_one_command),   cmocka_unit_test(test_absent_data_is_an_empty_map),
+        cmocka_unit_test(test_array),         cmocka_unit_test(test_bad_bodies),
+        cmocka_unit_test(test_if_match),      cmocka_unit_test(test_header_ids),
         cmocka_unit_test(test_content_types), cmocka_unit_test(test_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

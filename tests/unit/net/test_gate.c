@@ -51,7 +51,12 @@ static const struct row rows[] = {
     {"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: chunked, chunked"}, 400},
     {"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: gzip, chunked"}, 400},
     {"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: identity"}, 400},
-    {"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: \x0b" "chunked"}, 400},
+    {"POST",
+     "/",
+     "HTTP/1.1",
+     {HOST, "Transfer-Encoding: \x0b"
+            "chunked"},
+     400},
     {"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"}, 400},
     {"POST", "/", "HTTP/1.0", {"Transfer-Encoding: chunked"}, 400},
     {"POST", "/", "HTTP/1.1", {HOST, "Content-Length : 1"}, 400},
@@ -140,8 +145,10 @@ static void test_framing_is_read(void **state)
     check_row(&(struct row){"POST", "/", "HTTP/1.1", {HOST, "Content-Length: 12 "}, 0}, &verdict);
     assert_int_equal(verdict.content_length, 12);
     assert_false(verdict.chunked);
-    check_row(&(struct row){"POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: chunked", "Expect: 100-Continue"}, 0},
-              &verdict);
+    check_row(
+        &(struct row){
+            "POST", "/", "HTTP/1.1", {HOST, "Transfer-Encoding: chunked", "Expect: 100-Continue"}, 0},
+        &verdict);
     assert_int_equal(verdict.content_length, -1);
     assert_true(verdict.chunked && verdict.expects_continue);
 }

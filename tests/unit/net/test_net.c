@@ -31,11 +31,12 @@ static const char item[] = "local item = aggregate \"item\" { initial = { total 
                            "  return Added { n = c.n, tag = c.tag }\n"
                            "end\n"
                            "function item.execute.Look(state, c) end\n";
-static const char items[] = "local items = projection \"items\" { initial = { total = 0 }, index = { \"total\" } }\n"
-                            "function items.when.Added(view, e)\n"
-                            "  if e.n == 13 then error(\"unlucky\") end\n"
-                            "  view.total = view.total + e.n\n"
-                            "end\n";
+static const char items[] =
+    "local items = projection \"items\" { initial = { total = 0 }, index = { \"total\" } }\n"
+    "function items.when.Added(view, e)\n"
+    "  if e.n == 13 then error(\"unlucky\") end\n"
+    "  view.total = view.total + e.n\n"
+    "end\n";
 
 struct fixture {
     char dir[64];
@@ -127,12 +128,15 @@ static void stop(struct fixture *fixture)
     mem_free(fixture);
 }
 
-static void ask_with(struct client *client, const char *method, const char *path, const char *headers, const char *body)
+static void ask_with(struct client *client, const char *method, const char *path, const char *headers,
+                     const char *body)
 {
     struct buf request = {0};
     buf_format(&request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s", method, path, headers);
-    if (body) buf_format(&request, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
-    else buf_put_text(&request, "\r\n");
+    if (body)
+        buf_format(&request, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    else
+        buf_put_text(&request, "\r\n");
     client_say_bytes(client, request.data, request.size);
     buf_release(&request);
 }
@@ -145,17 +149,20 @@ static struct answer request(struct client *client, const char *method, const ch
 }
 
 /* Asks, and expects a status and words in the body (each of them, NULL ends). */
-#define expect(client, method, path, headers, body, status, ...)                                                       \
+#define expect(client, method, path, headers, body, status, ...)                                             \
     expect_at(__LINE__, client, method, path, headers, body, status, (const char *const[]){__VA_ARGS__, NULL})
 
-static void expect_at(int line, struct client *client, const char *method, const char *path, const char *headers,
-                      const char *body, int status, const char *const *words)
+static void expect_at(int line, struct client *client, const char *method, const char *path,
+                      const char *headers, const char *body, int status, const char *const *words)
 {
     struct answer answer = request(client, method, path, headers, body);
-    if (answer.status != status) fail_msg("line %d: %s %s: %s%s", line, method, path, answer.head, answer.body.data);
+    if (answer.status != status)
+        fail_msg("line %d: %s %s: %s%s", line, method, path, answer.head, answer.body.data);
     for (; *words; words++)
-        if (!strstr(answer.body.data, *words)) fail_msg("line %d: %s %s: no %s in %s", line, method, path, *words, answer.body.data);
-    if (status >= 400) assert_string_equal(answer_header(&answer, "Content-Type"), "application/problem+json");
+        if (!strstr(answer.body.data, *words))
+            fail_msg("line %d: %s %s: no %s in %s", line, method, path, *words, answer.body.data);
+    if (status >= 400)
+        assert_string_equal(answer_header(&answer, "Content-Type"), "application/problem+json");
     answer_release(&answer);
 }
 
@@ -209,11 +216,12 @@ static void test_commands(void **state)
     expect(c, "POST", ITEM, "", "[" ADD "," ADD "]", 200, "\"version\":3", "\"position\":3");
     expect(c, "POST", ITEM, "", "{\"type\":\"Look\"}", 200, "\"version\":3,\"position\":3,\"events\":[]");
     expect(c, "POST", ITEM, "If-Match: \"3\"\r\n", ADD, 200, "\"version\":4");
-    expect(c, "POST", ITEM, "If-Match: \"1\"\r\n", ADD, 409, "\"conflict\"", "\"version\":4", "\"version\":2", "\"version\":3");
+    expect(c, "POST", ITEM, "If-Match: \"1\"\r\n", ADD, 409, "\"conflict\"", "\"version\":4", "\"version\":2",
+           "\"version\":3");
     expect(c, "POST", ITEM, "If-Match: \"9\"\r\n", ADD, 409, "\"version\":4", "\"events\":[]");
     expect(c, "POST", ITEM, "If-Match: 4\r\n", ADD, 400, "If-Match");
-    expect(c, "POST", ITEM, "", "{\"type\":\"Add\",\"data\":{\"n\":0}}", 422, "\"rejected\"", "\"reason\":\"zero\"",
-           "nothing to add");
+    expect(c, "POST", ITEM, "", "{\"type\":\"Add\",\"data\":{\"n\":0}}", 422, "\"rejected\"",
+           "\"reason\":\"zero\"", "nothing to add");
     expect(c, "POST", ITEM, "", "{\"type\":\"Add\",\"data\":{\"n\":99}}", 500, "\"script\"", "item.lua:5");
     expect(c, "POST", ITEM, "", "{\"type\":\"Add\",\"data\":{\"n\":\"x\"}}", 400, "\"contract\"");
     expect(c, "POST", ITEM, "", "{\"type\":\"Nothing\"}", 400, "\"unknown_command\"");
@@ -250,7 +258,8 @@ static void test_retries(void **state)
     answer_release(&again);
     expect(c, "POST", ITEM, "Idempotency-Key: k1\r\n", "{\"type\":\"Look\"}", 422, "\"id_reused\"");
     expect(c, "POST", ITEM, "", "{\"type\":\"Add\",\"data\":{\"n\":1},\"id\":\"k1\"}", 200, "\"version\":1");
-    expect(c, "POST", ITEM, "Idempotency-Key: k2\r\n", "{\"type\":\"Add\",\"data\":{\"n\":1},\"id\":\"k3\"}", 400, "exclude");
+    expect(c, "POST", ITEM, "Idempotency-Key: k2\r\n", "{\"type\":\"Add\",\"data\":{\"n\":1},\"id\":\"k3\"}",
+           400, "exclude");
     expect(c, "POST", ITEM, "Idempotency-Key: a/b\r\n", ADD, 400, "Idempotency-Key");
     client_close(c);
     stop(fixture);
@@ -263,7 +272,8 @@ static void test_pipelined_commands(void **state)
     struct client client = client_connect(fixture->port);
     struct buf requests = {0};
     for (int i = 0; i < COUNT; i++)
-        buf_format(&requests, "POST " ITEM " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n" ADD, strlen(ADD));
+        buf_format(&requests, "POST " ITEM " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n" ADD,
+                   strlen(ADD));
     client_say_bytes(&client, requests.data, requests.size);
     for (int i = 1; i <= COUNT; i++) {
         struct answer answer = client_answer(&client);
@@ -286,8 +296,9 @@ static void test_states(void **state)
         add(c, "b", 1);
     }
     struct answer answer = request(c, "GET", ITEM, "", NULL);
-    assert_string_equal(answer.body.data,
-                        "{\"stream\":\"shop/item/a\",\"version\":10,\"position\":19,\"state\":{\"total\":55}}\n");
+    assert_string_equal(
+        answer.body.data,
+        "{\"stream\":\"shop/item/a\",\"version\":10,\"position\":19,\"state\":{\"total\":55}}\n");
     assert_string_equal(answer_header(&answer, "ETag"), "\"10\"");
     answer_release(&answer);
     expect(c, "GET", ITEM "?version=4", "", NULL, 200, "\"version\":4", "\"total\":10");
@@ -328,12 +339,14 @@ static void test_events(void **state)
     for (int i = 0; i < COUNT / 100; i++) {
         buf_clear(&batch);
         for (int j = 0; j < 100; j++)
-            buf_format(&batch, "%s{\"type\":\"Add\",\"data\":{\"n\":%d,\"tag\":\"%0200d\"}}", j ? "," : "[", i + 1, i);
+            buf_format(&batch, "%s{\"type\":\"Add\",\"data\":{\"n\":%d,\"tag\":\"%0200d\"}}", j ? "," : "[",
+                       i + 1, i);
         buf_put_text(&batch, "]");
         buf_put_byte(&batch, 0);
         char path[100];
         snprintf(path, sizeof path, "/v1/main/shop/item/%d", i % 10);
-        struct answer answer = request(c, "POST", path, i == 7 ? "Correlation-Id: seven\r\n" : "", batch.data);
+        struct answer answer =
+            request(c, "POST", path, i == 7 ? "Correlation-Id: seven\r\n" : "", batch.data);
         assert_int_equal(answer.status, 200);
         answer_release(&answer);
     }
@@ -370,7 +383,8 @@ static void test_events(void **state)
             fail_msg("%s: %d, %d events, next %" PRId64, rows[i].path, answer.status, count, next);
         struct buf bytes = {0};
         struct fault fault;
-        if (!rows[i].accept[0] && json_to_mp(buf_slice(&answer.body), &bytes, &fault) < 0) fail_msg("%s", fault.text);
+        if (!rows[i].accept[0] && json_to_mp(buf_slice(&answer.body), &bytes, &fault) < 0)
+            fail_msg("%s", fault.text);
         buf_release(&bytes);
         answer_release(&answer);
     }
@@ -378,7 +392,8 @@ static void test_events(void **state)
     struct answer answer = request(c, "GET", "/v1/main/events", "Accept: application/x-ndjson\r\n", NULL);
     assert_string_equal(answer_header(&answer, "Transfer-Encoding"), "chunked");
     const char *at = answer.body.data;
-    for (int i = 1; i <= COUNT; i++, at = strchr(at, '\n') + 1) assert_int_equal(number_in(at, "position"), i);
+    for (int i = 1; i <= COUNT; i++, at = strchr(at, '\n') + 1)
+        assert_int_equal(number_in(at, "position"), i);
     answer_release(&answer);
     expect(c, "GET", "/v1/main/events?from=x", "", NULL, 400, "from");
     expect(c, "GET", "/v1/main/events?limit=0", "", NULL, 400, "limit");
@@ -452,8 +467,8 @@ static void test_tail_resumes_exactly(void **state)
     char id[100] = "", headers[200];
     for (int i = 0; i < 20; i++) {
         struct client client = client_connect(fixture->port);
-        snprintf(headers, sizeof headers, "Accept: text/event-stream\r\n%s%s%s", id[0] ? "Last-Event-ID: " : "", id,
-                 id[0] ? "\r\n" : "");
+        snprintf(headers, sizeof headers, "Accept: text/event-stream\r\n%s%s%s",
+                 id[0] ? "Last-Event-ID: " : "", id, id[0] ? "\r\n" : "");
         ask_with(&client, "GET", "/v1/main/events?from=1", headers, NULL);
         read_tail(&client, 37, &seen, id);
         client_close(&client);
@@ -471,7 +486,8 @@ static void test_tail_of_some(void **state)
     struct fixture *fixture = start((struct net_options){.heartbeat_ms = 20});
     struct client tail = client_connect(fixture->port), client = client_connect(fixture->port);
     ask_with(&tail, "GET", "/v1/main/events?subject=item/b", "Accept: text/event-stream\r\n", NULL);
-    while (!memmem(tail.heard.data ? tail.heard.data : "", tail.heard.size, "\r\n:\n\n", 5)) client_hear(&tail); /* a beat */
+    while (!memmem(tail.heard.data ? tail.heard.data : "", tail.heard.size, "\r\n:\n\n", 5))
+        client_hear(&tail); /* a beat */
     for (int i = 0; i < 5; i++) {
         add(&client, "a", 1);
         add(&client, "b", 1);
@@ -503,11 +519,13 @@ static void test_stop_ends_tails_and_waits(void **state)
     while (!tail.heard.size) client_hear(&tail);
     add(&wait, "a", 1);
     ask_with(&wait, "GET", "/v1/main/views/shop/items?wait=1000&timeout=60", "", NULL);
-    /* The second connection proves that the question of the first has been read: both run on one thread, in order. */
+    /* The second connection proves that the question of the first has been read: both run on one thread, in
+     * order. */
     struct client probe = client_connect(fixture->port);
     expect(&probe, "GET", "/healthz", "", NULL, 200, "ok");
     begin_stop(fixture);
-    while (client_hear(&tail)) {}
+    while (client_hear(&tail)) {
+    }
     buf_put_byte(&tail.heard, 0);
     assert_non_null(strstr(tail.heard.data, "\r\n0\r\n\r\n"));
     struct answer answer = client_answer(&wait);
@@ -569,7 +587,8 @@ static void test_views(void **state)
     assert_non_null(strstr(answer.body.data, "\"total\":3}"));
     assert_non_null(strstr(answer.body.data, "\"cursor\""));
     answer_release(&answer);
-    expect(c, "GET", "/v1/main/views/shop/items/k007", "", NULL, 200, "{\"key\":\"k007\",\"document\":{\"total\":8},\"position\":");
+    expect(c, "GET", "/v1/main/views/shop/items/k007", "", NULL, 200,
+           "{\"key\":\"k007\",\"document\":{\"total\":8},\"position\":");
     expect(c, "GET", "/v1/main/views/items/k007", "", NULL, 200, "\"total\":8");
     expect(c, "GET", "/v1/main/views/shop/items/none", "", NULL, 404, "not_found", "position");
     expect(c, "GET", "/v1/main/views/shop/nothing", "", NULL, 404, "not_found");
@@ -589,7 +608,8 @@ static void test_waiting(void **state)
     struct fixture *fixture = start((struct net_options){0});
     struct client client = client_connect(fixture->port), waiting = client_connect(fixture->port);
     ask_with(&waiting, "GET", "/v1/main/views/shop/items/a?wait=3", "", NULL);
-    expect(&client, "GET", "/v1/main/views/shop/items?wait=5&timeout=0", "", NULL, 503, "\"lagging\"", "\"position\":0");
+    expect(&client, "GET", "/v1/main/views/shop/items?wait=5&timeout=0", "", NULL, 503, "\"lagging\"",
+           "\"position\":0");
     expect(&client, "GET", "/v1/main/views/shop/items?wait=5&timeout=30ms", "", NULL, 503, "\"lagging\"");
     for (int i = 0; i < 3; i++) add(&client, "a", 1);
     struct answer answer = client_answer(&waiting);
@@ -682,11 +702,13 @@ static void test_addresses(void **state)
 {
     struct fault fault;
     int port = 0, fd, other;
-    static const char *const refused[] = {"0.0.0.0", "::", "192.168.1.1", "example.com", "", "127.1", "10.0.0.1"};
+    static const char *const refused[] = {"0.0.0.0", "::",    "192.168.1.1", "example.com",
+                                          "",        "127.1", "10.0.0.1"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         assert_int_equal(socket_listen(refused[i], &port, &fd, &fault), -1);
         assert_int_equal(fault.code, FAULT_USAGE);
-        assert_non_null(strstr(fault.text, "needs access control, which this version has not: use 127.0.0.1 and a proxy"));
+        assert_non_null(strstr(
+            fault.text, "needs access control, which this version has not: use 127.0.0.1 and a proxy"));
     }
     assert_int_equal(socket_listen("localhost", &port, &fd, &fault), 0);
     assert_true(port > 0);
@@ -701,13 +723,20 @@ static void test_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),      cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_pipelined_commands), cmocka_unit_test(test_states),
-        cmocka_unit_test(test_events),        cmocka_unit_test(test_tail_resumes_exactly),
-        cmocka_unit_test(test_tail_of_some),  cmocka_unit_test(test_stop_ends_tails_and_waits),
-        cmocka_unit_test(test_views),         cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_parked),        cmocka_unit_test(test_operations),
-        cmocka_unit_test(test_local_socket),  cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_pipelined_commands),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_tail_resumes_exactly),
+        cmocka_unit_test(test_tail_of_some),
+        cmocka_unit_test(test_stop_ends_tails_and_waits),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_parked),
+        cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_local_socket),
+        cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ static const struct row rows[] = {
     {"/v1/main/views/open", ROUTE_VIEW, "main", 0, 0, 0, "open", 0},
     {"/v1/main/views/open/7", ROUTE_DOCUMENT, "main", 0, 0, 0, "open", "7"},
     {"/v1/main/views/billing/open/7", ROUTE_DOCUMENT, "main", "billing", 0, 0, "billing/open", "7"},
-    {"/v1/main/views/billing/open/a%2Fb%20c", ROUTE_DOCUMENT, "main", "billing", 0, 0, "billing/open", "a/b c"},
+    {"/v1/main/views/billing/open/a%2Fb%20c", ROUTE_DOCUMENT, "main", "billing", 0, 0, "billing/open",
+     "a/b c"},
     {"/v1/main/views/billing/open/events", ROUTE_DOCUMENT, "main", "billing", 0, 0, "billing/open", "events"},
     {"/v1/main/billing/mail", ROUTE_SERVICE, "main", "billing", "mail", 0, 0, 0},
     {"/v1/main/billing/bill/7", ROUTE_STREAM, "main", "billing", "bill", "7", 0, 0},
@@ -77,7 +78,8 @@ static const struct row rows[] = {
 static void check_part(const struct row *row, const char *part, struct slice got, const char *wanted)
 {
     if (!slice_is(got, wanted ? wanted : ""))
-        fail_msg("%s: %s is %.*s, expected %s", row->path, part, SLICE_ARGS(got), wanted ? wanted : "nothing");
+        fail_msg("%s: %s is %.*s, expected %s", row->path, part, SLICE_ARGS(got),
+                 wanted ? wanted : "nothing");
 }
 
 static void test_rows(void **state)
@@ -155,8 +157,8 @@ static void test_query(void **state)
     assert_non_null(strstr(fault.text, "d"));
     assert_int_equal(parse("", &query, &arena), 0);
     assert_int_equal(query.count, 0);
-    static const char *const bad[] = {"a=%", "a=%1", "%g1=a", "a=%00", "a=%ff", "a=1&a=2", "a=1&%61=2",
-                                      "a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q"};
+    static const char *const bad[] = {"a=%",   "a=%1",    "%g1=a",     "a=%00",
+                                      "a=%ff", "a=1&a=2", "a=1&%61=2", "a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (parse(bad[i], &query, &arena) == 0) fail_msg("%s was taken", bad[i]);
     arena_release(&arena);
@@ -192,14 +194,15 @@ static void test_durations(void **state)
         assert_int_equal(ms, good[i].ms);
     }
     static const char *const bad[] = {"", "s", "-1", "1.5s", "1d", "1 s", "12345678901"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(target_duration(slice_of(bad[i]), &ms));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(target_duration(slice_of(bad[i]), &ms));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_second_reading), cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_query),   cmocka_unit_test(test_numbers),        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_rows),  cmocka_unit_test(test_second_reading), cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_query), cmocka_unit_test(test_numbers),        cmocka_unit_test(test_durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

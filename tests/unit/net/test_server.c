@@ -127,8 +127,11 @@ static void serve(void *user)
     uv_async_init(&fixture->loop, &fixture->later, on_later);
     uv_async_init(&fixture->loop, &fixture->stop, on_stop);
     fixture->later.data = fixture;
-    struct server_options options = {
-        .loop = &fixture->loop, .limits = fixture->limits, .handle = handle, .ended = on_ended, .user = fixture};
+    struct server_options options = {.loop = &fixture->loop,
+                                     .limits = fixture->limits,
+                                     .handle = handle,
+                                     .ended = on_ended,
+                                     .user = fixture};
     struct fault fault;
     int fd;
     if (server_open(&options, &fixture->server, &fault) < 0 ||
@@ -179,7 +182,8 @@ static void stop(struct fixture *fixture)
 static void expect(struct client *client, int status, const char *body)
 {
     struct answer answer = client_answer(client);
-    if (answer.status != status) fail_msg("got %d, expected %d: %s%s", answer.status, status, answer.head, answer.body.data);
+    if (answer.status != status)
+        fail_msg("got %d, expected %d: %s%s", answer.status, status, answer.head, answer.body.data);
     if (body && !strstr(answer.body.data, body)) fail_msg("got %s, expected %s", answer.body.data, body);
     assert_true(answer.is_whole);
     answer_release(&answer);
@@ -215,8 +219,9 @@ static void test_bytes_one_by_one(void **state)
     struct client client = client_connect(fixture->port);
     int on = 1;
     setsockopt(client.fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof on);
-    const char *request = "POST /echo?x HTTP/1.1\r\n" HOST "X-Word: word\r\nTransfer-Encoding: chunked\r\n\r\n"
-                          "2;ext=1\r\nab\r\n1\r\nc\r\n0\r\nTrailer: x\r\n\r\n";
+    const char *request =
+        "POST /echo?x HTTP/1.1\r\n" HOST "X-Word: word\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "2;ext=1\r\nab\r\n1\r\nc\r\n0\r\nTrailer: x\r\n\r\n";
     for (const char *at = request; *at; at++) client_say_bytes(&client, at, 1);
     struct answer answer = client_answer(&client);
     assert_string_equal(answer.body.data, "hello /echo?x");
@@ -234,10 +239,17 @@ static void test_bytes_one_by_one(void **state)
 static void test_half_requests_hurt_nobody(void **state)
 {
     struct fixture *fixture = start((struct server_limits){0});
-    static const char *const halves[] = {"", "G", "GET / HT", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n" HOST,
+    static const char *const halves[] = {"",
+                                         "G",
+                                         "GET / HT",
+                                         "GET / HTTP/1.1\r\n",
+                                         "GET / HTTP/1.1\r\n" HOST,
                                          "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nabc",
-                                         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
-                                         "\r\n\r\n\r\n", "\0\0\0", "\x16\x03\x01\x02"};
+                                         "POST /echo HTTP/1.1\r\n" HOST
+                                         "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+                                         "\r\n\r\n\r\n",
+                                         "\0\0\0",
+                                         "\x16\x03\x01\x02"};
     for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
         struct client client = client_connect(fixture->port);
         client_say(&client, halves[i]);
@@ -257,9 +269,11 @@ static void test_smuggling(void **state)
     static const char *const rows[] = {
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 30\r\n\r\nx" GET("/smuggled"),
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 30\r\nContent-Length: 1\r\n\r\nx" GET("/smuggled"),
-        "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET("/smuggled"),
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET("/smuggled"),
         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" GET("/smuggled"),
-        "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" GET("/smuggled"),
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" GET("/smuggled"),
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nabcde" GET("/smuggled"),
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5, 5\r\n\r\nabcde" GET("/smuggled"),
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length : 5\r\n\r\nabcde" GET("/smuggled"),
@@ -276,11 +290,15 @@ static void test_smuggling(void **state)
         struct client client = client_connect(fixture->port);
         client_say(&client, rows[i]);
         struct answer answer = client_answer(&client);
-        if (answer.status != 400 && answer.status != 403) fail_msg("row %zu: %d %s", i, answer.status, answer.head);
-        /* A bad Content-Length is refused by the library, which then says its head twice; but never a second answer. */
-        while (client_hear(&client)) {}
+        if (answer.status != 400 && answer.status != 403)
+            fail_msg("row %zu: %d %s", i, answer.status, answer.head);
+        /* A bad Content-Length is refused by the library, which then says its head twice; but never a second
+         * answer. */
+        while (client_hear(&client)) {
+        }
         buf_put_byte(&client.heard, 0);
-        if (strstr(client.heard.data, "hello")) fail_msg("row %zu: the connection went on: %s", i, client.heard.data);
+        if (strstr(client.heard.data, "hello"))
+            fail_msg("row %zu: the connection went on: %s", i, client.heard.data);
         answer_release(&answer);
         client_close(&client);
     }
@@ -305,17 +323,23 @@ static bool say_body(struct client *client, size_t size, bool is_chunked)
 
 static void test_bodies_too_large(void **state)
 {
-    struct fixture *fixture = start((struct server_limits){.body_size_max = 100000, .dropped_size_max = 1000000});
+    struct fixture *fixture =
+        start((struct server_limits){.body_size_max = 100000, .dropped_size_max = 1000000});
     struct client client = client_connect(fixture->port);
     char head[200];
     static const size_t sizes[] = {100000, 100001, 500000};
     for (int is_chunked = 0; is_chunked < 2; is_chunked++)
         for (size_t i = 0; i < 3; i++) {
-            if (is_chunked) snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
-            else snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: %zu\r\n\r\n", sizes[i]);
+            if (is_chunked)
+                snprintf(head, sizeof head,
+                         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+            else
+                snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: %zu\r\n\r\n",
+                         sizes[i]);
             client_say(&client, head);
             assert_true(say_body(&client, sizes[i], is_chunked));
-            expect(&client, sizes[i] > 100000 ? 413 : 200, sizes[i] > 100000 ? "\"too_large\"" : "POST 100000");
+            expect(&client, sizes[i] > 100000 ? 413 : 200,
+                   sizes[i] > 100000 ? "\"too_large\"" : "POST 100000");
         }
     client_say(&client, GET("/after"));
     expect(&client, 200, "hello /after"); /* what was read to its end does not cost the connection */
@@ -337,7 +361,8 @@ static void test_expect_continue(void **state)
     expect(&client, 100, NULL);
     client_say(&client, "abc");
     expect(&client, 200, "POST 3 96354");
-    client_say(&client, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000\r\nExpect: 100-continue\r\n\r\n");
+    client_say(&client,
+               "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3000\r\nExpect: 100-continue\r\n\r\n");
     expect(&client, 413, "too_large");
     assert_true(client_is_over(&client));
     client_close(&client);
@@ -395,8 +420,12 @@ static struct answer drip(struct client *client, const char *first, char byte)
 
 static void test_slow_senders_are_cut(void **state)
 {
-    struct fixture *fixture = start((struct server_limits){
-        .head_ms = 150, .body_grace_ms = 150, .body_rate_min = 100000, .sweep_ms = 20, .dropped_ms = 150, .body_size_max = 500});
+    struct fixture *fixture = start((struct server_limits){.head_ms = 150,
+                                                           .body_grace_ms = 150,
+                                                           .body_rate_min = 100000,
+                                                           .sweep_ms = 20,
+                                                           .dropped_ms = 150,
+                                                           .body_size_max = 500});
     static const struct {
         const char *first;
         int status;
@@ -583,8 +612,10 @@ static void test_stop_answers_what_was_taken(void **state)
 
 static void test_many_bodies_are_bounded(void **state)
 {
-    struct fixture *fixture = start((struct server_limits){.body_size_max = 100000, .bodies_size_max = 150000});
-    struct client a = client_connect(fixture->port), b = client_connect(fixture->port), c = client_connect(fixture->port);
+    struct fixture *fixture =
+        start((struct server_limits){.body_size_max = 100000, .bodies_size_max = 150000});
+    struct client a = client_connect(fixture->port), b = client_connect(fixture->port),
+                  c = client_connect(fixture->port);
     const char *head = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n";
     client_say(&a, head);
     say_body(&a, 80000, false);
@@ -613,14 +644,22 @@ static void test_many_bodies_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keep_alive_and_pipelining), cmocka_unit_test(test_bytes_one_by_one),
-        cmocka_unit_test(test_half_requests_hurt_nobody), cmocka_unit_test(test_smuggling),
-        cmocka_unit_test(test_bodies_too_large),          cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_large_heads),               cmocka_unit_test(test_slow_senders_are_cut),
-        cmocka_unit_test(test_silent_connections_end),    cmocka_unit_test(test_slow_reader_is_cut),
-        cmocka_unit_test(test_streams),                   cmocka_unit_test(test_http_1_0),
-        cmocka_unit_test(test_clients_that_leave),        cmocka_unit_test(test_thousand_idle_connections),
-        cmocka_unit_test(test_stop_answers_what_was_taken), cmocka_unit_test(test_many_bodies_are_bounded),
+        cmocka_unit_test(test_keep_alive_and_pipelining),
+        cmocka_unit_test(test_bytes_one_by_one),
+        cmocka_unit_test(test_half_requests_hurt_nobody),
+        cmocka_unit_test(test_smuggling),
+        cmocka_unit_test(test_bodies_too_large),
+        cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_large_heads),
+        cmocka_unit_test(test_slow_senders_are_cut),
+        cmocka_unit_test(test_silent_connections_end),
+        cmocka_unit_test(test_slow_reader_is_cut),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_http_1_0),
+        cmocka_unit_test(test_clients_that_leave),
+        cmocka_unit_test(test_thousand_idle_connections),
+        cmocka_unit_test(test_stop_answers_what_was_taken),
+        cmocka_unit_test(test_many_bodies_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* What the disk may do to the LMDB engine: kill -9, a full disk, a failed fsync, a map too small, two at once. */
+/* What the disk may do to the LMDB engine: kill -9, a full disk, a failed fsync, a map too small, two at
+ * once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,7 +81,8 @@ static void append_for_ever(const char *path, int answers, uint64_t first_id)
             size_t stream = command * 13 % 50;
             snprintf(id, 16, "%zu", stream);
             snprintf(name, 32, "c%llu", (unsigned long long)command);
-            batch[at].commit = case_commit(&arena, case_stream("acme", id), versions[stream], 1 + command % 2, name);
+            batch[at].commit =
+                case_commit(&arena, case_stream("acme", id), versions[stream], 1 + command % 2, name);
             versions[stream] += 1 + command % 2;
             size += (size_t)snprintf(text + size, sizeof text - size, "%zu %llu %llu\n", stream,
                                      (unsigned long long)versions[stream], (unsigned long long)command);
@@ -214,7 +216,8 @@ static void test_full_for_real(void **state)
     if (case_dump(engine, &dump, &fault) < 0) fail_msg("%s", fault.text);
     assert_int_equal(dump.events, version);
     assert_int_equal(mount("none", path, "tmpfs", MS_REMOUNT, "size=20m"), 0);
-    for (int more = 0; more < 50; more++) assert_int_equal(append_numbered(engine, version++, 3000, &fault), 0);
+    for (int more = 0; more < 50; more++)
+        assert_int_equal(append_numbered(engine, version++, 3000, &fault), 0);
     engine_close(engine);
     assert_verified(path);
     /* Full again, and started on a full disk: it opens or says why. */
@@ -409,8 +412,10 @@ static void test_read_only_beside_writer(void **state)
     close(back[1]);
     for (int round = 0; round < 20; round++) {
         assert_int_equal(write(there[1], &version, sizeof version), sizeof version);
-        if (read(back[0], &answer, 1) != 1) fail_msg("the reader saw something else at version %llu", (unsigned long long)version);
-        for (int more = 0; more < 7; more++) assert_int_equal(append_numbered(engine, version++, 10, &fault), 0);
+        if (read(back[0], &answer, 1) != 1)
+            fail_msg("the reader saw something else at version %llu", (unsigned long long)version);
+        for (int more = 0; more < 7; more++)
+            assert_int_equal(append_numbered(engine, version++, 10, &fault), 0);
         if (round % 3 == 0) assert_int_equal(engine_flush_index(engine, &events, &fault), 0);
     }
     assert_verified(path);

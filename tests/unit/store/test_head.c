@@ -65,6 +65,7 @@ static void test_every_flip(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_alternate), cmocka_unit_test(test_every_flip)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_alternate),
+                                       cmocka_unit_test(test_every_flip)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

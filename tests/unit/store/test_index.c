@@ -1,5 +1,5 @@
-/* The index is derived: dropped, torn, of another log, ahead of the log, rebuilt, it answers the same; and its runs merge
- * without losing anything, also when every command id has the same hash. */
+/* The index is derived: dropped, torn, of another log, ahead of the log, rebuilt, it answers the same; and
+ * its runs merge without losing anything, also when every command id has the same hash. */
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -47,12 +47,14 @@ static void append_some(struct engine *engine, size_t first, size_t count, size_
         snprintf(id, sizeof id, "stream-%zu", number);
         snprintf(command, sizeof command, "command-%zu", at);
         struct stream_id stream = case_stream(number % 2 ? "acme" : "other", id);
-        struct commit *commit = at % 5 == 4 ? case_rejection(&arena, stream, versions[number], command)
-                                            : case_commit(&arena, stream, versions[number], 1 + at % 2, command);
+        struct commit *commit = at % 5 == 4
+                                    ? case_rejection(&arena, stream, versions[number], command)
+                                    : case_commit(&arena, stream, versions[number], 1 + at % 2, command);
         if (at % 11 == 0) commit->batch_id = slice_of("batch");
         assert_int_equal(case_append(engine, commit).outcome, APPEND_APPENDED);
         if (at % 5 != 4) versions[number] += 1 + at % 2;
-        if (flush_each && at % flush_each == 0) assert_int_equal(engine_flush_index(engine, &events, NULL), 0);
+        if (flush_each && at % flush_each == 0)
+            assert_int_equal(engine_flush_index(engine, &events, NULL), 0);
         arena_release(&arena);
     }
 }
@@ -76,12 +78,12 @@ static void run(const char *format, const char *path)
 static void test_rebuilt_is_equal(void **state)
 {
     static const char *const harm[] = {
-        "rm -rf %s/index",                                                 /* dropped */
-        "rm %s/index/mark",                                                /* never finished */
-        "echo nonsense > %s/index/mark",                                   /* mark damaged */
+        "rm -rf %s/index",                                                               /* dropped */
+        "rm %s/index/mark",                                                              /* never finished */
+        "echo nonsense > %s/index/mark",                                                 /* mark damaged */
         "dd if=/dev/zero of=%s/index/data.mdb bs=4096 count=2 conv=notrunc 2>/dev/null", /* no LMDB file */
-        "truncate -s 20000 %s/index/data.mdb",                             /* cut off */
-        "rm %s/index/data.mdb",                                            /* half deleted */
+        "truncate -s 20000 %s/index/data.mdb",                                           /* cut off */
+        "rm %s/index/data.mdb",                                                          /* half deleted */
     };
     const char *path = case_directory();
     struct engine *engine = open_at(path);
@@ -188,7 +190,9 @@ static void test_collisions(void **state)
                 struct stream_id of = case_stream(stream % 2 ? "acme" : "other", id);
                 assert_int_equal(case_find(engine, of, command, &record, &bytes), 1);
                 assert_int_equal(record.kind == RECORD_REJECTED, number % 5 == 4);
-                assert_int_equal(case_find(engine, case_stream(stream % 2 ? "other" : "acme", id), command, &record, &bytes), 0);
+                assert_int_equal(case_find(engine, case_stream(stream % 2 ? "other" : "acme", id), command,
+                                           &record, &bytes),
+                                 0);
             }
             engine_close(engine);
             engine = open_at(path);
@@ -245,7 +249,8 @@ static void test_behind(void **state)
 
 static void test_numbers_sort(void **state)
 {
-    static const uint64_t numbers[] = {0, 1, 127, 128, 255, 256, 65535, 65536, 1ULL << 40, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t numbers[] = {
+        0, 1, 127, 128, 255, 256, 65535, 65536, 1ULL << 40, UINT64_MAX - 1, UINT64_MAX};
     char before[9], now[9];
     size_t before_size = 0;
     for (size_t at = 0; at < sizeof numbers / sizeof *numbers; at++) {

@@ -1,4 +1,5 @@
-/* verify finds what was changed: any byte of the log or its index flipped is found, or nothing that can be read differs. */
+/* verify finds what was changed: any byte of the log or its index flipped is found, or nothing that can be
+ * read differs. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -59,7 +60,8 @@ static struct verify_report verify(const char *path)
     return report;
 }
 
-/* What a reader sees, looked at by a process of its own, since a damaged page may end it. 0: the digest is the same. */
+/* What a reader sees, looked at by a process of its own, since a damaged page may end it. 0: the digest is
+ * the same. */
 static int dump_differs(const char *path, const struct hash *expected)
 {
     pid_t child = fork();
@@ -72,7 +74,8 @@ static int dump_differs(const char *path, const struct hash *expected)
         if (engine_open_lmdb(&options, &engine, NULL) < 0) _exit(2);
         if (case_dump(engine, &dump, NULL) < 0) _exit(3);
         if (!hash_equal(&dump.digest, expected)) _exit(4);
-        if (engine_meta_get(engine, slice_of("deploy"), &value, NULL) != 1 || !slice_is(buf_slice(&value), "one"))
+        if (engine_meta_get(engine, slice_of("deploy"), &value, NULL) != 1 ||
+            !slice_is(buf_slice(&value), "one"))
             _exit(5);
         _exit(0);
     }
@@ -142,8 +145,8 @@ static void test_nothing_there(void **state)
 
 static void test_flips(void **state)
 {
-    static const char *const files[] = {"log/data.mdb", "log/data.mdb", "log/data.mdb", "index/data.mdb", "log/head",
-                                        "index/mark"};
+    static const char *const files[] = {"log/data.mdb",   "log/data.mdb", "log/data.mdb",
+                                        "index/data.mdb", "log/head",     "index/mark"};
     const char *given = getenv("SEED"), *given_count = getenv("FLIPS");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)clock_monotonic_ns();
     int count = given_count ? atoi(given_count) : 500, missed = 0, found = 0;
@@ -185,11 +188,12 @@ static void test_lost_end(void **state)
     snprintf(file, sizeof file, "%s/log/data.mdb", path);
     int fd = open(file, O_RDWR);
     /* Page header 16 bytes, then the meta page: the transaction's number is its last field, 128 bytes on. */
-    for (int page = 0; page < 2; page++) assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
+    for (int page = 0; page < 2; page++)
+        assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
     int newer = transactions[1] > transactions[0];
     assert_int_equal(transactions[newer], transactions[!newer] + 1);
-    /* The last transaction was a meta value; fall back behind two of them by making both older is not possible, so the
-     * newest commit is lost only together with it. */
+    /* The last transaction was a meta value; fall back behind two of them by making both older is not
+     * possible, so the newest commit is lost only together with it. */
     close(fd);
     engine = open_at(path, false);
     struct arena arena = {0};
@@ -197,7 +201,8 @@ static void test_lost_end(void **state)
     engine_close(engine);
     arena_release(&arena);
     fd = open(file, O_RDWR);
-    for (int page = 0; page < 2; page++) assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
+    for (int page = 0; page < 2; page++)
+        assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
     newer = transactions[1] > transactions[0];
     uint64_t older = 1;
     assert_int_equal(pwrite(fd, &older, 8, newer * 4096 + 16 + 128), 8);
@@ -251,8 +256,9 @@ static void test_first_position(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),          cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_first_position),
-        cmocka_unit_test(test_lost_end), cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_whole),          cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_first_position), cmocka_unit_test(test_lost_end),
+        cmocka_unit_test(test_flips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

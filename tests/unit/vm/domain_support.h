@@ -50,7 +50,8 @@ static inline const char *json_of(struct slice bytes)
     return kept.data;
 }
 
-static inline struct domain *open_domain_with(struct domain_options options, const char *const *paths_and_texts)
+static inline struct domain *open_domain_with(struct domain_options options,
+                                              const char *const *paths_and_texts)
 {
     if (test_sources) sources_free(test_sources);
     test_sources = sources_of(paths_and_texts);
@@ -95,9 +96,9 @@ static inline struct envelope envelope_of(const char *context, const char *aggre
                              .at_ms = 1767225600000}; /* 2026-01-01 */
 }
 
-#define assert_text_has(text, part)                                                                            \
-    do {                                                                                                       \
-        if (!strstr((text), (part))) fail_msg("'%s' not in '%s'", (part), (text));                            \
+#define assert_text_has(text, part)                                                                          \
+    do {                                                                                                     \
+        if (!strstr((text), (part))) fail_msg("'%s' not in '%s'", (part), (text));                           \
     } while (0)
 
 #endif

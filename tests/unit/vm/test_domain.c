@@ -20,7 +20,8 @@ static const char contracts[] =
 
 static const char bill[] =
     "local bill = aggregate 'bill' { initial = { services = 0, marks = list {} } }\n"
-    "function bill.apply.BillCreated(state, e, m) state.customer, state.opened = e.customer, e.start_date end\n"
+    "function bill.apply.BillCreated(state, e, m) state.customer, state.opened = e.customer, e.start_date "
+    "end\n"
     "function bill.apply.ServicesAddedToBill(state, e) state.services = state.services + e.services end\n"
     "function bill.apply.BillClosed(state, e, m)\n"
     "  state.closed, state.customer, state.paid = e.close_date, e.customer, e.paid\n"
@@ -50,12 +51,17 @@ static const char bill[] =
     "end\n"
     "function bill.execute.CloseBill(state, c)\n"
     "  emit(ServicesAddedToBill { services = 1 })\n"
-    "  return BillClosed { customer = state.customer .. state.services, close_date = c.close_date, note = c.note,\n"
+    "  return BillClosed { customer = state.customer .. state.services, close_date = c.close_date, note = "
+    "c.note,\n"
     "    paid = decimal '1.20' }\n"
     "end\n"
     "function bill.execute.ReopenBill() end\n"
     "function bill.execute.Note(state, c) return Noted { tags = c.tags } end\n"
-    "local kept = nil\n"
+    "function bill.conflicts(mine, theirs)\n"
+    "  if mine.data.tags == 'bad' then return 'yes' end\n"
+    "  return mine.type == theirs.type and mine.data.tags == theirs.data.tags and theirs.version == 3 and "
+    "mine.version == nil\n"
+    "end\n"
     "function bill.execute.Try(state, c, m)\n"
     "  local how = c.how\n"
     "  if how == 'loop' then while true do end end\n"
@@ -74,15 +80,18 @@ static const char bill[] =
     "  if how == 'emit text' then emit('x') end\n"
     "  if how == 'pcall emit' then pcall(emit, Noted { tags = 'error' }) return Noted { tags = 1 } end\n"
     "  if how == 'several' then return Noted { tags = 1 }, nil, Noted { tags = 2 } end\n"
-    "  if how == 'order' then emit(Noted { tags = 1 }) local last = Noted { tags = 3 } emit(Noted { tags = 2 }) return last end\n"
+    "  if how == 'order' then emit(Noted { tags = 1 }) local last = Noted { tags = 3 } emit(Noted { tags = 2 "
+    "}) return last end\n"
     "  if how == 'assign m' then m.id = 'x' end\n"
     "  if how == 'no field' then return m.postion end\n"
     "  if how == 'pairs m' then\n"
     "    local names = {} for k, v in pairs(m) do names[#names + 1] = k .. '=' .. tostring(v) end\n"
     "    return Noted { tags = table.concat(names, ' ') }\n"
     "  end\n"
-    "  if how == 'alias' then local t = { 'a' } emit(Noted { tags = t }) t[1] = 'changed' return Noted { tags = 'touch' } end\n"
-    "  if how == 'memory' then local s = ('x'):rep(1000) local t = {} while true do t[#t + 1] = s .. #t end end\n"
+    "  if how == 'alias' then local t = { 'a' } emit(Noted { tags = t }) t[1] = 'changed' return Noted { "
+    "tags = 'touch' } end\n"
+    "  if how == 'memory' then local s = ('x'):rep(1000) local t = {} while true do t[#t + 1] = s .. #t end "
+    "end\n"
     "  if how == 'version' then return Noted { tags = tostring(m.version) } end\n"
     "end\n";
 
@@ -135,7 +144,8 @@ static void apply(struct world *world, const char *type, uint32_t version, const
 static const char *state_of(struct world *world)
 {
     struct buf out = {0};
-    if (domain_state_encode(world->domain, world->state, &out, &test_fault) < 0) fail_msg("%s", test_fault.text);
+    if (domain_state_encode(world->domain, world->state, &out, &test_fault) < 0)
+        fail_msg("%s", test_fault.text);
     const char *text = json_of(buf_slice(&out));
     buf_release(&out);
     return text;
@@ -174,8 +184,9 @@ static void the_bill_of_the_guide(void **unused)
     assert_int_equal(execute(&world, "CloseBill", "{'close_date':'2026-02-01T00:00:00Z'}"), 0);
     assert_int_equal(world.decision.event_count, 2);
     assert_string_equal(event_of(&world, 0), "ServicesAddedToBill!1 {'services':1}");
-    assert_string_equal(event_of(&world, 1), "BillClosed!3 {'close_date':'2026-02-01T00:00:00.000Z','customer':"
-                                             "'acme4','paid':'1.20'}");
+    assert_string_equal(event_of(&world, 1),
+                        "BillClosed!3 {'close_date':'2026-02-01T00:00:00.000Z','customer':"
+                        "'acme4','paid':'1.20'}");
     assert_string_equal(state_of(&world),
                         "{'closed':'2026-02-01T00:00:00.000Z','customer':'acme4','marks':[],'opened':"
                         "'2026-01-01T00:00:00.000Z','paid':'1.20','services':4}");
@@ -201,8 +212,8 @@ static void a_command_meets_its_contract_first(void **unused)
     assert_string_equal(json_of(canonical), "{'services':2}");
     uint32_t version;
     assert_int_equal(domain_check_event(world.domain, slice_of("billing"), slice_of("BillClosed"),
-                                        mp_of("{'customer':'a','close_date':'2026-01-01','paid':'7'}"), &test_arena,
-                                        &canonical, &version, &test_fault),
+                                        mp_of("{'customer':'a','close_date':'2026-01-01','paid':'7'}"),
+                                        &test_arena, &canonical, &version, &test_fault),
                      0);
     assert_int_equal(version, 3);
     assert_int_equal(domain_check_event(world.domain, slice_of("billing"), slice_of("BillClose"), mp_of("{}"),
@@ -228,7 +239,8 @@ static void history_is_upcast(void **unused)
     assert_int_equal(test_fault.code, FAULT_SCRIPT);
     assert_text_has(test_fault.text, "version 4");
     envelope.type_version = 1; /* does not fit its contract after the upcasters */
-    assert_int_equal(domain_apply(world.domain, world.state, &envelope, mp_of("{'close_date':7}"), &test_fault), -1);
+    assert_int_equal(
+        domain_apply(world.domain, world.state, &envelope, mp_of("{'close_date':7}"), &test_fault), -1);
     assert_int_equal(test_fault.code, FAULT_SCRIPT);
     assert_text_has(test_fault.text, "BillClosed.close_date");
     end_world(&world);
@@ -266,7 +278,8 @@ static void what_execute_may_not_do(void **unused)
         char json[100];
         snprintf(json, sizeof json, "{'how':'%s'}", cases[at].how);
         assert_int_equal(execute(&world, "Try", json), -1);
-        if (test_fault.code != cases[at].code) fail_msg("%s: %d %s", cases[at].how, test_fault.code, test_fault.text);
+        if (test_fault.code != cases[at].code)
+            fail_msg("%s: %d %s", cases[at].how, test_fault.code, test_fault.text);
         assert_text_has(test_fault.text, cases[at].text);
         assert_false(domain_must_repeat(world.domain));
         /* The domain is whole: the next command works. */
@@ -347,7 +360,8 @@ static void a_loop_asks_for_an_exact_repetition(void **unused)
 
 static void the_envelope_of_apply_is_that_of_the_log(void **unused)
 {
-    const char *expected = "['bill-7','Noted',1,'2026-01-01T00:00:00.000Z','main','billing/bill/bill-7','nil','nil','nil','nil']";
+    const char *expected = "['bill-7','Noted',1,'2026-01-01T00:00:00.000Z','main','billing/bill/"
+                           "bill-7','nil','nil','nil','nil']";
     struct world world = world_of();
     assert_int_equal(execute(&world, "Note", "{'tags':'envelope'}"), 0);
     assert_text_has(state_of(&world), expected);
@@ -358,16 +372,18 @@ static void the_envelope_of_apply_is_that_of_the_log(void **unused)
     end_world(&world);
     world = world_of();
     assert_int_equal(execute(&world, "Try", "{'how':'pairs m'}"), 0);
-    assert_string_equal(event_of(&world, 0),
-                        "Noted!1 {'tags':'aggregate=bill at=2026-01-01T00:00:00.000Z command_id=c-1 context=billing "
-                        "id=bill-7 stream=billing/bill/bill-7 tenant=main type=Try'}");
+    assert_string_equal(
+        event_of(&world, 0),
+        "Noted!1 {'tags':'aggregate=bill at=2026-01-01T00:00:00.000Z command_id=c-1 context=billing "
+        "id=bill-7 stream=billing/bill/bill-7 tenant=main type=Try'}");
     end_world(&world);
 }
 
 static void sizes_have_limits(void **unused)
 {
-    struct world world = {.domain = open_domain_with(
-                              (struct domain_options){.message_size_max = 200, .document_size_max = 400}, scripts)};
+    struct world world = {
+        .domain = open_domain_with((struct domain_options){.message_size_max = 200, .document_size_max = 400},
+                                   scripts)};
     world.bill = 0;
     world.state = domain_state_new(world.domain, 0);
     char json[600];
@@ -391,8 +407,8 @@ static void sizes_have_limits(void **unused)
     end_world(&world);
 }
 
-/* Random commands: the live state, the state folded from the stored bytes, and one resumed from a snapshot in the middle are the same
- * bytes. */
+/* Random commands: the live state, the state folded from the stored bytes, and one resumed from a snapshot in
+ * the middle are the same bytes. */
 static void live_equals_replayed(void **unused)
 {
     static const char *const commands[][2] = {
@@ -425,7 +441,8 @@ static void live_equals_replayed(void **unused)
                 envelope.type = event->type;
                 envelope.type_version = event->type_version;
                 envelope.version = envelope.position = (uint64_t)step + 1;
-                assert_int_equal(domain_apply(world.domain, replayed, &envelope, event->data, &test_fault), 0);
+                assert_int_equal(domain_apply(world.domain, replayed, &envelope, event->data, &test_fault),
+                                 0);
                 assert_int_equal(domain_apply(world.domain, resumed, &envelope, event->data, &test_fault), 0);
             }
             buf_clear(&live);
@@ -438,7 +455,8 @@ static void live_equals_replayed(void **unused)
             assert_int_equal(domain_state_encode(world.domain, resumed, &bytes, &test_fault), 0);
             assert_true(slice_equal(buf_slice(&live), buf_slice(&bytes)));
             domain_state_free(world.domain, resumed);
-            assert_int_equal(domain_state_decode(world.domain, world.bill, buf_slice(&bytes), &resumed, &test_fault), 0);
+            assert_int_equal(
+                domain_state_decode(world.domain, world.bill, buf_slice(&bytes), &resumed, &test_fault), 0);
         }
         domain_state_free(world.domain, replayed);
         domain_state_free(world.domain, resumed);
@@ -446,6 +464,48 @@ static void live_equals_replayed(void **unused)
         buf_release(&bytes);
         end_world(&world);
     }
+}
+
+static void conflicts_are_decided_by_the_aggregate(void **unused)
+{
+    struct world world = world_of();
+    struct envelope my = envelope_of("billing", "bill", "bill-7", "Noted"), their = my;
+    their.version = their.position = 3;
+    struct domain_event mine = {&my, mp_of("{'tags':1}")}, theirs = {&their, mp_of("{'tags':1}")};
+    bool conflicts = false;
+    assert_int_equal(domain_conflicts(world.domain, world.bill, &mine, &theirs, &conflicts, &test_fault), 0);
+    assert_true(conflicts);
+    theirs.data = mp_of("{'tags':2}");
+    assert_int_equal(domain_conflicts(world.domain, world.bill, &mine, &theirs, &conflicts, &test_fault), 0);
+    assert_false(conflicts);
+    their.type = slice_of("BillClosed"); /* of version 1: upcast */
+    theirs.data = mp_of("{'close_date':'2026-02-01T00:00:00.000Z'}");
+    assert_int_equal(domain_conflicts(world.domain, world.bill, &mine, &theirs, &conflicts, &test_fault), 0);
+    assert_false(conflicts);
+    mine.data = mp_of("{'tags':'bad'}");
+    assert_int_equal(domain_conflicts(world.domain, world.bill, &mine, &theirs, &conflicts, &test_fault), -1);
+    assert_text_has(test_fault.text, "conflicts of bill must return true or false");
+    end_world(&world);
+}
+
+static void times_of_any_day(void **unused)
+{
+    static const int64_t days[] = {0, 1, -1, 19000, 19000, 19001, 19000, -719162, 2932896};
+    static const int64_t rests[] = {0, 1, 999, 59999, 3599999, 86399999, 43200000};
+    struct world world = world_of();
+    for (size_t day = 0; day < sizeof days / sizeof *days; day++) {
+        for (size_t rest = 0; rest < sizeof rests / sizeof *rests; rest++) {
+            struct envelope envelope = envelope_of("billing", "bill", "bill-7", "Noted");
+            envelope.at_ms = days[day] * 86400000 + rests[rest];
+            char expected[TIME_TEXT_SIZE + 1];
+            time_format(envelope.at_ms, expected);
+            assert_int_equal(
+                domain_apply(world.domain, world.state, &envelope, mp_of("{'tags':'envelope'}"), &test_fault),
+                0);
+            assert_text_has(state_of(&world), expected);
+        }
+    }
+    end_world(&world);
 }
 
 static int start(void **unused)
@@ -474,6 +534,8 @@ int main(void)
         cmocka_unit_test(the_envelope_of_apply_is_that_of_the_log),
         cmocka_unit_test(sizes_have_limits),
         cmocka_unit_test(live_equals_replayed),
+        cmocka_unit_test(conflicts_are_decided_by_the_aggregate),
+        cmocka_unit_test(times_of_any_day),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -3,7 +3,8 @@
 
 static const char *const scripts[] = {
     "fines/contracts.lua",
-    "contracts [[\n CreateFine? (amount: decimal)\n FineCreated! (amount: decimal)\n FineSent!2 (day: time)\n PayFine? ]]\n"
+    "contracts [[\n CreateFine? (amount: decimal)\n FineCreated! (amount: decimal)\n FineSent!2 (day: "
+    "time)\n PayFine? ]]\n"
     "function upcast.FineSent.v1(e) return e end\n",
     "fines/fine.lua",
     "local fine = aggregate 'fine'\n"
@@ -18,9 +19,11 @@ static const char *const scripts[] = {
     "fines/import/rows.lua",
     "return function(row)\n"
     "  local what = row.what\n"
-    "  if what == 'send' then send.fine(row.id, CreateFine { amount = decimal(row.amount) }, { at = row.at, id = row.cid }) end\n"
+    "  if what == 'send' then send.fine(row.id, CreateFine { amount = decimal(row.amount) }, { at = row.at, "
+    "id = row.cid }) end\n"
     "  if what == 'record' then record.fine(row.id, FineSent { day = row.at }) end\n"
-    "  if what == 'both' then send.fine('a', CreateFine { amount = 1 }) record.officer('b', FineSent { day = row.at }) end\n"
+    "  if what == 'both' then send.fine('a', CreateFine { amount = 1 }) record.officer('b', FineSent { day = "
+    "row.at }) end\n"
     "  if what == 'half' then send.fine('a', CreateFine { amount = 1 }) error('no') end\n"
     "  if what == 'unknown' then send.fnie('a', CreateFine { amount = 1 }) end\n"
     "  if what == 'foreign' then send.other_fine('a', CreateFine { amount = 1 }) end\n"
@@ -52,9 +55,10 @@ static int sink(void *user, const struct import_call *call, struct fault *fault)
     if (sunk->fails) return fault_set(fault, FAULT_BUSY, "full");
     char at[TIME_TEXT_SIZE + 1] = "-";
     if (call->has_at) time_format(call->at_ms, at);
-    snprintf(sunk->text[sunk->count++], 200, "%s %.*s/%.*s/%.*s %.*s!%u %s %s '%.*s'", call->is_fact ? "record" : "send",
-             SLICE_ARGS(call->context), SLICE_ARGS(call->aggregate), SLICE_ARGS(call->id), SLICE_ARGS(call->type),
-             call->type_version, json_of(call->data), at, SLICE_ARGS(call->command_id));
+    snprintf(sunk->text[sunk->count++], 200, "%s %.*s/%.*s/%.*s %.*s!%u %s %s '%.*s'",
+             call->is_fact ? "record" : "send", SLICE_ARGS(call->context), SLICE_ARGS(call->aggregate),
+             SLICE_ARGS(call->id), SLICE_ARGS(call->type), call->type_version, json_of(call->data), at,
+             SLICE_ARGS(call->command_id));
     return 0;
 }
 
@@ -63,18 +67,27 @@ static void rows_become_messages(void **unused)
     struct domain *domain = open_domain(scripts);
     struct sunk sunk = {0};
     assert_int_equal(domain_import_open(domain, slice_of("scripts/fines/import/rows.lua"), &test_fault), 0);
-    assert_int_equal(domain_import_row(domain, mp_of("{'what':'send','id':7,'amount':'1.20','at':'2020-01-01','cid':'c'}"),
-                                       sink, &sunk, &test_fault), 0);
-    assert_int_equal(domain_import_row(domain, mp_of("{'what':'record','id':'A','at':'2020-01-01'}"), sink, &sunk, &test_fault), 0);
-    assert_int_equal(domain_import_row(domain, mp_of("{'what':'both','at':'2020-01-01'}"), sink, &sunk, &test_fault), 0);
+    assert_int_equal(
+        domain_import_row(domain, mp_of("{'what':'send','id':7,'amount':'1.20','at':'2020-01-01','cid':'c'}"),
+                          sink, &sunk, &test_fault),
+        0);
+    assert_int_equal(domain_import_row(domain, mp_of("{'what':'record','id':'A','at':'2020-01-01'}"), sink,
+                                       &sunk, &test_fault),
+                     0);
+    assert_int_equal(
+        domain_import_row(domain, mp_of("{'what':'both','at':'2020-01-01'}"), sink, &sunk, &test_fault), 0);
     assert_int_equal(domain_import_row(domain, mp_of("{'what':'nothing'}"), sink, &sunk, &test_fault), 0);
     assert_int_equal(sunk.count, 4);
-    assert_string_equal(sunk.text[0], "send fines/fine/7 CreateFine!1 {'amount':'1.20'} 2020-01-01T00:00:00.000Z 'c'");
-    assert_string_equal(sunk.text[1], "record fines/fine/A FineSent!2 {'day':'2020-01-01T00:00:00.000Z'} - ''");
+    assert_string_equal(sunk.text[0],
+                        "send fines/fine/7 CreateFine!1 {'amount':'1.20'} 2020-01-01T00:00:00.000Z 'c'");
+    assert_string_equal(sunk.text[1],
+                        "record fines/fine/A FineSent!2 {'day':'2020-01-01T00:00:00.000Z'} - ''");
     assert_string_equal(sunk.text[2], "send fines/fine/a CreateFine!1 {'amount':'1'} - ''");
-    assert_string_equal(sunk.text[3], "record fines/officer/b FineSent!2 {'day':'2020-01-01T00:00:00.000Z'} - ''");
+    assert_string_equal(sunk.text[3],
+                        "record fines/officer/b FineSent!2 {'day':'2020-01-01T00:00:00.000Z'} - ''");
     sunk.fails = true;
-    assert_int_equal(domain_import_row(domain, mp_of("{'what':'both','at':'2020-01-01'}"), sink, &sunk, &test_fault), -1);
+    assert_int_equal(
+        domain_import_row(domain, mp_of("{'what':'both','at':'2020-01-01'}"), sink, &sunk, &test_fault), -1);
     assert_int_equal(test_fault.code, FAULT_BUSY);
     close_domain(domain);
 }

@@ -1,18 +1,18 @@
-/* Projections: documents folded from events, compared with what they must be; fast and exact mode, one and several partitions. */
+/* Projections: documents folded from events, compared with what they must be; fast and exact mode, one and
+ * several partitions. */
 #include "base/map.h"
 #include "unit/vm/domain_support.h"
 
-static const char contracts[] =
-    "contracts [[\n"
-    "  Created!  (amount: decimal, place: any?, note: string?, who: string?)\n"
-    "  Paid!2    (amount: integer, by: string)\n"
-    "  Dropped!\n"
-    "  Told!     (what: string, n: integer?, data: any?)\n"
-    "]]\n"
-    "function upcast.Paid.v1(e, m)\n"
-    "  if e.amount == 13 then error('unlucky') end\n"
-    "  e.by = 'old ' .. m.type_version return e\n"
-    "end\n";
+static const char contracts[] = "contracts [[\n"
+                                "  Created!  (amount: decimal, place: any?, note: string?, who: string?)\n"
+                                "  Paid!2    (amount: integer, by: string)\n"
+                                "  Dropped!\n"
+                                "  Told!     (what: string, n: integer?, data: any?)\n"
+                                "]]\n"
+                                "function upcast.Paid.v1(e, m)\n"
+                                "  if e.amount == 13 then error('unlucky') end\n"
+                                "  e.by = 'old ' .. m.type_version return e\n"
+                                "end\n";
 
 static const char cases[] =
     "local cases = projection 'cases' { initial = { n = 0, list = list {} }, index = { 'n' } }\n"
@@ -31,10 +31,13 @@ static const char cases[] =
     "  if what == 'keep e' then view.e = e end\n"
     "  if what == 'read kept' and view.e then view.got = view.e.n view.e = nil end\n"
     "  if what == 'read kept other' and view.e then view.got = view.e.data view.e = nil end\n"
-    "  if what == 'pairs' then local all = {} for k, v in pairs(e) do all[#all + 1] = k end view.keys = table.concat(all, ',') end\n"
-    "  if what == 'next' then local k = next(e) local count = 0 while k do count = count + 1 k = next(e, k) end view.count = count end\n"
+    "  if what == 'pairs' then local all = {} for k, v in pairs(e) do all[#all + 1] = k end view.keys = "
+    "table.concat(all, ',') end\n"
+    "  if what == 'next' then local k = next(e) local count = 0 while k do count = count + 1 k = next(e, k) "
+    "end view.count = count end\n"
     "  if what == 'rawget' then view.raw = rawget(e, 'n') end\n"
-    "  if what == 'change e' then e.n = nil view.n = e.n == nil and 1 or 2 e.n = 5 view.m = e.n e.extra = 1 view.x = e.extra end\n"
+    "  if what == 'change e' then e.n = nil view.n = e.n == nil and 1 or 2 e.n = 5 view.m = e.n e.extra = 1 "
+    "view.x = e.extra end\n"
     "  if what == 'alias' then view.a, view.b = e.data, e.data end\n"
     "  if what == 'touch alias' and view.a then view.a[1] = 'x' end\n"
     "  if what == 'hole' then view.list[3] = 1 end\n"
@@ -43,25 +46,24 @@ static const char cases[] =
     "  if what == 'append' then table.insert(view.list, e.n) end\n"
     "end\n";
 
-static const char shared_cases[] =
-    "local people = projection 'people' {\n"
-    "  key = function(e, m)\n"
-    "    if e.by == 'nobody' then return nil end\n"
-    "    if e.by == 'both' then return { 'a', 'b', 'a' } end\n"
-    "    if e.by == 'two' then return 'b', 7 end\n"
-    "    if e.by == 'error' then error('no key') end\n"
-    "    if e.by == 'float' then return 1.5 end\n"
-    "    if e.by == 'empty' then return '' end\n"
-    "    e.amount = 1000\n"
-    "    return e.by\n"
-    "  end,\n"
-    "}\n"
-    "function people.when.Paid(view, e, m)\n"
-    "  if e.amount == 66 and view.bad then error('bad ' .. m.id) end\n"
-    "  if e.amount == 5 then view.bad = true end\n"
-    "  view.sum = (view.sum or 0) + e.amount\n"
-    "  e.amount = 7\n"
-    "end\n";
+static const char shared_cases[] = "local people = projection 'people' {\n"
+                                   "  key = function(e, m)\n"
+                                   "    if e.by == 'nobody' then return nil end\n"
+                                   "    if e.by == 'both' then return { 'a', 'b', 'a' } end\n"
+                                   "    if e.by == 'two' then return 'b', 7 end\n"
+                                   "    if e.by == 'error' then error('no key') end\n"
+                                   "    if e.by == 'float' then return 1.5 end\n"
+                                   "    if e.by == 'empty' then return '' end\n"
+                                   "    e.amount = 1000\n"
+                                   "    return e.by\n"
+                                   "  end,\n"
+                                   "}\n"
+                                   "function people.when.Paid(view, e, m)\n"
+                                   "  if e.amount == 66 and view.bad then error('bad ' .. m.id) end\n"
+                                   "  if e.amount == 5 then view.bad = true end\n"
+                                   "  view.sum = (view.sum or 0) + e.amount\n"
+                                   "  e.amount = 7\n"
+                                   "end\n";
 
 static const char totals[] =
     "local totals = projection 'totals' { key = false }\n"
@@ -75,23 +77,28 @@ static const char totals[] =
     "  if what == 'put' then local d = { n = e.n, deep = { 1 } } docs:put('p', d) d.deep[1] = 2 end\n"
     "  if what == 'put e' then docs:put('e', e) end\n"
     "  if what == 'put in e' then docs:put('e', { inner = e }) end\n"
-    "  if what == 'get' then local d = docs:get('p') d.deep[1] = 3 docs:put('q', { nothing = docs:get('none') == nil, was = d.deep[1], is = docs:get('p').deep[1] }) end\n"
+    "  if what == 'get' then local d = docs:get('p') d.deep[1] = 3 docs:put('q', { nothing = "
+    "docs:get('none') == nil, was = d.deep[1], is = docs:get('p').deep[1] }) end\n"
     "  if what == 'remove' then docs:remove('p') end\n"
     "  if what == 'update false' then docs:update('p', {}, function() return false end) end\n"
     "  if what == 'update true' then docs:update('p', {}, function() return true end) end\n"
     "  if what == 'integer' then docs:put(-42, { k = 1 }) end\n"
-    "  if what == 'error' then docs:put('z', { a = 1 }) docs:remove('p') docs:update('y', {}, function(t) t.a = 1 end) error('told to') end\n"
-    "  if what == 'share' then docs:update('s1', {}, function(t) t.d = e.data end) docs:update('s2', {}, function(t) t.d = e.data end) end\n"
+    "  if what == 'error' then docs:put('z', { a = 1 }) docs:remove('p') docs:update('y', {}, function(t) "
+    "t.a = 1 end) error('told to') end\n"
+    "  if what == 'share' then docs:update('s1', {}, function(t) t.d = e.data end) docs:update('s2', {}, "
+    "function(t) t.d = e.data end) end\n"
     "  if what == 'touch share' then docs:update('s1', {}, function(t) t.d[1] = 'x' end) end\n"
     "  if what == 'bad key' then docs:get({}) end\n"
     "  if what == 'dot' then docs.get('p') end\n"
     "  if what == 'not plain' then docs:update('p', {}, function(t) t.f = function() end end) end\n"
-    "  if what == 'nested' then docs:update('p', {}, function(t) docs:put('p', { put = true }) t.lost = 1 end) end\n"
+    "  if what == 'nested' then docs:update('p', {}, function(t) docs:put('p', { put = true }) t.lost = 1 "
+    "end) end\n"
     "  if what == 'return' then return {} end\n"
     "end\n";
 
-static const char *const scripts[] = {"shop/contracts.lua", contracts, "shop/cases.lua",  cases,
-                                      "shop/people.lua",    shared_cases, "shop/totals.lua", totals, NULL};
+static const char *const scripts[] = {
+    "shop/contracts.lua", contracts,         "shop/cases.lua", cases, "shop/people.lua",
+    shared_cases,         "shop/totals.lua", totals,           NULL};
 
 /* The stored documents: an array of key and value, sorted when looked at. */
 struct row {
@@ -146,8 +153,8 @@ static int put(void *user, struct slice key, struct slice value, struct fault *f
     return 0;
 }
 
-static void shop_drafts(struct shop *shop, const char *projection, uint32_t partition, uint32_t partition_count,
-                        size_t size_max)
+static void shop_drafts(struct shop *shop, const char *projection, uint32_t partition,
+                        uint32_t partition_count, size_t size_max)
 {
     struct drafts_options options = {.projection = domain_find_projection(shop->domain, slice_of(projection)),
                                      .tenant = slice_of("main"),
@@ -322,10 +329,21 @@ static void a_failing_handler_parks_its_key(void **unused)
 static void lazy_events_are_like_tables(void **unused)
 {
     static const char *const events[] = {
-        "{'what':'absent'}", "{'what':'absent','n':3}", "{'what':'absent'}", "{'what':'pairs','n':1,'data':[1]}",
-        "{'what':'absent','n':4}", "{'what':'change e','n':9}", "{'what':'absent','n':5}", "{'what':'keep e','n':1,'data':{'d':[]}}",
-        "{'what':'read kept','n':100}", "{'what':'keep e','n':1,'data':[8]}", "{'what':'read kept other','data':[9]}",
-        "{'what':'next','n':1,'data':2}", "{'what':'rawget','n':77}", "{'what':'alias','data':[1,[2]]}", "{'what':'touch alias'}",
+        "{'what':'absent'}",
+        "{'what':'absent','n':3}",
+        "{'what':'absent'}",
+        "{'what':'pairs','n':1,'data':[1]}",
+        "{'what':'absent','n':4}",
+        "{'what':'change e','n':9}",
+        "{'what':'absent','n':5}",
+        "{'what':'keep e','n':1,'data':{'d':[]}}",
+        "{'what':'read kept','n':100}",
+        "{'what':'keep e','n':1,'data':[8]}",
+        "{'what':'read kept other','data':[9]}",
+        "{'what':'next','n':1,'data':2}",
+        "{'what':'rawget','n':77}",
+        "{'what':'alias','data':[1,[2]]}",
+        "{'what':'touch alias'}",
         "{'what':'keep e','n':2}",
     };
     size_t count = sizeof events / sizeof *events;
@@ -340,7 +358,8 @@ static void lazy_events_are_like_tables(void **unused)
             for (int round = 0; round < 2; round++) {
                 bool good = true;
                 /* e.n read first by one handler call so that the mask is not empty in the second round */
-                for (size_t at = first; at < count && good; at++) good = fold(shop, "a", "Told", 1, events[at]) == 0;
+                for (size_t at = first; at < count && good; at++)
+                    good = fold(shop, "a", "Told", 1, events[at]) == 0;
                 if (good) good = flush(shop) == 0;
                 if (!good) {
                     assert_false(exact);
@@ -376,7 +395,8 @@ static void lazy_events_are_like_tables(void **unused)
 /* The words that look behind a metatable see all fields from the first event on. */
 static void no_word_sees_the_laziness(void **unused)
 {
-    static const char *const whats[][2] = {{"next", "'count':3"}, {"rawget", "'raw':7"}, {"pairs", "'keys':'data,n,what'"}};
+    static const char *const whats[][2] = {
+        {"next", "'count':3"}, {"rawget", "'raw':7"}, {"pairs", "'keys':'data,n,what'"}};
     for (size_t at = 0; at < 3; at++) {
         struct shop *shop = open_shop("shop/cases");
         char json[100];
@@ -403,7 +423,9 @@ static void keys_of_a_function(void **unused)
         assert_string_equal(document(shop, "b"), "{'sum':4}");
         assert_string_equal(document(shop, "7"), "{'sum':3}");
         assert_string_equal(document(shop, "c"), "{'sum':4}");
-        static const char *const wrongs[][2] = {{"error", "no key"}, {"float", "a key of shop/people must be"}, {"empty", "a key of shop/people must be"}};
+        static const char *const wrongs[][2] = {{"error", "no key"},
+                                                {"float", "a key of shop/people must be"},
+                                                {"empty", "a key of shop/people must be"}};
         for (size_t at = 0; at < 3; at++) {
             char json[100];
             snprintf(json, sizeof json, "{'amount':1,'by':'%s'}", wrongs[at][0]);
@@ -430,7 +452,8 @@ static void an_upcaster_stops_also_with_the_default_key(void **unused)
     close_shop(shop);
 }
 
-/* Of one event's keys two fail: both are told, the third is folded, whether the caller folds the event again or goes on. */
+/* Of one event's keys two fail: both are told, the third is folded, whether the caller folds the event again
+ * or goes on. */
 static void several_keys_of_one_event_fail(void **unused)
 {
     for (int again = 0; again < 2; again++) {
@@ -539,7 +562,8 @@ static void shared_tables_are_taken_apart(void **unused)
     close_shop(shop);
 }
 
-/* A pseudo-random log folded in 1 and in 4 parts, with small caches and flushes in between, gives the same documents. */
+/* A pseudo-random log folded in 1 and in 4 parts, with small caches and flushes in between, gives the same
+ * documents. */
 static void partitions_and_caches_change_nothing(void **unused)
 {
     struct shop *shops[6];
