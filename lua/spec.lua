@@ -32,7 +32,7 @@ local function put_value(lines, indent, prefix, value, suffix)
     return
   end
   if next(value) == nil then
-    lines[#lines + 1] = indent .. prefix .. (getmetatable(value) and "list {}" or "{}") .. suffix
+    lines[#lines + 1] = indent .. prefix .. (debug.getmetatable(value) and "list {}" or "{}") .. suffix
     return
   end
   lines[#lines + 1] = indent .. prefix .. "{"

@@ -71,3 +71,12 @@ void arena_release(struct arena *arena)
     }
     *arena = (struct arena){0};
 }
+
+void arena_reset(struct arena *arena)
+{
+    if (!arena->block || arena->block->older || arena->block->size > ARENA_BLOCK_SIZE) {
+        arena_release(arena);
+        return;
+    }
+    arena->used = arena->total = 0;
+}

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/progress.h"
@@ -23,16 +24,17 @@ struct import {
 
 static volatile sig_atomic_t import_interrupted;
 
+/* Reading must end too. A signal that comes just before read() would not end it: so it comes again. */
 static void import_interrupt(int signal_number)
 {
     (void)signal_number;
     import_interrupted = 1;
+    alarm(1);
 }
 
-/* Without SA_RESTART, so that waiting for stdin ends too. */
 static void import_catch(int signal_number)
 {
-    struct sigaction action = {.sa_handler = import_interrupt};
+    struct sigaction action = {.sa_handler = import_interrupt}; /* without SA_RESTART */
     sigemptyset(&action.sa_mask);
     sigaction(signal_number, &action, NULL);
 }
@@ -118,9 +120,11 @@ static int import_run_open(struct import *import)
     struct fault fault;
     import_catch(SIGINT);
     import_catch(SIGTERM);
+    import_catch(SIGALRM);
     remove(import->rejected_path);
     import->progress = progress_start("importing", "rows");
     int done = import_rows(import, &fault);
+    alarm(0);
     struct fault ended;
     if (importer_finish(import->importer, &ended) < 0 && done == 0) {
         fault = ended;

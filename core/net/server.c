@@ -22,6 +22,7 @@
 #include "net/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -37,19 +38,18 @@
 #include "net/gate.h"
 #include "net/problem.h"
 #include "net/socket.h"
+#include "net/spare.h"
 
 enum {
     LISTENERS_MAX = 4,
     ACCEPTS_MAX = 64, /* at one wake, so that the others get their turn */
     HEADERS_MAX = 128,
     ANSWER_HEADERS_MAX = 8,
-    POOL_SIZE =
-        24 *
-        1024, /* the library's memory of one connection: a head of 16 KiB, parsed, and the answer's head */
+    /* The library's memory of one connection: a head of 16 KiB, parsed, and the head of the answer. */
+    POOL_SIZE = 24 * 1024,
     POOL_STEP = 4 * 1024,
     STREAM_BLOCK_SIZE = 16 * 1024,
-    SPARE_BUFS_MAX = 64, /* kept for the next request, so that idle connections hold none */
-    SPARE_BUF_SIZE_MAX = 64 * 1024
+    CROWD = 1000 /* connections that must be gone before memory is given back */
 };
 
 enum phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_SEND };
@@ -116,9 +116,9 @@ struct server {
     size_t listener_count;
     struct exchange *exchanges; /* one per connection */
     struct exchange *again;
-    struct buf spare[SPARE_BUFS_MAX];
-    size_t spare_count;
+    struct spare spare;
     size_t bodies_size;
+    size_t connections_peak; /* since memory was last given back */
     struct server_counts counts;
     bool is_dirty;        /* the library must be run */
     bool accepting_local; /* of the connection that is being handed to the library */
@@ -129,25 +129,6 @@ struct server {
 static int64_t now_ms(struct server *server)
 {
     return (int64_t)uv_now(server->options.loop);
-}
-
-/* --- buffers --- */
-
-static void take_buf(struct server *server, struct buf *buf)
-{
-    if (!buf->data && server->spare_count) *buf = server->spare[--server->spare_count];
-}
-
-static void give_buf(struct server *server, struct buf *buf)
-{
-    if (!buf->data) return;
-    if (buf->size_max <= SPARE_BUF_SIZE_MAX && server->spare_count < SPARE_BUFS_MAX) {
-        buf_clear(buf);
-        server->spare[server->spare_count++] = *buf;
-        *buf = (struct buf){0};
-    } else {
-        buf_release(buf);
-    }
 }
 
 /* --- the life of an exchange --- */
@@ -163,7 +144,7 @@ static void enter(struct exchange *exchange, enum phase phase)
 static void drop_body(struct exchange *exchange)
 {
     exchange->server->bodies_size -= exchange->in.size;
-    give_buf(exchange->server, &exchange->in);
+    spare_give(&exchange->server->spare, &exchange->in);
 }
 
 /* Back to what a connection without a request is. */
@@ -174,7 +155,7 @@ static void exchange_reset(struct exchange *exchange)
     if (exchange->phase >= PHASE_WORK && server->options.ended)
         server->options.ended(server->options.user, exchange, exchange->status);
     drop_body(exchange);
-    give_buf(server, &exchange->out);
+    spare_give(&server->spare, &exchange->out);
     arena_release(&exchange->arena);
     exchange->is_head = exchange->in_handler = exchange->is_replied = exchange->is_waiting = false;
     exchange->is_closing = exchange->is_dropping = exchange->heard_known = exchange->pull_ended = false;
@@ -264,7 +245,7 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
 
 static void refuse(struct exchange *exchange, int status, const char *code, const char *detail)
 {
-    take_buf(exchange->server, &exchange->out);
+    spare_take(&exchange->server->spare, &exchange->out);
     buf_clear(&exchange->out);
     problem_put(&exchange->out, status, code, slice_of(detail));
     int retry_s = problem_retry_s(status, code);
@@ -448,7 +429,7 @@ static enum MHD_Result on_body(struct exchange *exchange, const char *data, size
         drop_body(exchange);
         return on_dropped(exchange, size);
     }
-    take_buf(server, &exchange->in);
+    spare_take(&server->spare, &exchange->in);
     buf_put(&exchange->in, data, size);
     server->bodies_size += size;
     exchange->received += size;
@@ -459,7 +440,7 @@ static enum MHD_Result on_whole(struct exchange *exchange)
 {
     struct server *server = exchange->server;
     enter(exchange, PHASE_WORK);
-    take_buf(server, &exchange->out);
+    spare_take(&server->spare, &exchange->out);
     if (exchange->is_dropping) {
         char text[100];
         snprintf(text, sizeof text, "the body has more than %zu bytes", server->limits.body_size_max);
@@ -522,6 +503,16 @@ static void sweep_body(struct exchange *exchange, int64_t now)
         cut_off(exchange, 408, "timeout", "the body came too slowly");
 }
 
+/* A crowd that has left leaves holes of POOL_SIZE for each, which malloc would keep for ever. */
+static void give_memory_back(struct server *server)
+{
+    size_t connections = server->counts.connections;
+    if (connections > server->connections_peak) server->connections_peak = connections;
+    if (connections + CROWD > server->connections_peak) return;
+    server->connections_peak = connections;
+    malloc_trim(0);
+}
+
 static void on_listen(uv_poll_t *poll, int status, int events);
 
 static void on_sweep(uv_timer_t *timer)
@@ -543,6 +534,7 @@ static void on_sweep(uv_timer_t *timer)
             server->listeners[i].is_paused = false;
             uv_poll_start(&server->listeners[i].poll, UV_READABLE, on_listen);
         }
+    give_memory_back(server);
     server->is_dirty = true; /* lets the library look at its own time-outs */
 }
 
@@ -709,7 +701,7 @@ void server_stop(struct server *server)
     for (size_t i = 0; i < server->listener_count; i++)
         uv_close((uv_handle_t *)&server->listeners[i].poll, on_listener_closed);
     for (struct exchange *exchange = server->exchanges; exchange; exchange = exchange->next)
-        if (exchange->phase == PHASE_IDLE) shutdown(exchange->fd, SHUT_RDWR);
+        if (exchange->phase <= PHASE_HEAD) shutdown(exchange->fd, SHUT_RDWR);
     server->is_dirty = true;
 }
 
@@ -743,7 +735,7 @@ void server_close(struct server *server)
     uv_close((uv_handle_t *)&server->idle, on_closed);
     uv_close((uv_handle_t *)&server->sweep, on_closed);
     while (server->handles > 0) uv_run(loop, UV_RUN_ONCE);
-    while (server->spare_count) buf_release(&server->spare[--server->spare_count]);
+    spare_release(&server->spare);
     mem_free(server);
 }
 

@@ -221,11 +221,16 @@ static void feed_go_back(struct feed *feed, uint64_t exact_until)
     feed->behind = true;
 }
 
-/* Neither script nor data is at fault: tried again later. */
+/* The script is not at fault. A full disk is tried again later; damaged documents are built anew. */
 static void feed_break(struct feed *feed, const struct fault *fault)
 {
     int64_t now_ns = clock_monotonic_ns();
     if (!feed->broken) say_error("%s: %s", feed->generation->view->name.data, fault->text);
+    if (fault->code == FAULT_CORRUPT) {
+        rebuild_damaged(feed->generation);
+        feed->dropped = true;
+        return;
+    }
     feed->broken = true;
     feed->retry_ns = now_ns + FEED_RETRY_MS * 1000000LL;
     feed_go_back(feed, 0);

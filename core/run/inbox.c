@@ -114,8 +114,9 @@ struct inbox_link *inbox_take(struct inbox *inbox, int timeout_ms)
 
 void inbox_done(struct inbox *inbox, size_t count)
 {
-    atomic_fetch_sub(&inbox->size, count);
-    if (atomic_load(&inbox->waiting) == 0) return;
+    size_t left = atomic_fetch_sub(&inbox->size, count) - count;
+    /* Producers sleep until half of it is free: else each link would cost them a sleep. */
+    if (atomic_load(&inbox->waiting) == 0 || left > inbox->size_max / 2) return;
     pthread_mutex_lock(&inbox->mutex);
     pthread_cond_broadcast(&inbox->room);
     pthread_mutex_unlock(&inbox->mutex);

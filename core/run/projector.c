@@ -1,5 +1,7 @@
 #include "run/projector.h"
 
+#include <unistd.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -14,6 +16,7 @@ enum {
     PROJECTOR_FLUSH_MS = 2000,  /* a rebuild is not set back further than that by a kill */
     PROJECTOR_FULL_EVERY = 512, /* events between two looks whether a feed is full */
     PROJECTOR_RETRY_MS = 200,
+    PROJECTOR_PAUSE_US = 2000,  /* under load, between two flushes of live feeds: each costs a page write per view */
     PROJECTOR_STOP_MS = 5000    /* for live feeds to reach the head */
 };
 
@@ -47,6 +50,7 @@ struct projector {
     struct arena arena; /* takers */
     struct route *routes;
     size_t route_count, routes_max; /* a power of two */
+    int64_t rested_ns; /* when the last scan of live feeds ended */
     atomic_size_t memory;
 };
 
@@ -263,6 +267,19 @@ static void projector_end(struct projector *projector)
     }
 }
 
+/* The first event behind a silence is folded at once; in a stream of them some are folded together. */
+static bool projector_scan_near(struct projector *projector, uint64_t head)
+{
+    int64_t since_us = (clock_monotonic_ns() - projector->rested_ns) / 1000;
+    if (since_us < PROJECTOR_PAUSE_US) {
+        usleep((useconds_t)(PROJECTOR_PAUSE_US - since_us));
+        head = engine_head(projector->views->hub->engine).position;
+    }
+    if (!projector_scan(projector, head, true)) return false;
+    projector->rested_ns = clock_monotonic_ns();
+    return true;
+}
+
 static void *projector_run(void *user)
 {
     struct projector *projector = user;
@@ -273,8 +290,8 @@ static void *projector_run(void *user)
         struct inbox_link *list = inbox_take(&projector->inbox, timeout_ms);
         projector_take(projector, list);
         uint64_t head = engine_head(projector->views->hub->engine).position;
-        busy = projector_scan(projector, head, true);
-        busy = projector_scan(projector, head, false) || busy;
+        busy = projector_scan(projector, head, false);
+        busy = projector_scan_near(projector, head) || busy;
         for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
             feed->limit = feed_limit(feed, head);
             projector_report(feed);

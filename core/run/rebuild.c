@@ -325,6 +325,21 @@ void rebuild_restart_whole(struct generation *generation)
     pthread_mutex_unlock(&view->views->lock);
 }
 
+void rebuild_damaged(struct generation *generation)
+{
+    struct view *view = generation->view;
+    struct fault fault;
+    pthread_mutex_lock(&view->views->lock);
+    struct generation *building = view->next;
+    bool due = building == generation || (!building && view->answering == generation);
+    if (due && !atomic_load(&generation->retired)) {
+        if (rebuild_start(view, rebuild_partitions(view), "a document was damaged", &fault) < 0)
+            say_error("%s: %s", view->name.data, fault.text);
+        else if (building == generation) generation_retire(generation, true);
+    }
+    pthread_mutex_unlock(&view->views->lock);
+}
+
 int rebuild_by_hand(struct view *view, struct fault *fault)
 {
     int done = 0;

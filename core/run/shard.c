@@ -27,7 +27,7 @@ struct pending *shard_pending(struct shard *shard)
 
 void shard_pending_free(struct shard *shard, struct pending *pending)
 {
-    arena_release(&pending->arena);
+    arena_reset(&pending->arena);
     pending->next = shard->free_pendings;
     shard->free_pendings = pending;
 }
@@ -201,6 +201,7 @@ void shard_free(struct shard *shard)
     cache_free(shard);
     while (shard->free_pendings) {
         struct pending *next = shard->free_pendings->next;
+        arena_release(&shard->free_pendings->arena);
         mem_free(shard->free_pendings);
         shard->free_pendings = next;
     }

@@ -138,6 +138,8 @@ bool rebuild_partition_done(struct generation *generation);
 void rebuild_moved(struct generation *generation);
 /* A partition met what only a build in one piece does right: begins again. */
 void rebuild_restart_whole(struct generation *generation);
+/* A document is damaged: the generation is fed no more, another one is built. */
+void rebuild_damaged(struct generation *generation);
 int rebuild_by_hand(struct view *view, struct fault *fault);
 /* A line for the operator now and then. */
 void rebuild_say_progress(struct generation *generation);

@@ -34,6 +34,7 @@ struct domain {
     struct plain_seen seen;
     bool collector_stopped; /* projections: by a fold, until the flush */
     size_t collect_at;      /* projections: memory in use at which the collector runs */
+    size_t collect_soon;    /* the same at a flush */
 };
 
 struct domain_state {

@@ -7,7 +7,7 @@
 #include "codec/mp.h"
 #include "vm/value.h"
 
-enum { DRAFTS_SIZE_DEFAULT = 100000 };
+enum { DRAFTS_SIZE_DEFAULT = 100000, COLLECT_MIN = 4 << 20, COLLECT_MAX = 32 << 20 };
 
 #define GROW(items, count, max)                                                                              \
     do {                                                                                                     \
@@ -40,6 +40,29 @@ static void release_failed(struct drafts *drafts)
         drafts->failed = failed->next;
         mem_free(failed);
     }
+}
+
+void drafts_collect(struct domain *domain)
+{
+    struct vm *vm = domain->vm;
+    lua_gc(vm->lua, LUA_GCCOLLECT);
+    size_t more = vm->memory_used;
+    if (more < COLLECT_MIN) more = COLLECT_MIN;
+    if (more > COLLECT_MAX) more = COLLECT_MAX;
+    size_t left = vm->memory_max > vm->memory_used ? vm->memory_max - vm->memory_used : 0;
+    if (more > left / 2) more = left / 2;
+    domain->collect_at = vm->memory_used + more;
+    domain->collect_soon = vm->memory_used + more / 4 * 3;
+}
+
+void drafts_stop_collector(struct drafts *drafts)
+{
+    struct domain *domain = drafts->domain;
+    if (!domain->collector_stopped) {
+        lua_gc(domain->vm->lua, LUA_GCSTOP);
+        domain->collector_stopped = true;
+    }
+    if (domain->vm->memory_used >= domain->collect_at) drafts_collect(domain);
 }
 
 void drafts_restart_collector(struct drafts *drafts)

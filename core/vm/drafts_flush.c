@@ -73,14 +73,9 @@ static int find_lazy(lua_State *lua)
     return 0;
 }
 
-/* What is written and removed, and what was used least lately of more than size_max. */
-static void clean_up(struct drafts *drafts)
+/* Forgets what was used least lately if there is more than size_max. */
+static void evict(struct drafts *drafts, size_t size_max)
 {
-    for (size_t at = 0; at < drafts->dirty_count; at++) drafts->dirty[at]->dirty = false;
-    drafts->dirty_count = 0;
-    size_t size_max = drafts->options.size_max;
-    const struct vm *vm = drafts->domain->vm;
-    if (vm->memory_used > vm->memory_max / 2) size_max = 0;
     if (drafts->all_count <= size_max) return;
     size_t size_wanted = size_max - size_max / 4;
     while (drafts->all_count > size_wanted) {
@@ -94,6 +89,21 @@ static void clean_up(struct drafts *drafts)
         drafts->all[drafts->hand] = drafts->all[--drafts->all_count];
         drafts_forget(drafts, document);
     }
+}
+
+/* What was handed out is written. */
+static void clean_up(struct drafts *drafts)
+{
+    for (size_t at = 0; at < drafts->dirty_count; at++) drafts->dirty[at]->dirty = false;
+    drafts->dirty_count = 0;
+    evict(drafts, drafts->options.size_max);
+    struct vm *vm = drafts->domain->vm;
+    if (vm->memory_used < drafts->domain->collect_soon) return;
+    /* Callers flush by the memory in use: what is left behind must not be garbage. */
+    drafts_collect(drafts->domain);
+    if (vm->memory_used < vm->memory_max / 4) return;
+    evict(drafts, 0);
+    drafts_collect(drafts->domain);
 }
 
 int drafts_flush(struct drafts *drafts,

@@ -7,8 +7,6 @@
 #include "vm/drafts.h"
 #include "vm/value.h"
 
-enum { COLLECT_MIN = 16 << 20 };
-
 /* --- the parts of a call; all raise --- */
 
 /* A fresh table for each call of a script function: what one changes in it the next does not see. */
@@ -188,31 +186,12 @@ static int fold_event(lua_State *lua)
     return 0;
 }
 
-/* With many live documents one step of the collector takes as long as ten thousand handlers, and its last one
- * longer than the watchdog waits. So it runs between the calls, in one piece, when the memory in use has
- * doubled: fewer instructions in all, and a projector has nobody waiting. (Within a call the allocation limit
- * bounds what is not collected.) From the first fold to the next flush the collector is stopped. */
-static void collect(struct domain *domain)
-{
-    struct vm *vm = domain->vm;
-    if (vm->memory_used < domain->collect_at) return;
-    lua_gc(vm->lua, LUA_GCCOLLECT);
-    size_t more = vm->memory_used > COLLECT_MIN ? vm->memory_used : COLLECT_MIN;
-    domain->collect_at = vm->memory_used + more;
-    size_t left = vm->memory_max > vm->memory_used ? vm->memory_max - vm->memory_used : 0;
-    if (more > left / 2) domain->collect_at = vm->memory_used + left / 2;
-}
-
 /* Every call of a script function of the projection goes through here. */
 static int call_step(struct drafts_step *step, lua_CFunction function, struct fault *fault)
 {
     struct drafts *drafts = step->drafts;
     struct domain *domain = drafts->domain;
-    if (!domain->collector_stopped) {
-        lua_gc(domain->vm->lua, LUA_GCSTOP);
-        domain->collector_stopped = true;
-    }
-    collect(domain);
+    drafts_stop_collector(drafts);
     drafts->load_failed = drafts->upcasting = false;
     envelope_view_open(domain->m, step->envelope, ENVELOPE_LOGGED);
     if (drafts->docs) drafts->docs->drafts = drafts;

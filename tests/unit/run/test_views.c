@@ -348,10 +348,18 @@ static void parks_and_stops_alike(void **state)
     buf_release(&live);
 }
 
+/* Slow enough to be met in the middle. */
+static const char slow_totals[] = "local totals = projection 'totals' { initial = { total = 0 } }\n"
+                                  "function totals.when.Added(view, e)\n"
+                                  "  for i = 1, 5000 do view.total = view.total + 1 end\n"
+                                  "  view.total = view.total + e.amount\n"
+                                  "end\n";
+
 /* Killed in the middle of a rebuild in partitions, it goes on where it was, and ends at the same. */
 static void goes_on_after_a_kill(void **state)
 {
     const char *data = folder("data");
+    write_script("bank/totals.lua", slow_totals);
     struct hub *hub = open_hub(data, 1, 2);
     feed_history(hub, 0, 6000);
     settle(hub);
@@ -366,7 +374,7 @@ static void goes_on_after_a_kill(void **state)
         if (child == 0) {
             struct view_info info;
             hub = open_hub(data, 1, 2);
-            do hub_view_info(hub, kill_at % 2, &info);
+            do info = info_of(hub, "bank/totals");
             while (info.rebuilding && info.new_position < 500u + 500u * (unsigned)kill_at);
             _exit(9); /* nothing is closed or flushed; the kernel keeps what was written, as with kill -9 */
         }
