@@ -1,5 +1,5 @@
 std = "lua54"
-max_line_length = 120
+max_line_length = 140
 files["scripts"] = {
   globals = { "upcast" },
   read_globals = { "contracts", "aggregate", "projection", "decimal", "list", "days", "hours", "minutes", "seconds", "time",

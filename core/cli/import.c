@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/client.h"
 #include "cli/progress.h"
 #include "cli/rows.h"
 #include "codec/json.h"
@@ -115,13 +117,20 @@ static void import_print(const struct import *import)
         fprintf(stderr, "lore: rows that were refused, with their reasons: %s\n", import->rejected_path);
 }
 
+/* What an import before told of its rows; never a device such as /dev/null. */
+static void import_remove_old(const char *path)
+{
+    struct stat info;
+    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode)) remove(path);
+}
+
 static int import_run_open(struct import *import)
 {
     struct fault fault;
     import_catch(SIGINT);
     import_catch(SIGTERM);
     import_catch(SIGALRM);
-    remove(import->rejected_path);
+    import_remove_old(import->rejected_path);
     import->progress = progress_start("importing", "rows");
     int done = import_rows(import, &fault);
     alarm(0);
@@ -193,7 +202,7 @@ static int import_run(struct cli *cli)
                                       .errors = &errors};
     int code;
     if (hub_open(&hub_options, &hub, &fault) < 0) {
-        fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
+        client_tell_errors(&errors, cli->scripts, &fault);
         code = cli_fail(&fault);
     } else {
         struct importer_options options = {.hub = hub,

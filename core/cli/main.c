@@ -1,4 +1,5 @@
 /* main.c: the table of subcommands, and the one place that parses arguments. */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,18 @@ static int main_parse(struct cli *cli, int argc, char **argv)
     return -1;
 }
 
+/* Results that were not all written are no success. A reader that went away, as head does, is told nothing.
+ */
+static int main_end(int code)
+{
+    bool failed = fflush(stdout) != 0;
+    if (!failed && !ferror(stdout)) return code;
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    bool gone = poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+    if (!gone) fprintf(stderr, "lore: the results could not be written to stdout\n");
+    return code == CLI_OK ? CLI_ENVIRONMENT : code;
+}
+
 int main(int argc, char **argv)
 {
     if (sodium_init() < 0) say_stop("libsodium cannot be started");
@@ -185,8 +198,7 @@ int main(int argc, char **argv)
             .command = main_commands[at], .scripts = "./scripts", .data = "./data", .tenant = "main"};
         int code = main_parse(&cli, argc - 2, argv + 2);
         if (code < 0) code = cli.command->run(&cli);
-        if (fflush(stdout) != 0 && code == CLI_OK) code = CLI_ENVIRONMENT;
-        return code;
+        return main_end(code);
     }
     fprintf(stderr, "lore: there is no command '%s'\n", argv[1]);
     return main_help(stderr);

@@ -6,6 +6,7 @@
 #include "base/say.h"
 #include "codec/json.h"
 #include "net/problem.h"
+#include "net/target.h"
 
 struct arena *api_arena(struct call *call)
 {

@@ -17,7 +17,7 @@
 #include "net/net.h"
 #include "net/router.h"
 #include "net/server.h"
-#include "net/target.h"
+#include "net/query.h"
 #include "run/hub.h"
 
 enum {

@@ -2,6 +2,7 @@
 
 #include "codec/json.h"
 #include "codec/text.h"
+#include "net/target.h"
 
 /* {"stream","version","position","state"} */
 static void answer(struct call *call)
@@ -85,17 +86,6 @@ static int find_version(struct call *call, bool by_deploy, uint64_t bound, int64
     return 0;
 }
 
-static bool read_number(struct slice text, uint64_t *number)
-{
-    if (text.size == 0 || text.size > 18) return false;
-    *number = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') return false;
-        *number = *number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    return true;
-}
-
 /* ?version=, or ?at= with a time, a position or deploy:N. */
 static int read_when(struct call *call, struct fault *fault)
 {
@@ -110,8 +100,8 @@ static int read_when(struct call *call, struct fault *fault)
     if (version) query->version = (int64_t)version;
     if (!query_find(&call->query, "at", &at)) return 0;
     if (version) return fault_set(fault, FAULT_MALFORMED, "version and at exclude each other");
-    if (read_number(at, &number)) return find_version(call, false, number, &query->version, fault);
-    if (slice_starts(at, "deploy:") && read_number(slice_make(at.data + 7, at.size - 7), &number))
+    if (target_number(at, &number)) return find_version(call, false, number, &query->version, fault);
+    if (slice_starts(at, "deploy:") && target_number(slice_make(at.data + 7, at.size - 7), &number))
         return find_version(call, true, number, &query->version, fault);
     if (!time_parse(at, &query->at_ms))
         return fault_set(

@@ -7,6 +7,7 @@
 #include "codec/order.h"
 #include "codec/text.h"
 #include "net/problem.h"
+#include "net/target.h"
 
 static void put_document(struct call *call, struct slice key, struct slice value, struct buf *out)
 {

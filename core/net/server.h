@@ -29,21 +29,11 @@
 
 #include <stdint.h>
 
-#include "base/arena.h"
-#include "base/buf.h"
 #include "base/fault.h"
-#include "base/slice.h"
+#include "net/exchange.h"
 
 struct server;
-struct exchange;
 struct uv_loop_s;
-
-enum server_pull {
-    SERVER_MORE, /* something was appended, or will be: ask again */
-    SERVER_WAIT, /* nothing for now: ask after exchange_wake */
-    SERVER_END,  /* the answer is whole */
-    SERVER_CUT   /* it cannot be finished: the client must notice */
-};
 
 /* 0 stands for the default. */
 struct server_limits {
@@ -89,23 +79,5 @@ void server_stop(struct server *server);
  * of the loop. */
 void server_close(struct server *server);
 void server_count(const struct server *server, struct server_counts *counts);
-
-/* The request; borrowed until the exchange ends. */
-struct slice exchange_method(struct exchange *exchange);
-struct slice exchange_target(struct exchange *exchange);
-struct slice exchange_header(struct exchange *exchange, const char *name); /* data NULL: not there */
-struct slice exchange_body(struct exchange *exchange);
-struct arena *exchange_arena(struct exchange *exchange);
-/* A place for the handler's own. */
-void **exchange_user(struct exchange *exchange);
-
-/* The answer. Values are copied. */
-struct buf *exchange_out(struct exchange *exchange);
-void exchange_put_header(struct exchange *exchange, const char *name, struct slice value);
-void exchange_reply(struct exchange *exchange, int status, const char *content_type);
-/* What is already in exchange_out goes first. pull appends to out; it is not called for HEAD. */
-void exchange_stream(struct exchange *exchange, int status, const char *content_type,
-                     enum server_pull (*pull)(void *user, struct buf *out), void *user);
-void exchange_wake(struct exchange *exchange);
 
 #endif

@@ -1,9 +1,8 @@
-/* target.h: the request target taken apart: path segments and query parameters, strictly.
+/* target.h: the request target taken apart, strictly.
  *
- *     struct slice path, text;
- *     target_split(target, &path, &text);
- *     if (query_parse(text, arena, &query, &fault) < 0) ...
- *     if (query_only(&query, (const char *const[]){"from", "limit", NULL}, &fault) < 0) ...
+ *     struct slice path, query;
+ *     target_split(target, &path, &query);
+ *     if (target_decode(segment, false, arena, &id, &fault) < 0) ...
  *
  * Threads: any. Owns: nothing; decoded texts live in the caller's arena. */
 #ifndef LORE_NET_TARGET_H
@@ -15,17 +14,6 @@
 #include "base/fault.h"
 #include "base/slice.h"
 
-enum { QUERY_SIZE_MAX = 16 };
-
-struct query_pair {
-    struct slice name, value;
-};
-
-struct query {
-    struct query_pair pairs[QUERY_SIZE_MAX];
-    size_t count;
-};
-
 /* Cuts at the first '?'. */
 void target_split(struct slice target, struct slice *path, struct slice *query);
 /* Percent-decoding; what comes out must be UTF-8 without NUL. with_plus: '+' is a space (query parameters).
@@ -33,15 +21,8 @@ void target_split(struct slice target, struct slice *path, struct slice *query);
 int target_decode(struct slice from, bool with_plus, struct arena *arena, struct slice *to,
                   struct fault *fault);
 
-/* "a=1&b=2". Faults: MALFORMED for a bad escape, a name given twice, too many. */
-int query_parse(struct slice text, struct arena *arena, struct query *query, struct fault *fault);
-/* Whether it is given; *value stays as it is otherwise. */
-bool query_find(const struct query *query, const char *name, struct slice *value);
-/* Fault: MALFORMED naming a parameter that is not in names (NULL ends them). */
-int query_only(const struct query *query, const char *const *names, struct fault *fault);
-/* A whole number of at least least; *value stays as it is when the parameter is absent. Fault: MALFORMED. */
-int query_number(const struct query *query, const char *name, uint64_t least, uint64_t *value,
-                 struct fault *fault);
+/* A whole number of at most 18 digits. */
+bool target_number(struct slice text, uint64_t *number);
 /* "5", "5s", "500ms", "2m", "1h" in milliseconds; a bare number is seconds. */
 bool target_duration(struct slice text, int64_t *ms);
 

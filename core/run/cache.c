@@ -1,4 +1,5 @@
-/* The streams that a shard keeps: state, version and what is in flight. Streams in flight are never dropped. */
+/* The streams that a shard keeps: state, version and what is in flight. Streams in flight are never dropped.
+ */
 #include "run/shard.h"
 
 #include <stdio.h>
@@ -9,9 +10,9 @@
 #include "run/inside.h"
 
 enum {
-    CACHE_STREAMS_MAX = 200000,   /* of one shard: bounds the C side, about 300 bytes each */
-    CACHE_MEMORY_LOOK = 256,      /* commands between two looks at the Lua memory */
-    CACHE_TRIM_PART = 8           /* when there is too much, this part of the states goes at once */
+    CACHE_STREAMS_MAX = 200000, /* of one shard: bounds the C side, about 300 bytes each */
+    CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the Lua memory */
+    CACHE_TRIM_PART = 8         /* when there is too much, this part of the states goes at once */
 };
 
 static void cache_newest(struct shard *shard, struct stream *stream)
@@ -25,10 +26,14 @@ static void cache_newest(struct shard *shard, struct stream *stream)
 
 static void cache_unlink(struct shard *shard, struct stream *stream)
 {
-    if (stream->newer) stream->newer->older = stream->older;
-    else shard->newest = stream->older;
-    if (stream->older) stream->older->newer = stream->newer;
-    else shard->oldest = stream->newer;
+    if (stream->newer)
+        stream->newer->older = stream->older;
+    else
+        shard->newest = stream->older;
+    if (stream->older)
+        stream->older->newer = stream->newer;
+    else
+        shard->oldest = stream->newer;
     stream->newer = stream->older = NULL;
 }
 
@@ -78,7 +83,8 @@ void cache_drop_state(struct shard *shard, struct stream *stream)
 }
 
 /* The events of one in-flight commit on top of what the log gave. */
-static int cache_fold_pending(struct shard *shard, struct stream *stream, const struct pending *pending, struct fault *fault)
+static int cache_fold_pending(struct shard *shard, struct stream *stream, const struct pending *pending,
+                              struct fault *fault)
 {
     const struct commit *commit = &pending->commit;
     struct envelope envelope;
@@ -104,8 +110,12 @@ static int cache_fold_pending(struct shard *shard, struct stream *stream, const 
 
 static int cache_load_once(struct shard *shard, struct stream *stream, struct fault *fault)
 {
-    struct fold_request request = {.engine = shard->hub->engine, .snaps = shard->hub->snaps, .domain = shard->domain,
-                                   .aggregate = stream->aggregate, .stream = stream->id, .version_max = UINT64_MAX,
+    struct fold_request request = {.engine = shard->hub->engine,
+                                   .snaps = shard->hub->snaps,
+                                   .domain = shard->domain,
+                                   .aggregate = stream->aggregate,
+                                   .stream = stream->id,
+                                   .version_max = UINT64_MAX,
                                    .at_ms_max = INT64_MAX};
     struct fold_result result;
     if (fold_stream(&request, &result, fault) < 0) return -1;
@@ -115,8 +125,8 @@ static int cache_load_once(struct shard *shard, struct stream *stream, struct fa
     stream->snapshot_version = result.snapshot_version;
     for (struct pending *pending = stream->oldest; pending; pending = pending->newer) {
         if (pending->chain != stream->chain || pending->commit.event_count == 0) continue;
-        /* Another one appended where our own expected to: the writer will break the chain, and whatever is decided now will
-         * be decided again. */
+        /* Another one appended where our own expected to: the writer will break the chain, and whatever is
+         * decided now will be decided again. */
         if (pending->commit.first_version > stream->version + 1) break;
         if (cache_fold_pending(shard, stream, pending, fault) < 0) {
             cache_drop_state(shard, stream);
@@ -162,13 +172,15 @@ static void cache_drop_oldest(struct shard *shard, size_t count)
 
 void cache_trim(struct shard *shard)
 {
-    if (shard->streams.size > CACHE_STREAMS_MAX) cache_drop_oldest(shard, CACHE_STREAMS_MAX / CACHE_TRIM_PART);
+    if (shard->streams.size > CACHE_STREAMS_MAX)
+        cache_drop_oldest(shard, CACHE_STREAMS_MAX / CACHE_TRIM_PART);
     if (shard->until_memory_look-- > 0) return;
     shard->until_memory_look = CACHE_MEMORY_LOOK;
     size_t memory = domain_memory(shard->domain);
     atomic_store_explicit(&shard->memory, memory, memory_order_relaxed);
     if (memory <= shard->memory_max) return;
-    /* The collector gives the memory back some time later, so the next look waits for that many commands more. */
+    /* The collector gives the memory back some time later, so the next look waits for that many commands
+     * more. */
     cache_drop_oldest(shard, shard->streams.size / CACHE_TRIM_PART + 1);
     shard->until_memory_look = CACHE_MEMORY_LOOK * CACHE_TRIM_PART;
 }
@@ -189,7 +201,8 @@ void cache_snapshot(struct shard *shard, struct stream *stream)
 void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t version)
 {
     if (!stream->snapshot.size || version < stream->snapshot_version) return;
-    indexer_snapshot(shard->hub->indexer, &stream->id, &stream->aggregate->code, stream->snapshot_version, &stream->snapshot);
+    indexer_snapshot(shard->hub->indexer, &stream->id, &stream->aggregate->code, stream->snapshot_version,
+                     &stream->snapshot);
 }
 
 void cache_free(struct shard *shard)

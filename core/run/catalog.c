@@ -32,7 +32,8 @@ static int catalog_read_tenants(struct catalog *catalog, struct fault *fault)
     for (uint32_t left = value.count; left; left--) {
         struct mp_value tenant;
         if (mp_read(&reader, &tenant) < 0 || tenant.kind != MP_TEXT || !text_is_tenant(tenant.text))
-            return fault_set(fault, FAULT_SCRIPTS, "hub.lua: a tenant is a name like \"acme\": [a-z][a-z0-9_-]{0,62}");
+            return fault_set(fault, FAULT_SCRIPTS,
+                             "hub.lua: a tenant is a name like \"acme\": [a-z][a-z0-9_-]{0,62}");
         catalog_add(catalog, &catalog->tenants, tenant.text);
     }
     return 0;
@@ -70,8 +71,8 @@ bool catalog_has_tenant(const struct catalog *catalog, struct slice tenant)
     return catalog->tenants_open ? text_is_tenant(tenant) : map_find(&catalog->tenants, tenant) != NULL;
 }
 
-const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context, struct slice aggregate,
-                                             struct fault *fault)
+const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context,
+                                             struct slice aggregate, struct fault *fault)
 {
     char name[2 * LIMIT_NAME_SIZE_MAX + 2];
     if (context.size <= LIMIT_NAME_SIZE_MAX && aggregate.size <= LIMIT_NAME_SIZE_MAX) {
@@ -91,7 +92,9 @@ const struct catalog_aggregate *catalog_find(const struct catalog *catalog, stru
 int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t otherwise)
 {
     struct slice limits, bytes;
-    if (!mp_find(catalog->hub_options, slice_of("limits"), &limits) || !mp_find(limits, slice_of(name), &bytes)) return otherwise;
+    if (!mp_find(catalog->hub_options, slice_of("limits"), &limits) ||
+        !mp_find(limits, slice_of(name), &bytes))
+        return otherwise;
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value value;
     if (mp_read(&reader, &value) < 0 || value.kind != MP_INT || value.integer <= 0) return otherwise;

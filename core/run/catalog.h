@@ -1,4 +1,5 @@
-/* catalog.h: what the scripts declare, as the door needs it: which aggregates and tenants there are, hub.lua's limits.
+/* catalog.h: what the scripts declare, as the door needs it: which aggregates and tenants there are,
+ * hub.lua's limits.
  *
  * Threads: immutable after catalog_init. Owns: its texts. */
 #ifndef LORE_RUN_CATALOG_H
@@ -22,8 +23,8 @@ struct catalog {
     struct arena arena;
     struct map aggregates; /* by name */
     struct map contexts;
-    struct map tenants;    /* declared ones; main is always there */
-    bool tenants_open;     /* hub.lua: tenants = "open" */
+    struct map tenants;       /* declared ones; main is always there */
+    bool tenants_open;        /* hub.lua: tenants = "open" */
     struct slice hub_options; /* MessagePack */
 };
 
@@ -32,8 +33,8 @@ int catalog_init(struct catalog *catalog, const struct domain *domain, struct fa
 void catalog_release(struct catalog *catalog);
 bool catalog_has_tenant(const struct catalog *catalog, struct slice tenant);
 /* The aggregate "context/aggregate", or NULL and a NOT_FOUND that names what is missing. */
-const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context, struct slice aggregate,
-                                             struct fault *fault);
+const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context,
+                                             struct slice aggregate, struct fault *fault);
 /* limits.NAME of hub.lua, or otherwise. */
 int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t otherwise);
 

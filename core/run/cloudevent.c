@@ -25,12 +25,14 @@ static void cloudevent_put_ids(struct buf *out, const struct record *record)
     arena_release(&arena);
 }
 
-void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event, struct buf *out)
+void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event,
+                    struct buf *out)
 {
     struct slice tenant = names_get(record->names, record->tenant);
     struct slice name = names_get(record->names, record->aggregate);
     struct slice aggregate = fold_aggregate_name(name);
-    struct slice context = slice_make(name.data, name.size > aggregate.size ? name.size - aggregate.size - 1 : 0);
+    struct slice context =
+        slice_make(name.data, name.size > aggregate.size ? name.size - aggregate.size - 1 : 0);
     char text[LIMIT_ID_SIZE_MAX + 2 * LIMIT_NAME_SIZE_MAX + 64];
     buf_put_byte(out, '{');
     json_put_text_member(out, "specversion", slice_of("1.0"));

@@ -2,8 +2,8 @@
  *
  *   net or cli  ──hub_submit──►  shard (decides)  ──►  writer (makes durable)  ──done──►  net or cli
  *
- * Each stage owns it in turn and nobody asks backwards; done is called once, from the writer's or a shard's thread, and
- * then it is the submitter's again, who frees it.
+ * Each stage owns it in turn and nobody asks backwards; done is called once, from the writer's or a shard's
+ * thread, and then it is the submitter's again, who frees it.
  *
  *     struct command *command = command_new();
  *     command->tenant = arena_copy(&command->arena, tenant); ...
@@ -38,21 +38,22 @@ struct command {
     struct slice batch_id;    /* Idempotency-Key: id of the command, or of the whole array */
     int64_t expected_version; /* If-Match, or COMMAND_ANY_VERSION */
     struct slice correlation_id, causation_id, actor;
-    int64_t at_ms;      /* when it happened; INT64_MIN: now */
-    bool is_fact;       /* items are events to record, not commands to decide */
-    uint64_t ordered;   /* 0: any order. Else its place (1, 2, 3 …) in a sequence whose log order must be that order: imports.
-                           Every number must be submitted; one sequence at a time in a hub */
+    int64_t at_ms;    /* when it happened; INT64_MIN: now */
+    bool is_fact;     /* items are events to record, not commands to decide */
+    uint64_t ordered; /* 0: any order. Else its place (1, 2, 3 …) in a sequence whose log order must be that
+                         order: imports. Every number must be submitted; one sequence at a time in a hub */
 
-    bool brief;         /* the answer needs no record_bytes (imports) */
+    bool brief; /* the answer needs no record_bytes (imports) */
 
     /* the answer */
-    struct fault fault;       /* code FAULT_NONE: done */
-    bool repeated;            /* the id was known: this is the first answer again */
-    uint64_t version;         /* of the stream after it */
-    uint64_t position;        /* of the last event of the stream */
-    struct buf record_bytes;  /* done with events: the stored record; record is opened over it */
-    struct record record;     /* valid if record_bytes.size > 0 */
-    uint64_t conflict_version; /* CONFLICT: where the stream is; the unseen events are read by whoever answers */
+    struct fault fault;      /* code FAULT_NONE: done */
+    bool repeated;           /* the id was known: this is the first answer again */
+    uint64_t version;        /* of the stream after it */
+    uint64_t position;       /* of the last event of the stream */
+    struct buf record_bytes; /* done with events: the stored record; record is opened over it */
+    struct record record;    /* valid if record_bytes.size > 0 */
+    uint64_t
+        conflict_version; /* CONFLICT: where the stream is; the unseen events are read by whoever answers */
 
     void (*done)(struct command *command);
     void *user; /* the submitter's */

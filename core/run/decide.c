@@ -17,7 +17,8 @@ static struct slice decide_id(struct shard *shard, struct arena *arena, struct s
 }
 
 /* Everything of the commit but what the decision brings. */
-static void decide_prepare(struct shard *shard, struct stream *stream, const struct work *work, struct pending *pending)
+static void decide_prepare(struct shard *shard, struct stream *stream, const struct work *work,
+                           struct pending *pending)
 {
     const struct command *command = work->command;
     struct arena *arena = &pending->arena;
@@ -33,7 +34,8 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
     if (command->actor.size) commit->actor = arena_copy(arena, command->actor);
     if (command->correlation_id.size) commit->correlation_id = arena_copy(arena, command->correlation_id);
     if (command->causation_id.size) commit->causation_id = arena_copy(arena, command->causation_id);
-    if (command->batch_id.size && command->item_count > 1) commit->batch_id = arena_copy(arena, command->batch_id);
+    if (command->batch_id.size && command->item_count > 1)
+        commit->batch_id = arena_copy(arena, command->batch_id);
     pending->id_hash = id_given ? known_id_hash(command) : 0;
     if (command->is_fact && !id_given) return;
 
@@ -42,7 +44,8 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
     struct commit_command *commands = arena_zero(arena, count * sizeof *commands);
     for (size_t at = 0; at < count; at++) {
         struct slice given = command->items[at].id;
-        if (!given.size && command->batch_id.size && (command->item_count == 1 || command->is_fact)) given = command->batch_id;
+        if (!given.size && command->batch_id.size && (command->item_count == 1 || command->is_fact))
+            given = command->batch_id;
         commands[at].id = decide_id(shard, arena, given);
         if (!command->is_fact) commands[at].type = arena_copy(arena, command->items[at].type);
     }
@@ -50,9 +53,10 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
     commit->command_count = count;
 }
 
-/* What handlers see: the same, at decision and at every replay. A record names only its first command's id beside its events, so all
- * items of a batch show that one. */
-static void decide_envelope(const struct stream *stream, const struct commit *commit, int64_t at_ms, struct envelope *envelope)
+/* What handlers see: the same, at decision and at every replay. A record names only its first command's id
+ * beside its events, so all items of a batch show that one. */
+static void decide_envelope(const struct stream *stream, const struct commit *commit, int64_t at_ms,
+                            struct envelope *envelope)
 {
     fold_envelope(&stream->id, stream->aggregate->context, envelope);
     struct slice first = commit->command_count ? commit->commands[0].id : SLICE_NONE;
@@ -63,8 +67,9 @@ static void decide_envelope(const struct stream *stream, const struct commit *co
     envelope->causation_id = commit->causation_id.size ? commit->causation_id : first;
 }
 
-static int decide_facts(struct shard *shard, struct stream *stream, const struct work *work, struct envelope *envelope,
-                        struct pending *pending, bool *touched, struct fault *fault)
+static int decide_facts(struct shard *shard, struct stream *stream, const struct work *work,
+                        struct envelope *envelope, struct pending *pending, bool *touched,
+                        struct fault *fault)
 {
     const struct command *command = work->command;
     struct commit_event *events = arena_zero(&pending->arena, command->item_count * sizeof *events);
@@ -72,8 +77,8 @@ static int decide_facts(struct shard *shard, struct stream *stream, const struct
         struct commit_event *event = &events[at];
         event->type = arena_copy(&pending->arena, command->items[at].type);
         event->at_ms = envelope->at_ms;
-        if (domain_check_event(shard->domain, work->aggregate->context, event->type, command->items[at].data, &pending->arena,
-                               &event->data, &event->type_version, fault) < 0)
+        if (domain_check_event(shard->domain, work->aggregate->context, event->type, command->items[at].data,
+                               &pending->arena, &event->data, &event->type_version, fault) < 0)
             return -1;
     }
     for (size_t at = 0; at < command->item_count; at++) {
@@ -87,19 +92,23 @@ static int decide_facts(struct shard *shard, struct stream *stream, const struct
     return 0;
 }
 
-/* A batch is one transaction, so a message that fits no contract is told before anything is decided. Fills the commands' data. */
-static int decide_check(struct shard *shard, const struct work *work, struct pending *pending, struct fault *fault)
+/* A batch is one transaction, so a message that fits no contract is told before anything is decided. Fills
+ * the commands' data. */
+static int decide_check(struct shard *shard, const struct work *work, struct pending *pending,
+                        struct fault *fault)
 {
     struct commit_command *commands = (struct commit_command *)pending->commit.commands;
     for (size_t at = 0; at < work->command->item_count; at++)
-        if (domain_check_command(shard->domain, work->aggregate->index, commands[at].type, work->command->items[at].data,
-                                 &pending->arena, &commands[at].data, fault) < 0)
+        if (domain_check_command(shard->domain, work->aggregate->index, commands[at].type,
+                                 work->command->items[at].data, &pending->arena, &commands[at].data,
+                                 fault) < 0)
             return -1;
     return 0;
 }
 
-static int decide_commands(struct shard *shard, struct stream *stream, const struct work *work, struct envelope *envelope,
-                           struct pending *pending, bool *touched, struct fault *fault)
+static int decide_commands(struct shard *shard, struct stream *stream, const struct work *work,
+                           struct envelope *envelope, struct pending *pending, bool *touched,
+                           struct fault *fault)
 {
     struct commit *commit = &pending->commit;
     struct commit_command *commands = (struct commit_command *)commit->commands;
@@ -109,7 +118,8 @@ static int decide_commands(struct shard *shard, struct stream *stream, const str
         struct slice data = commands[at].data.size ? commands[at].data : work->command->items[at].data;
         bool touches = false;
         envelope->type = commands[at].type;
-        int done = domain_execute(shard->domain, stream->state, envelope, data, &pending->arena, &decision, &touches, fault);
+        int done = domain_execute(shard->domain, stream->state, envelope, data, &pending->arena, &decision,
+                                  &touches, fault);
         *touched = *touched || touches || decision.event_count;
         if (decision.command_data.size) commands[at].data = decision.command_data;
         if (done < 0) return -1;
@@ -129,25 +139,28 @@ static int decide_commands(struct shard *shard, struct stream *stream, const str
 }
 
 /* All items on one state. On failure the state is gone if it was touched. */
-static int decide_once(struct shard *shard, struct stream *stream, const struct work *work, struct pending *pending,
-                       struct fault *fault)
+static int decide_once(struct shard *shard, struct stream *stream, const struct work *work,
+                       struct pending *pending, struct fault *fault)
 {
     if (cache_load(shard, stream, fault) < 0) return -1;
     pending->commit.events = NULL;
     pending->commit.event_count = 0;
     int64_t at_ms = work->command->at_ms;
     struct envelope envelope;
-    decide_envelope(stream, &pending->commit, at_ms == INT64_MIN ? clock_now_ms(shard->hub->clock) : at_ms, &envelope);
+    decide_envelope(stream, &pending->commit, at_ms == INT64_MIN ? clock_now_ms(shard->hub->clock) : at_ms,
+                    &envelope);
     bool touched = false;
-    int done = work->command->is_fact ? decide_facts(shard, stream, work, &envelope, pending, &touched, fault)
-                                      : decide_commands(shard, stream, work, &envelope, pending, &touched, fault);
+    int done = work->command->is_fact
+                   ? decide_facts(shard, stream, work, &envelope, pending, &touched, fault)
+                   : decide_commands(shard, stream, work, &envelope, pending, &touched, fault);
     if (done < 0 && touched) cache_drop_state(shard, stream);
     return done;
 }
 
-/* A call that took too long is run again under an exact count, so that the verdict is the same on every machine. */
-static int decide_items(struct shard *shard, struct stream *stream, const struct work *work, struct pending *pending,
-                        struct fault *fault)
+/* A call that took too long is run again under an exact count, so that the verdict is the same on every
+ * machine. */
+static int decide_items(struct shard *shard, struct stream *stream, const struct work *work,
+                        struct pending *pending, struct fault *fault)
 {
     if (decide_once(shard, stream, work, pending, fault) == 0) return 0;
     if (!domain_must_repeat(shard->domain)) return -1;
@@ -166,8 +179,10 @@ static size_t decide_size(const struct commit *commit)
     return size;
 }
 
-/* Puts the pending among those in flight and gives it to the writer. The command's number in a sequence travels with it. */
-static void decide_hand_over(struct shard *shard, struct stream *stream, struct work *work, struct pending *pending)
+/* Puts the pending among those in flight and gives it to the writer. The command's number in a sequence
+ * travels with it. */
+static void decide_hand_over(struct shard *shard, struct stream *stream, struct work *work,
+                             struct pending *pending)
 {
     pending->stream = stream;
     pending->chain = stream->chain;
@@ -177,14 +192,17 @@ static void decide_hand_over(struct shard *shard, struct stream *stream, struct 
     pending->sequence = work->sequence;
     pending->size = decide_size(&pending->commit);
     work->command->ordered = 0;
-    if (stream->newest) stream->newest->newer = pending;
-    else stream->oldest = pending;
+    if (stream->newest)
+        stream->newest->newer = pending;
+    else
+        stream->oldest = pending;
     stream->newest = pending;
 }
 
-/* The domain said no: recorded with the next batch. The answer waits only if the state it was decided on is not durable yet. */
-static void decide_rejected(struct shard *shard, struct stream *stream, struct work *work, struct pending *pending,
-                            const struct fault *fault)
+/* The domain said no: recorded with the next batch. The answer waits only if the state it was decided on is
+ * not durable yet. */
+static void decide_rejected(struct shard *shard, struct stream *stream, struct work *work,
+                            struct pending *pending, const struct fault *fault)
 {
     struct commit *commit = &pending->commit;
     struct fault ignored;
@@ -198,7 +216,8 @@ static void decide_rejected(struct shard *shard, struct stream *stream, struct w
     commit->event_count = 0;
     commit->reason = arena_copy(&pending->arena, slice_of(fault->reason));
     commit->message = arena_copy(&pending->arena, slice_of(fault->text));
-    /* The state may be dropped by now; what it was decided on is the last version in flight, or the stream's. */
+    /* The state may be dropped by now; what it was decided on is the last version in flight, or the stream's.
+     */
     commit->first_version = stream->version;
     commit->first_position = stream->position;
     decide_hand_over(shard, stream, work, pending);
@@ -209,7 +228,8 @@ static void decide_rejected(struct shard *shard, struct stream *stream, struct w
     if (!pending->tied) shard_answer(shard, work, fault);
 }
 
-static void decide_accepted(struct shard *shard, struct stream *stream, struct work *work, struct pending *pending)
+static void decide_accepted(struct shard *shard, struct stream *stream, struct work *work,
+                            struct pending *pending)
 {
     struct commit *commit = &pending->commit;
     if (commit->event_count) {
@@ -229,10 +249,13 @@ static void decide_accepted(struct shard *shard, struct stream *stream, struct w
 
 static int decide_expected(struct stream *stream, struct command *command, struct fault *fault)
 {
-    if (command->expected_version == COMMAND_ANY_VERSION || (uint64_t)command->expected_version == stream->version) return 0;
+    if (command->expected_version == COMMAND_ANY_VERSION ||
+        (uint64_t)command->expected_version == stream->version)
+        return 0;
     command->conflict_version = stream->version;
-    return fault_set(fault, FAULT_CONFLICT, "%.*s/%.*s is at version %llu, not %lld", SLICE_ARGS(stream->id.aggregate),
-                     SLICE_ARGS(stream->id.id), (unsigned long long)stream->version, (long long)command->expected_version);
+    return fault_set(fault, FAULT_CONFLICT, "%.*s/%.*s is at version %llu, not %lld",
+                     SLICE_ARGS(stream->id.aggregate), SLICE_ARGS(stream->id.id),
+                     (unsigned long long)stream->version, (long long)command->expected_version);
 }
 
 void shard_decide(struct shard *shard, struct work *work)
@@ -248,15 +271,16 @@ void shard_decide(struct shard *shard, struct work *work)
         return;
     }
     if (known == KNOWN_ANSWERED) shard_answer(shard, work, command->fault.code ? &command->fault : NULL);
-    /* The shard's numbers must reach the writer in order, and who waits for a commit in flight has nothing to write. */
+    /* The shard's numbers must reach the writer in order, and who waits for a commit in flight has nothing to
+     * write. */
     if (known == KNOWN_WAITS) shard_give_up_turn(shard, work);
     if (known != KNOWN_NO) return;
 
     /* 2. Another one was faster too often. */
     if (work->retries > DECIDE_RETRIES_MAX) {
         command->conflict_version = stream->version;
-        fault_set(&fault, FAULT_CONFLICT, "%.*s/%.*s changed %u times meanwhile", SLICE_ARGS(stream->id.aggregate),
-                  SLICE_ARGS(stream->id.id), work->retries);
+        fault_set(&fault, FAULT_CONFLICT, "%.*s/%.*s changed %u times meanwhile",
+                  SLICE_ARGS(stream->id.aggregate), SLICE_ARGS(stream->id.id), work->retries);
         shard_answer(shard, work, &fault);
         return;
     }

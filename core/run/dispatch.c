@@ -1,4 +1,5 @@
-/* The door: what cannot be a command is refused here; the rest goes to the shard that its stream belongs to. */
+/* The door: what cannot be a command is refused here; the rest goes to the shard that its stream belongs to.
+ */
 #include "base/hash.h"
 #include "codec/mp.h"
 #include "codec/text.h"
@@ -6,12 +7,14 @@
 
 static int dispatch_check_item(const struct hub *hub, const struct command_item *item, struct fault *fault)
 {
-    if (!text_is_message(item->type)) return fault_set(fault, FAULT_MALFORMED, "a message type is a name like CloseBill");
+    if (!text_is_message(item->type))
+        return fault_set(fault, FAULT_MALFORMED, "a message type is a name like CloseBill");
     if (item->id.size && !text_is_id(item->id))
-        return fault_set(fault, FAULT_MALFORMED, "an id is 1-200 bytes of UTF-8 without control characters and '/'");
+        return fault_set(fault, FAULT_MALFORMED,
+                         "an id is 1-200 bytes of UTF-8 without control characters and '/'");
     if (item->data.size > hub->message_size_max)
-        return fault_set(fault, FAULT_TOO_LARGE, "%.*s: %zu bytes, at most %zu are allowed", SLICE_ARGS(item->type),
-                         item->data.size, hub->message_size_max);
+        return fault_set(fault, FAULT_TOO_LARGE, "%.*s: %zu bytes, at most %zu are allowed",
+                         SLICE_ARGS(item->type), item->data.size, hub->message_size_max);
     struct mp_reader reader = mp_reader_of(item->data);
     struct mp_value value;
     if (mp_read(&reader, &value) < 0 || value.kind != MP_MAP)
@@ -22,28 +25,35 @@ static int dispatch_check_item(const struct hub *hub, const struct command_item 
 static int dispatch_check(const struct hub *hub, const struct command *command, struct fault *fault)
 {
     if (!text_is_id(command->id))
-        return fault_set(fault, FAULT_MALFORMED, "an id is 1-200 bytes of UTF-8 without control characters and '/'");
+        return fault_set(fault, FAULT_MALFORMED,
+                         "an id is 1-200 bytes of UTF-8 without control characters and '/'");
     if (command->batch_id.size && !text_is_id(command->batch_id))
-        return fault_set(fault, FAULT_MALFORMED, "an idempotency key is 1-200 bytes of UTF-8 without control characters and '/'");
+        return fault_set(fault, FAULT_MALFORMED,
+                         "an idempotency key is 1-200 bytes of UTF-8 without control characters and '/'");
     if (command->correlation_id.size && !text_is_id(command->correlation_id))
-        return fault_set(fault, FAULT_MALFORMED, "a correlation id is 1-200 bytes of UTF-8 without control characters and '/'");
+        return fault_set(fault, FAULT_MALFORMED,
+                         "a correlation id is 1-200 bytes of UTF-8 without control characters and '/'");
     if (command->causation_id.size && !text_is_id(command->causation_id))
-        return fault_set(fault, FAULT_MALFORMED, "a causation id is 1-200 bytes of UTF-8 without control characters and '/'");
+        return fault_set(fault, FAULT_MALFORMED,
+                         "a causation id is 1-200 bytes of UTF-8 without control characters and '/'");
     if (command->actor.size > LIMIT_ID_SIZE_MAX || !text_is_utf8(command->actor))
         return fault_set(fault, FAULT_MALFORMED, "an actor is at most 200 bytes of UTF-8");
     if (command->at_ms != INT64_MIN && !time_valid(command->at_ms))
         return fault_set(fault, FAULT_MALFORMED, "a time lies in the years 1 to 9999");
-    if (command->expected_version < COMMAND_ANY_VERSION) return fault_set(fault, FAULT_MALFORMED, "a version is 0 or more");
-    if (command->item_count == 0) return fault_set(fault, FAULT_MALFORMED, "an array of commands has at least one");
+    if (command->expected_version < COMMAND_ANY_VERSION)
+        return fault_set(fault, FAULT_MALFORMED, "a version is 0 or more");
+    if (command->item_count == 0)
+        return fault_set(fault, FAULT_MALFORMED, "an array of commands has at least one");
     if (command->item_count > hub->batch_commands_max)
-        return fault_set(fault, FAULT_TOO_LARGE, "%zu commands in one transaction, at most %zu are allowed", command->item_count,
-                         hub->batch_commands_max);
+        return fault_set(fault, FAULT_TOO_LARGE, "%zu commands in one transaction, at most %zu are allowed",
+                         command->item_count, hub->batch_commands_max);
     for (size_t at = 0; at < command->item_count; at++)
         if (dispatch_check_item(hub, &command->items[at], fault) < 0) return -1;
     return 0;
 }
 
-static struct shard *dispatch_shard(struct hub *hub, const struct command *command, const struct catalog_aggregate *aggregate)
+static struct shard *dispatch_shard(struct hub *hub, const struct command *command,
+                                    const struct catalog_aggregate *aggregate)
 {
     uint64_t hash = hash_fast(command->tenant, 0);
     hash = hash_fast(aggregate->name, hash);
@@ -51,12 +61,15 @@ static struct shard *dispatch_shard(struct hub *hub, const struct command *comma
     return hub->shards[hash % hub->shard_count];
 }
 
-static int dispatch(struct hub *hub, struct command *command, uint64_t sequence, bool wait, struct fault *fault)
+static int dispatch(struct hub *hub, struct command *command, uint64_t sequence, bool wait,
+                    struct fault *fault)
 {
     if (!catalog_has_tenant(&hub->catalog, command->tenant))
-        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", command->tenant.size < 80 ? (int)command->tenant.size : 80,
+        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s",
+                         command->tenant.size < 80 ? (int)command->tenant.size : 80,
                          command->tenant.data ? command->tenant.data : "");
-    const struct catalog_aggregate *aggregate = catalog_find(&hub->catalog, command->context, command->aggregate, fault);
+    const struct catalog_aggregate *aggregate =
+        catalog_find(&hub->catalog, command->context, command->aggregate, fault);
     if (!aggregate || dispatch_check(hub, command, fault) < 0) return -1;
     struct work *work = arena_zero(&command->arena, sizeof *work);
     work->command = command;
@@ -64,7 +77,8 @@ static int dispatch(struct hub *hub, struct command *command, uint64_t sequence,
     work->sequence = sequence;
     command->stage = work;
     struct shard *shard = dispatch_shard(hub, command, aggregate);
-    if (wait) inbox_put_wait(&shard->commands, &work->link);
+    if (wait)
+        inbox_put_wait(&shard->commands, &work->link);
     else if (!inbox_put(&shard->commands, &work->link))
         return fault_set(fault, FAULT_BUSY, "too many commands are waiting: try again");
     return 0;
@@ -78,10 +92,13 @@ static int hub_enter(struct hub *hub, struct command *command, bool wait, struct
     if (ordered == 1) sequence = atomic_fetch_add(&hub->sequence, 1) + 1;
     atomic_fetch_add(&hub->inside, 1);
     int done;
-    if (atomic_load(&hub->stopping)) done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
-    else done = dispatch(hub, command, sequence, wait, fault);
+    if (atomic_load(&hub->stopping))
+        done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    else
+        done = dispatch(hub, command, sequence, wait, fault);
     if (done < 0) {
-        atomic_fetch_add_explicit(&hub->refused[fault ? fault->code : FAULT_INTERNAL], 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&hub->refused[fault ? fault->code : FAULT_INTERNAL], 1,
+                                  memory_order_relaxed);
         bool again = fault && fault->code == FAULT_BUSY;
         if (ordered && !again && !atomic_load(&hub->stopping)) writer_skip(hub->writer, ordered, sequence);
         if (ordered == 1 && again) atomic_fetch_sub(&hub->sequence, 1);
@@ -90,7 +107,10 @@ static int hub_enter(struct hub *hub, struct command *command, bool wait, struct
     return done;
 }
 
-int hub_submit(struct hub *hub, struct command *command, struct fault *fault) { return hub_enter(hub, command, false, fault); }
+int hub_submit(struct hub *hub, struct command *command, struct fault *fault)
+{
+    return hub_enter(hub, command, false, fault);
+}
 
 int hub_submit_wait(struct hub *hub, struct command *command, struct fault *fault)
 {

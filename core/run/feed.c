@@ -1,4 +1,4 @@
-#include "run/feed.h"
+#include "run/feed_inside.h"
 
 #include <stdio.h>
 
@@ -11,47 +11,17 @@
 #include "run/inside.h"
 
 enum {
-    FEED_EVENTS_MAX = 50000,    /* (hub.lua) folded between two flushes */
-    FEED_DIRTY_MAX = 20000,     /* documents changed between two flushes */
-    FEED_DOCUMENTS_MAX = 20000, /* kept live in Lua by one feed and tenant */
+    FEED_EVENTS_MAX = 50000,     /* (hub.lua) folded between two flushes */
+    FEED_DIRTY_MAX = 20000,      /* documents changed between two flushes */
+    FEED_DOCUMENTS_MAX = 20000,  /* kept live in Lua by one feed and tenant */
     FEED_MEMORY_MAX = 160 << 20, /* of the Lua state: then everything is flushed early */
     FEED_RETRY_MS = 1000,
     FEED_KEYS_FAILED_MAX = 10000 /* keys that one event may park */
 };
 
-struct feed_parked {
-    struct slice key;
-    uint64_t position, skipped;
-    char *error;
-    bool changed; /* since the last flush */
-    bool stored;  /* on disk: survives going back */
-};
-
-struct feed_tenant {
-    struct slice name;
-    struct feed *feed;
-    struct drafts *drafts;
-    struct map parked;
-    uint64_t stopped_position; /* 0: it goes on */
-    char *stopped_error;
-    bool stopped_stored;
-    char text[];
-};
-
-struct feed_put { /* one document on its way from drafts to disk */
-    struct feed_tenant *tenant;
-    size_t key_at, key_size, value_size;
-};
-
-struct feed_batch {
-    struct feed_tenant *tenant;
-    struct buf bytes;
-    struct buf puts; /* struct feed_put */
-};
-
 /* --- parked keys and stops --- */
 
-static size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key, char *text)
+size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key, char *text)
 {
     char *to = text;
     memcpy(to, "parked/", 7);
@@ -63,7 +33,8 @@ static size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key
     return (size_t)(to - text) + key.size;
 }
 
-static struct feed_parked *feed_park(struct feed_tenant *tenant, struct slice key, uint64_t position, struct slice error)
+static struct feed_parked *feed_park(struct feed_tenant *tenant, struct slice key, uint64_t position,
+                                     struct slice error)
 {
     struct feed_parked *parked = MEM_NEW(struct feed_parked);
     parked->key = slice_make(mem_text(key.data, key.size), key.size);
@@ -125,7 +96,8 @@ static int feed_load(void *user, struct slice key, struct buf *out, struct fault
 
 static struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
 {
-    if (feed->last && feed->last->name.size == name.size && memcmp(feed->last->name.data, name.data, name.size) == 0)
+    if (feed->last && feed->last->name.size == name.size &&
+        memcmp(feed->last->name.data, name.data, name.size) == 0)
         return feed->last;
     struct feed_tenant *tenant = map_find(&feed->tenants, name);
     if (tenant) return feed->last = tenant;
@@ -133,9 +105,13 @@ static struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
     memcpy(tenant->text, name.data, name.size);
     tenant->name = slice_make(tenant->text, name.size);
     tenant->feed = feed;
-    struct drafts_options options = {.projection = feed->generation->view->projection, .tenant = tenant->name,
-                                     .partition = feed->partition, .partition_count = feed->partition_count,
-                                     .load = feed_load, .user = tenant, .size_max = FEED_DOCUMENTS_MAX};
+    struct drafts_options options = {.projection = feed->generation->view->projection,
+                                     .tenant = tenant->name,
+                                     .partition = feed->partition,
+                                     .partition_count = feed->partition_count,
+                                     .load = feed_load,
+                                     .user = tenant,
+                                     .size_max = FEED_DOCUMENTS_MAX};
     tenant->drafts = drafts_new(feed->domain, &options);
     map_put(&feed->tenants, tenant->name, tenant);
     char prefix[LIMIT_TENANT_SIZE_MAX + 16];
@@ -157,14 +133,16 @@ static void feed_tenant_free(struct feed_tenant *tenant)
     mem_free(tenant);
 }
 
-struct feed *feed_new(struct domain *domain, struct generation *generation, uint32_t partition, uint32_t partition_count)
+struct feed *feed_new(struct domain *domain, struct generation *generation, uint32_t partition,
+                      uint32_t partition_count)
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->domain = domain;
     feed->generation = generation;
     feed->partition = partition;
     feed->partition_count = partition_count;
-    feed->events_max = (uint64_t)catalog_limit(&generation->view->views->hub->catalog, "flush_events", FEED_EVENTS_MAX);
+    feed->events_max =
+        (uint64_t)catalog_limit(&generation->view->views->hub->catalog, "flush_events", FEED_EVENTS_MAX);
     feed->whole = atomic_load(&generation->complete);
     feed->position = atomic_load(feed->whole ? &generation->position : &generation->reached[partition]);
     feed->flushed = feed->position;
@@ -195,11 +173,13 @@ void feed_free(struct feed *feed)
 
 bool feed_takes(const struct feed *feed, struct slice context, struct slice type)
 {
-    const struct domain_projection *declared = domain_projection(feed->domain, feed->generation->view->projection);
+    const struct domain_projection *declared =
+        domain_projection(feed->domain, feed->generation->view->projection);
     for (size_t at = 0; at < declared->event_count; at++) {
         struct slice event = declared->events[at]; /* "billing.BillClosed" */
-        if (event.size == context.size + 1 + type.size && memcmp(event.data, context.data, context.size) == 0 &&
-            event.data[context.size] == '.' && memcmp(event.data + context.size + 1, type.data, type.size) == 0)
+        if (event.size == context.size + 1 + type.size &&
+            memcmp(event.data, context.data, context.size) == 0 && event.data[context.size] == '.' &&
+            memcmp(event.data + context.size + 1, type.data, type.size) == 0)
             return true;
     }
     return false;
@@ -210,9 +190,7 @@ uint64_t feed_limit(const struct feed *feed, uint64_t head)
     return feed->whole ? head : atomic_load(&feed->generation->target);
 }
 
-/* Drops what is not written. Parked keys and stops that are not on disk yet are found again on the way; so tenants begin anew from
- * what is on disk. */
-static void feed_go_back(struct feed *feed, uint64_t exact_until)
+void feed_go_back(struct feed *feed, uint64_t exact_until)
 {
     feed_forget_tenants(feed);
     if (exact_until > feed->exact_until) feed->exact_until = exact_until;
@@ -221,8 +199,7 @@ static void feed_go_back(struct feed *feed, uint64_t exact_until)
     feed->behind = true;
 }
 
-/* The script is not at fault. A full disk is tried again later; damaged documents are built anew. */
-static void feed_break(struct feed *feed, const struct fault *fault)
+void feed_break(struct feed *feed, const struct fault *fault)
 {
     int64_t now_ns = clock_monotonic_ns();
     if (!feed->broken) say_error("%s: %s", feed->generation->view->name.data, fault->text);
@@ -236,36 +213,41 @@ static void feed_break(struct feed *feed, const struct fault *fault)
     feed_go_back(feed, 0);
 }
 
-static bool feed_is_environment(const struct fault *fault)
+bool feed_is_environment(const struct fault *fault)
 {
     return fault->code == FAULT_DISK || fault->code == FAULT_CORRUPT || fault->code == FAULT_PERMISSION;
 }
 
-static void feed_stop_tenant(struct feed *feed, struct feed_tenant *tenant, uint64_t position, const struct fault *fault)
+static void feed_stop_tenant(struct feed *feed, struct feed_tenant *tenant, uint64_t position,
+                             const struct fault *fault)
 {
     if (feed->partition_count > 1) {
-        /* Partitions do not stop at the same event: only a build in one piece stops where the live one would. */
+        /* Partitions do not stop at the same event: only a build in one piece stops where the live one would.
+         */
         rebuild_restart_whole(feed->generation);
         feed->dropped = true;
         return;
     }
     tenant->stopped_position = position;
     tenant->stopped_error = mem_text(fault->text, strlen(fault->text));
-    say_warn("%s stopped for tenant %.*s at position %llu: %s", feed->generation->view->name.data, SLICE_ARGS(tenant->name),
-             (unsigned long long)position, fault->text);
+    say_warn("%s stopped for tenant %.*s at position %llu: %s", feed->generation->view->name.data,
+             SLICE_ARGS(tenant->name), (unsigned long long)position, fault->text);
 }
 
 /* Exact mode: says what happened and whether the event is to be folded again (for its other keys). */
-static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t position, enum drafts_failure failure,
-                        const struct fault *fault)
+static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t position,
+                        enum drafts_failure failure, const struct fault *fault)
 {
     if (failure == DRAFTS_KEY) {
-        struct feed_parked *parked = feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
+        struct feed_parked *parked =
+            feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
         parked->changed = true;
         return true;
     }
-    if (failure == DRAFTS_NONE && feed_is_environment(fault)) feed_break(feed, fault);
-    else feed_stop_tenant(feed, tenant, position, fault);
+    if (failure == DRAFTS_NONE && feed_is_environment(fault))
+        feed_break(feed, fault);
+    else
+        feed_stop_tenant(feed, tenant, position, fault);
     return false;
 }
 
@@ -289,8 +271,10 @@ void feed_event(struct feed *feed, int *handler, const struct envelope *envelope
         failure = DRAFTS_NONE;
         if (drafts_fold(tenant->drafts, *handler, envelope, data, &failure, &feed->key, &fault) == 0) break;
         if (!exact) {
-            if (failure == DRAFTS_NONE && feed_is_environment(&fault)) feed_break(feed, &fault);
-            else feed_go_back(feed, position);
+            if (failure == DRAFTS_NONE && feed_is_environment(&fault))
+                feed_break(feed, &fault);
+            else
+                feed_go_back(feed, position);
             return;
         }
         if (!feed_failed(feed, tenant, position, failure, &fault)) break;
@@ -315,146 +299,4 @@ bool feed_is_full(const struct feed *feed)
     struct feed_tenant *tenant;
     while ((tenant = map_next(&feed->tenants, &at))) dirty += drafts_dirty(tenant->drafts);
     return dirty >= FEED_DIRTY_MAX || domain_memory(feed->domain) > FEED_MEMORY_MAX;
-}
-
-/* --- flushing --- */
-
-static int feed_collect(void *user, struct slice key, struct slice value, struct fault *fault)
-{
-    struct feed_batch *batch = user;
-    struct feed_put put = {batch->tenant, batch->bytes.size, key.size, value.size};
-    buf_put_slice(&batch->bytes, key);
-    buf_put_slice(&batch->bytes, value);
-    buf_put(&batch->puts, &put, sizeof put);
-    return 0;
-}
-
-/* Takes the changed documents of all tenants out of Lua. */
-static int feed_collect_all(struct feed *feed, struct feed_batch *batch, enum drafts_failure *failure, struct fault *fault)
-{
-    size_t at = 0;
-    struct feed_tenant *tenant;
-    while ((tenant = map_next(&feed->tenants, &at))) {
-        batch->tenant = tenant;
-        buf_clear(&feed->key);
-        if (drafts_flush(tenant->drafts, feed_collect, batch, failure, &feed->key, fault) < 0) return -1;
-    }
-    return 0;
-}
-
-static int feed_write_failure(struct docs_write *write, struct slice key, uint64_t position, const char *error,
-                              const uint64_t *skipped, struct fault *fault)
-{
-    struct buf bytes = {0};
-    mp_put_map(&bytes, skipped ? 3 : 2);
-    mp_put_text(&bytes, slice_of("error"));
-    mp_put_text(&bytes, slice_of(error));
-    mp_put_text(&bytes, slice_of("position"));
-    mp_put_int(&bytes, (int64_t)position);
-    if (skipped) {
-        mp_put_text(&bytes, slice_of("skipped"));
-        mp_put_int(&bytes, (int64_t)*skipped);
-    }
-    int done = docs_meta_put(write, key, buf_slice(&bytes), fault);
-    buf_release(&bytes);
-    return done;
-}
-
-static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *write, struct fault *fault)
-{
-    char key[LIMIT_TENANT_SIZE_MAX + LIMIT_DOCUMENT_KEY_SIZE_MAX + 16];
-    if (tenant->stopped_position && !tenant->stopped_stored) {
-        snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant->name));
-        if (feed_write_failure(write, slice_of(key), tenant->stopped_position, tenant->stopped_error, NULL, fault) < 0) return -1;
-    }
-    size_t at = 0;
-    struct feed_parked *parked;
-    while ((parked = map_next(&tenant->parked, &at))) {
-        uint64_t skipped = drafts_skipped(tenant->drafts, parked->key);
-        if (!skipped && !parked->changed) continue;
-        parked->skipped += skipped;
-        parked->changed = true;
-        size_t size = feed_parked_key(tenant, parked->key, key);
-        if (feed_write_failure(write, slice_make(key, size), parked->position, parked->error, &parked->skipped, fault) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int feed_write(struct feed *feed, const struct feed_batch *batch, struct docs_write *write, struct fault *fault)
-{
-    const struct feed_put *puts = (const struct feed_put *)(const void *)batch->puts.data;
-    for (size_t at = 0; at < batch->puts.size / sizeof *puts; at++) {
-        struct slice key = slice_make(batch->bytes.data + puts[at].key_at, puts[at].key_size);
-        struct slice value = slice_make(key.data + key.size, puts[at].value_size);
-        struct slice tenant = puts[at].tenant->name;
-        int done = value.size ? docs_put(write, tenant, key, value, fault) : docs_remove(write, tenant, key, fault);
-        if (done < 0) return -1;
-    }
-    size_t at = 0;
-    struct feed_tenant *tenant;
-    while ((tenant = map_next(&feed->tenants, &at)))
-        if (feed_write_tenant(tenant, write, fault) < 0) return -1;
-    char name[32] = "position";
-    if (!feed->whole) snprintf(name, sizeof name, "partition/%u", feed->partition);
-    struct buf position = {0};
-    generation_put_number(&position, feed->position);
-    int done = docs_meta_put(write, slice_of(name), buf_slice(&position), fault);
-    buf_release(&position);
-    return done;
-}
-
-/* What is on disk now is known as such. */
-static void feed_written(struct feed *feed)
-{
-    struct generation *generation = feed->generation;
-    size_t at = 0;
-    struct feed_tenant *tenant;
-    while ((tenant = map_next(&feed->tenants, &at))) {
-        if (tenant->stopped_position && !tenant->stopped_stored) {
-            tenant->stopped_stored = true;
-            atomic_store(&generation->stopped, true);
-        }
-        size_t next = 0;
-        struct feed_parked *parked;
-        while ((parked = map_next(&tenant->parked, &next))) {
-            if (!parked->stored) atomic_fetch_add(&generation->parked, 1);
-            parked->stored = true;
-            parked->changed = false;
-        }
-    }
-    feed->flushed = feed->position;
-    feed->events = 0;
-    feed->broken = false;
-    feed->flushed_ns = clock_monotonic_ns();
-    if (!feed->whole) atomic_store(&generation->reached[feed->partition], feed->flushed);
-    if (feed->whole || generation->partition_count == 1) atomic_store(&generation->position, feed->flushed);
-}
-
-bool feed_flush(struct feed *feed)
-{
-    struct feed_batch batch = {0};
-    struct fault fault;
-    enum drafts_failure failure = DRAFTS_NONE;
-    struct docs_write *write;
-    bool written = false;
-    domain_set_exact(feed->domain, feed->position <= feed->exact_until && feed->exact_until > 0);
-    int done = feed_collect_all(feed, &batch, &failure, &fault);
-    domain_set_exact(feed->domain, false);
-    if (done < 0) {
-        /* A document is no plain data: the exact way finds out which event made it so. */
-        bool known = feed->exact_until > 0 && feed->position <= feed->exact_until; /* it should have found out */
-        if (known || (failure == DRAFTS_NONE && feed_is_environment(&fault))) feed_break(feed, &fault);
-        else feed_go_back(feed, feed->position);
-    } else if (docs_begin(feed->generation->docs, &write, &fault) < 0) {
-        feed_break(feed, &fault);
-    } else {
-        if (feed_write(feed, &batch, write, &fault) < 0) docs_abort(write);
-        else written = docs_commit(write, &fault) == 0;
-        if (written) feed_written(feed);
-        else feed_break(feed, &fault);
-    }
-    buf_release(&batch.bytes);
-    buf_release(&batch.puts);
-    return written;
 }

@@ -18,8 +18,8 @@ void fold_envelope(const struct stream_id *stream, struct slice context, struct 
 }
 
 /* Folds the events of one record that are wanted. 1: go on, 0: enough, -1: fault. */
-static int fold_record(const struct fold_request *request, const struct record *record, struct fold_result *result,
-                       struct fault *fault)
+static int fold_record(const struct fold_request *request, const struct record *record,
+                       struct fold_result *result, struct fault *fault)
 {
     if (record->kind != RECORD_COMMIT && record->kind != RECORD_FACT) {
         /* An erased commit has no events left, but its versions are used. */
@@ -48,16 +48,18 @@ static int fold_record(const struct fold_request *request, const struct record *
 static int fold_snapshot(const struct fold_request *request, struct fold_result *result, struct fault *fault)
 {
     if (!request->snaps || request->at_ms_max != INT64_MAX) return 0;
-    uint64_t wanted = request->version_max < result->head_version ? request->version_max : result->head_version;
+    uint64_t wanted =
+        request->version_max < result->head_version ? request->version_max : result->head_version;
     if (wanted < SNAPSHOT_EVERY) return 0;
     struct buf bytes = {0};
     uint64_t version;
     struct fault ignored;
-    int found = snaps_get(request->snaps, &request->stream, &request->aggregate->code, &version, &bytes, &ignored);
+    int found =
+        snaps_get(request->snaps, &request->stream, &request->aggregate->code, &version, &bytes, &ignored);
     /* One exactly at a past version would leave the position unknown. */
     bool fits = found == 1 && (version < wanted || (version == wanted && wanted == result->head_version));
-    if (fits &&
-        domain_state_decode(request->domain, request->aggregate->index, buf_slice(&bytes), &result->state, &ignored) == 0)
+    if (fits && domain_state_decode(request->domain, request->aggregate->index, buf_slice(&bytes),
+                                    &result->state, &ignored) == 0)
         result->version = result->snapshot_version = version;
     buf_release(&bytes);
     return 0;
@@ -67,7 +69,9 @@ static int fold_once(const struct fold_request *request, struct fold_result *res
 {
     *result = (struct fold_result){0};
     uint64_t head_position;
-    if (engine_stream_head(request->engine, &request->stream, &result->head_version, &head_position, fault) < 0) return -1;
+    if (engine_stream_head(request->engine, &request->stream, &result->head_version, &head_position, fault) <
+        0)
+        return -1;
     if (result->head_version && fold_snapshot(request, result, fault) < 0) return -1;
     if (!result->state) result->state = domain_state_new(request->domain, request->aggregate->index);
     if (result->version == result->head_version) {

@@ -9,13 +9,17 @@
 #include "codec/mp.h"
 #include "run/inside.h"
 
-void generation_put_number(struct buf *out, uint64_t value) { mp_put_int(out, (int64_t)value); }
+void generation_put_number(struct buf *out, uint64_t value)
+{
+    mp_put_int(out, (int64_t)value);
+}
 
 uint64_t generation_number(struct slice bytes)
 {
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value value;
-    if (bytes.size == 0 || mp_read(&reader, &value) < 0 || value.kind != MP_INT || value.integer < 0) return 0;
+    if (bytes.size == 0 || mp_read(&reader, &value) < 0 || value.kind != MP_INT || value.integer < 0)
+        return 0;
     return (uint64_t)value.integer;
 }
 
@@ -32,7 +36,8 @@ static void generation_member_text(struct slice map, const char *name, char *tex
     text[0] = 0;
     if (!mp_find(map, slice_of(name), &bytes)) return;
     struct mp_reader reader = mp_reader_of(bytes);
-    if (mp_read(&reader, &value) == 0 && value.kind == MP_TEXT) snprintf(text, size, "%.*s", SLICE_ARGS(value.text));
+    if (mp_read(&reader, &value) == 0 && value.kind == MP_TEXT)
+        snprintf(text, size, "%.*s", SLICE_ARGS(value.text));
 }
 
 static int generation_meta_number(struct docs *docs, const char *key, uint64_t *number, struct fault *fault)
@@ -82,16 +87,18 @@ static int generation_read_positions(struct generation *generation, struct fault
         }
     }
     atomic_store(&generation->position, position);
-    if (docs_meta_each(generation->docs, slice_of("parked/"), generation_count_one, &parked, fault) < 0) return -1;
-    if (docs_meta_each(generation->docs, slice_of("stopped/"), generation_count_one, &stopped, fault) < 0) return -1;
+    if (docs_meta_each(generation->docs, slice_of("parked/"), generation_count_one, &parked, fault) < 0)
+        return -1;
+    if (docs_meta_each(generation->docs, slice_of("stopped/"), generation_count_one, &stopped, fault) < 0)
+        return -1;
     atomic_store(&generation->parked, parked);
     atomic_store(&generation->stopped, stopped > 0);
     return 0;
 }
 
 /* 1: usable, 0: not, why says it; -1: damaged. */
-static int generation_read(struct generation *generation, const struct engine_head *head, char why[VIEWS_REASON_SIZE],
-                           struct fault *fault)
+static int generation_read(struct generation *generation, const struct engine_head *head,
+                           char why[VIEWS_REASON_SIZE], struct fault *fault)
 {
     struct buf bytes = {0}, code = {0};
     char log_id[64];
@@ -102,7 +109,8 @@ static int generation_read(struct generation *generation, const struct engine_he
         generation->number = generation_member(map, "number");
         atomic_store(&generation->complete, generation_member(map, "complete") == 1);
         uint64_t partitions = generation_member(map, "partitions");
-        generation->partition_count = partitions > VIEWS_PARTITIONS_MAX ? VIEWS_PARTITIONS_MAX : (uint32_t)partitions;
+        generation->partition_count =
+            partitions > VIEWS_PARTITIONS_MAX ? VIEWS_PARTITIONS_MAX : (uint32_t)partitions;
         generation_member_text(map, "reason", generation->reason, sizeof generation->reason);
         generation_member_text(map, "log", log_id, sizeof log_id);
         snprintf(generation->code, sizeof generation->code, "%.*s", SLICE_ARGS(buf_slice(&code)));
@@ -164,8 +172,10 @@ static char *generation_new_path(const struct view *view)
     snprintf(name, sizeof name, "%.*s", SLICE_ARGS(view->name));
     *strchr(name, '/') = '.';
     for (unsigned n = 1;; n++) {
-        if (n == 1) snprintf(path, sizeof path, "%s/%s@%.16s", view->views->folder, name, view->code);
-        else snprintf(path, sizeof path, "%s/%s@%.16s.%u", view->views->folder, name, view->code, n);
+        if (n == 1)
+            snprintf(path, sizeof path, "%s/%s@%.16s", view->views->folder, name, view->code);
+        else
+            snprintf(path, sizeof path, "%s/%s@%.16s.%u", view->views->folder, name, view->code, n);
         if (access(path, F_OK) != 0) return mem_text(path, strlen(path));
     }
 }
@@ -205,7 +215,8 @@ int generation_create(struct view *view, uint64_t number, uint32_t partitions, c
     memcpy(made->code, view->code, sizeof made->code);
     snprintf(made->reason, sizeof made->reason, "%s", reason);
     made->path = generation_new_path(view);
-    struct docs_options options = {.path = made->path, .indexes = view->indexes, .index_count = view->index_count};
+    struct docs_options options = {
+        .path = made->path, .indexes = view->indexes, .index_count = view->index_count};
     bool dirty;
     if (docs_open(&options, &made->docs, &dirty, fault) < 0) {
         mem_free(made->path);
@@ -241,10 +252,14 @@ int generation_complete(struct generation *generation, uint64_t position, struct
     generation_describe(generation, &bytes);
     if (done == 0) done = docs_meta_put(write, slice_of("generation"), buf_slice(&bytes), fault);
     buf_release(&bytes);
-    if (done == 0) done = docs_commit(write, fault);
-    else docs_abort(write);
-    if (done == 0) atomic_store(&generation->position, position);
-    else atomic_store(&generation->complete, false);
+    if (done == 0)
+        done = docs_commit(write, fault);
+    else
+        docs_abort(write);
+    if (done == 0)
+        atomic_store(&generation->position, position);
+    else
+        atomic_store(&generation->complete, false);
     return done;
 }
 
@@ -272,7 +287,10 @@ void generation_close(struct generation *generation)
     mem_free(generation);
 }
 
-void generation_hold(struct generation *generation) { generation->holds++; }
+void generation_hold(struct generation *generation)
+{
+    generation->holds++;
+}
 
 void generation_let_go(struct generation *generation)
 {
@@ -289,8 +307,10 @@ void generation_retire(struct generation *generation, bool destroy)
 
 uint64_t generation_progress(const struct generation *generation)
 {
-    if (atomic_load(&generation->complete) || generation->partition_count == 0) return atomic_load(&generation->position);
+    if (atomic_load(&generation->complete) || generation->partition_count == 0)
+        return atomic_load(&generation->position);
     uint64_t sum = 0;
-    for (uint32_t at = 0; at < generation->partition_count; at++) sum += atomic_load(&generation->reached[at]);
+    for (uint32_t at = 0; at < generation->partition_count; at++)
+        sum += atomic_load(&generation->reached[at]);
     return sum / generation->partition_count;
 }

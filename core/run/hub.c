@@ -28,7 +28,8 @@ int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors,
     return domain_open(&options, domain, errors, fault);
 }
 
-static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain, struct fault *fault)
+static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain,
+                    struct fault *fault)
 {
     if (!hub->scripts) { /* only the log: every tenant may be read */
         hub->catalog.tenants_open = true;
@@ -39,7 +40,8 @@ static int hub_load(struct hub *hub, const struct hub_options *options, struct d
     if (hub_domain_open(hub, domain, options->errors, fault) < 0) return -1;
     if (catalog_init(&hub->catalog, *domain, fault) < 0) return -1;
     hub->message_size_max = (size_t)catalog_limit(&hub->catalog, "message_size", LIMIT_MESSAGE_SIZE_MAX);
-    hub->batch_commands_max = (size_t)catalog_limit(&hub->catalog, "batch_commands", LIMIT_BATCH_COMMANDS_MAX);
+    hub->batch_commands_max =
+        (size_t)catalog_limit(&hub->catalog, "batch_commands", LIMIT_BATCH_COMMANDS_MAX);
     struct slice warnings = domain_warnings(*domain);
     while (warnings.size) {
         const char *end = memchr(warnings.data, '\n', warnings.size);
@@ -70,9 +72,12 @@ static int hub_make_data(struct hub *hub, const struct hub_options *options, str
 
 static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
 {
-    struct engine_options options = {.path = hub->in_memory ? NULL : hub->data, .read_only = hub->read_only, .clock = hub->clock};
-    if (given->engine) hub->engine = given->engine;
-    else if ((hub->in_memory ? engine_open_memory : engine_open_lmdb)(&options, &hub->engine, fault) < 0) return -1;
+    struct engine_options options = {
+        .path = hub->in_memory ? NULL : hub->data, .read_only = hub->read_only, .clock = hub->clock};
+    if (given->engine)
+        hub->engine = given->engine;
+    else if ((hub->in_memory ? engine_open_memory : engine_open_lmdb)(&options, &hub->engine, fault) < 0)
+        return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
     char path[4096];
@@ -86,7 +91,8 @@ static int hub_open_store(struct hub *hub, const struct hub_options *given, stru
     return 0;
 }
 
-/* Meta "deploy": {"digest", "number"}. A folder that differs from that of the last start is the next deploy. */
+/* Meta "deploy": {"digest", "number"}. A folder that differs from that of the last start is the next deploy.
+ */
 static int hub_number_deploy(struct hub *hub, struct fault *fault)
 {
     char digest[2 * HASH_SIZE + 1];
@@ -160,8 +166,10 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     done = hub_start(made, fault);
 end:
     if (domain) domain_close(domain);
-    if (done < 0) hub_close(made);
-    else *hub = made;
+    if (done < 0)
+        hub_close(made);
+    else
+        *hub = made;
     return done;
 }
 
@@ -170,7 +178,8 @@ void hub_stop(struct hub *hub)
     if (hub->stopped) return;
     hub->stopped = true;
     atomic_store(&hub->stopping, true);
-    while (atomic_load(&hub->inside)) usleep(HUB_STOP_LOOK_US); /* short: who is inside puts one pointer into a queue */
+    while (atomic_load(&hub->inside))
+        usleep(HUB_STOP_LOOK_US); /* short: who is inside puts one pointer into a queue */
     for (size_t at = 0; at < hub->shard_count; at++)
         if (hub->shards[at]) shard_stop(hub->shards[at]);
     if (hub->writer) writer_stop(hub->writer);
@@ -199,11 +208,20 @@ void hub_close(struct hub *hub)
     mem_free(hub);
 }
 
-bool hub_has_tenant(struct hub *hub, struct slice tenant) { return catalog_has_tenant(&hub->catalog, tenant); }
+bool hub_has_tenant(struct hub *hub, struct slice tenant)
+{
+    return catalog_has_tenant(&hub->catalog, tenant);
+}
 
-struct engine *hub_engine(struct hub *hub) { return hub->engine; }
+struct engine *hub_engine(struct hub *hub)
+{
+    return hub->engine;
+}
 
-int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise) { return catalog_limit(&hub->catalog, name, otherwise); }
+int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise)
+{
+    return catalog_limit(&hub->catalog, name, otherwise);
+}
 
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault)
 {
@@ -213,8 +231,17 @@ int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fa
     return query_put(hub->query, query, fault);
 }
 
-void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user) { return watch_add(&hub->watch, woken, user); }
+void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user)
+{
+    return watch_add(&hub->watch, woken, user);
+}
 
-void hub_unwatch(struct hub *hub, void *token) { watch_remove(&hub->watch, token); }
+void hub_unwatch(struct hub *hub, void *token)
+{
+    watch_remove(&hub->watch, token);
+}
 
-bool hub_ready(struct hub *hub) { return !hub->read_only && !atomic_load(&hub->stopping); }
+bool hub_ready(struct hub *hub)
+{
+    return !hub->read_only && !atomic_load(&hub->stopping);
+}

@@ -20,27 +20,30 @@
 struct hub;
 
 struct hub_options {
-    const char *scripts;  /* folder; NULL: only the log is read (read_only, projectors -1) */
-    const char *data;     /* directory; NULL: in memory (tests) */
-    int shards;           /* 0: number of cores */
-    int projectors;       /* 0: number of cores; -1: none (imports): views catch up at the next start */
-    bool read_only;       /* look only: no shards, no writer, no projectors; a running hub may have the directory */
+    const char *scripts; /* folder; NULL: only the log is read (read_only, projectors -1) */
+    const char *data;    /* directory; NULL: in memory (tests) */
+    int shards;          /* 0: number of cores */
+    int projectors;      /* 0: number of cores; -1: none (imports): views catch up at the next start */
+    bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     struct clock *clock;
-    struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk); the hub closes it */
-    struct buf *errors;   /* gets every script error, may be NULL */
+    struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk);
+                              the hub closes it */
+    struct buf *errors;    /* gets every script error, may be NULL */
 };
 
-/* Faults: SCRIPTS, NOT_FOUND (scripts folder), IN_USE, PERMISSION, DISK, CORRUPT. Returns when commands can be taken; rebuilds run behind. */
+/* Faults: SCRIPTS, NOT_FOUND (scripts folder), IN_USE, PERMISSION, DISK, CORRUPT. Returns when commands can
+ * be taken; rebuilds run behind. */
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault);
 /* Refuses new commands with UNAVAILABLE, answers all that were taken, waits for projectors to flush. */
 void hub_stop(struct hub *hub);
 void hub_close(struct hub *hub); /* hub_stop, then frees */
 
-/* Takes the command, or refuses it at once (then it stays the caller's): NOT_FOUND tenant, context, aggregate; UNKNOWN_COMMAND,
- * MALFORMED, TOO_LARGE, BUSY, UNAVAILABLE, DISK. */
+/* Takes the command, or refuses it at once (then it stays the caller's): NOT_FOUND tenant, context,
+ * aggregate; UNKNOWN_COMMAND, MALFORMED, TOO_LARGE, BUSY, UNAVAILABLE, DISK. */
 int hub_submit(struct hub *hub, struct command *command, struct fault *fault);
-/* The same, but waits while the queue is full instead of BUSY: for imports inside the process, never for strangers. An ordered
- * command that is refused at the door has used its number (BUSY of hub_submit has not). UNKNOWN_COMMAND comes through done. */
+/* The same, but waits while the queue is full instead of BUSY: for imports inside the process, never for
+ * strangers. An ordered command that is refused at the door has used its number (BUSY of hub_submit has not).
+ * UNKNOWN_COMMAND comes through done. */
 int hub_submit_wait(struct hub *hub, struct command *command, struct fault *fault);
 bool hub_has_tenant(struct hub *hub, struct slice tenant);
 struct engine *hub_engine(struct hub *hub);
@@ -52,7 +55,7 @@ int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise);
 struct state_query {
     struct slice tenant, context, aggregate, id;
     int64_t version; /* -1: now */
-    int64_t at_ms;   /* INT64_MAX: now; else the events with at <= this, up to the first later one by version */
+    int64_t at_ms; /* INT64_MAX: now; else the events with at <= this, up to the first later one by version */
     /* the answer, filled before done */
     struct fault fault;
     uint64_t found_version, position;
@@ -60,7 +63,8 @@ struct state_query {
     void (*done)(struct state_query *query);
     void *user;
 };
-/* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the queue is full. */
+/* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the
+ * queue is full. */
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault);
 
 /* --- views --- */
@@ -74,13 +78,13 @@ struct view_info {
     bool stopped;          /* for at least one tenant */
     bool rebuilding;
     uint64_t new_generation, new_position;
-    double rate;           /* events a second of the rebuild */
+    double rate; /* events a second of the rebuild */
     double seconds_left;
-    char reason[256];      /* why it rebuilds: "pricing.lua changed" */
+    char reason[256]; /* why it rebuilds: "pricing.lua changed" */
 };
 
-/* A lease on the answering generation: while held it is not closed. name is "context/name", or "name" where unique.
- * Faults: NOT_FOUND (with the nearest name), UNAVAILABLE (first build has not begun). */
+/* A lease on the answering generation: while held it is not closed. name is "context/name", or "name" where
+ * unique. Faults: NOT_FOUND (with the nearest name), UNAVAILABLE (first build has not begun). */
 struct view_lease {
     struct docs *docs;
     uint64_t position; /* checkpoint when leased; a read snapshot may be later: see hub_view_position */
@@ -102,7 +106,8 @@ bool hub_settle(struct hub *hub, int timeout_ms);
 
 /* --- being told --- */
 
-/* woken (from any thread, must not block) after commits became durable or a view moved on. Returns a token for hub_unwatch. */
+/* woken (from any thread, must not block) after commits became durable or a view moved on. Returns a token
+ * for hub_unwatch. */
 void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user);
 void hub_unwatch(struct hub *hub, void *token);
 
@@ -117,6 +122,7 @@ bool hub_ready(struct hub *hub);
 /* --- events as CloudEvents --- */
 
 /* One event of a record as a CloudEvents JSON object appended to out. */
-void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event, struct buf *out);
+void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event,
+                    struct buf *out);
 
 #endif

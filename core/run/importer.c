@@ -11,7 +11,12 @@
 #include "run/inside.h"
 
 /* Enough to keep every stage busy between two flushes of the log, little enough to bound memory. */
-enum { IMPORTER_IN_FLIGHT_MAX = 4096 };
+enum { IMPORTER_IN_FLIGHT_MAX = 4096, IMPORTER_CHUNK = 256 };
+
+struct importer_list {
+    struct command *first, *last;
+    size_t count;
+};
 
 struct importer {
     struct importer_options options;
@@ -27,7 +32,10 @@ struct importer {
     uint64_t row;
     struct slice source_line;
     uint32_t ordinal;
-    struct command *first, *last; /* its messages, sent together when the script has ended well */
+    struct importer_list messages; /* sent together when the script has ended well */
+    /* Rows that are ready: handed over in chunks, so that the shards are woken once for many and the writer
+     * gets much at a time. */
+    struct importer_list chunk;
 };
 
 /* What a refusal is told with, kept in the command's arena. */
@@ -123,6 +131,16 @@ static void importer_drain(struct importer *importer, size_t in_flight_max)
     }
 }
 
+static void importer_list_put(struct importer_list *list, struct command *command)
+{
+    if (list->last)
+        list->last->next = command;
+    else
+        list->first = command;
+    list->last = command;
+    list->count++;
+}
+
 static struct slice importer_id(struct importer *importer, struct arena *arena)
 {
     struct {
@@ -156,45 +174,58 @@ static int importer_sink(void *user, const struct import_call *call, struct faul
     command->items->id =
         call->command_id.size ? arena_copy(arena, call->command_id) : importer_id(importer, arena);
     command->is_fact = call->is_fact;
+    command->brief = true;
     command->at_ms = call->has_at ? call->at_ms : INT64_MIN;
     command->done = importer_done;
     command->user = origin;
-    if (importer->last)
-        importer->last->next = command;
-    else
-        importer->first = command;
-    importer->last = command;
+    importer_list_put(&importer->messages, command);
     return 0;
 }
 
-static void importer_forget_row(struct importer *importer)
+static void importer_forget(struct importer_list *list)
 {
-    while (importer->first) {
-        struct command *next = importer->first->next;
-        command_free(importer->first);
-        importer->first = next;
+    while (list->first) {
+        struct command *next = list->first->next;
+        command_free(list->first);
+        list->first = next;
     }
-    importer->last = NULL;
+    *list = (struct importer_list){0};
 }
 
-static int importer_submit_row(struct importer *importer, struct fault *fault)
+static int importer_submit(struct importer *importer, struct fault *fault)
 {
-    while (importer->first) {
-        struct command *command = importer->first;
-        importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
-        importer->first = command->next;
+    struct importer_list *chunk = &importer->chunk;
+    while (chunk->first) {
+        struct command *command = chunk->first;
+        if (importer->in_flight == IMPORTER_IN_FLIGHT_MAX) importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+        chunk->first = command->next;
         command->next = NULL;
         command->ordered = ++importer->ordered;
         importer->in_flight++;
-        if (hub_submit_wait(importer->options.hub, command, fault) < 0) {
-            importer->in_flight--; /* its number is used up all the same */
-            command_free(command);
-            importer_forget_row(importer);
-            return -1;
-        }
+        struct fault refused;
+        if (hub_submit_wait(importer->options.hub, command, &refused) == 0) continue;
+        /* Refused at the door; its number is used up all the same. */
+        command->fault = refused;
+        importer_answer(importer, command);
     }
-    importer->last = NULL;
-    return 0;
+    *chunk = (struct importer_list){0};
+    importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+    if (importer->ended.code == FAULT_NONE) return 0;
+    *fault = importer->ended;
+    return -1;
+}
+
+/* The row at hand has ended well: its messages join the chunk. */
+static int importer_add_row(struct importer *importer, struct fault *fault)
+{
+    while (importer->messages.first) {
+        struct command *command = importer->messages.first;
+        importer->messages.first = command->next;
+        command->next = NULL;
+        importer_list_put(&importer->chunk, command);
+    }
+    importer->messages = (struct importer_list){0};
+    return importer->chunk.count < IMPORTER_CHUNK ? 0 : importer_submit(importer, fault);
 }
 
 int importer_row(struct importer *importer, uint64_t number, struct slice row, struct slice source_line,
@@ -208,24 +239,18 @@ int importer_row(struct importer *importer, uint64_t number, struct slice row, s
         return -1;
     }
     int done = domain_import_row(importer->domain, row, importer_sink, importer, fault);
-    if (done < 0 && domain_must_repeat(importer->domain)) {
-        importer_forget_row(importer);
-        importer->ordinal = 0;
-        domain_set_exact(importer->domain, true);
-        done = domain_import_row(importer->domain, row, importer_sink, importer, fault);
-        domain_set_exact(importer->domain, false);
-    }
     if (done < 0) {
-        importer_forget_row(importer);
+        importer_forget(&importer->messages);
         return -1;
     }
-    return importer_submit_row(importer, fault);
+    return importer_add_row(importer, fault);
 }
 
 int importer_finish(struct importer *importer, struct fault *fault)
 {
+    int done = importer_submit(importer, fault);
     importer_drain(importer, 1);
-    if (importer->ended.code == FAULT_NONE) return 0;
+    if (done == 0 && importer->ended.code == FAULT_NONE) return 0;
     *fault = importer->ended;
     return -1;
 }
@@ -238,6 +263,8 @@ struct importer_counts importer_counts(const struct importer *importer)
 void importer_close(struct importer *importer)
 {
     if (!importer) return;
+    importer_forget(&importer->messages);
+    importer_forget(&importer->chunk);
     importer_drain(importer, 1);
     domain_thread_stop();
     domain_close(importer->domain);

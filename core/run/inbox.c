@@ -36,8 +36,8 @@ static void inbox_rouse(struct inbox *inbox)
     pthread_mutex_unlock(&inbox->mutex);
 }
 
-/* The put and the look at `sleeping` are sequentially consistent, as are the consumer's `sleeping` and its look at `top`: one of
- * the two sees the other, so no link is left behind a sleeping consumer. */
+/* The put and the look at `sleeping` are sequentially consistent, as are the consumer's `sleeping` and its
+ * look at `top`: one of the two sees the other, so no link is left behind a sleeping consumer. */
 static void inbox_push(struct inbox *inbox, struct inbox_link *link)
 {
     struct inbox_link *top = atomic_load_explicit(&inbox->top, memory_order_relaxed);
@@ -87,8 +87,10 @@ static void inbox_sleep(struct inbox *inbox, int timeout_ms)
     pthread_mutex_lock(&inbox->mutex);
     atomic_store(&inbox->sleeping, true);
     while (!atomic_load(&inbox->top) && !atomic_load(&inbox->woken) && !atomic_load(&inbox->closed)) {
-        if (timeout_ms < 0) pthread_cond_wait(&inbox->filled, &inbox->mutex);
-        else if (pthread_cond_timedwait(&inbox->filled, &inbox->mutex, &deadline) == ETIMEDOUT) break;
+        if (timeout_ms < 0)
+            pthread_cond_wait(&inbox->filled, &inbox->mutex);
+        else if (pthread_cond_timedwait(&inbox->filled, &inbox->mutex, &deadline) == ETIMEDOUT)
+            break;
     }
     atomic_store(&inbox->sleeping, false);
     pthread_mutex_unlock(&inbox->mutex);
@@ -134,6 +136,12 @@ void inbox_close(struct inbox *inbox)
     inbox_rouse(inbox);
 }
 
-bool inbox_closed(struct inbox *inbox) { return atomic_load(&inbox->closed); }
+bool inbox_closed(struct inbox *inbox)
+{
+    return atomic_load(&inbox->closed);
+}
 
-size_t inbox_size(struct inbox *inbox) { return atomic_load(&inbox->size); }
+size_t inbox_size(struct inbox *inbox)
+{
+    return atomic_load(&inbox->size);
+}

@@ -1,5 +1,5 @@
-/* inbox.h: an intrusive queue between threads: many producers, one consumer. A put is one compare-and-swap; only a consumer that
- * really sleeps costs a wake-up, so under load neither side takes a lock.
+/* inbox.h: an intrusive queue between threads: many producers, one consumer. A put is one compare-and-swap;
+ * only a consumer that really sleeps costs a wake-up, so under load neither side takes a lock.
  *
  *     inbox_put(&inbox, &work->link)                    -> false: full
  *     struct inbox_link *list = inbox_take(&inbox, -1)  -> all that is there, oldest first
@@ -34,8 +34,8 @@ void inbox_release(struct inbox *inbox);
 bool inbox_put(struct inbox *inbox, struct inbox_link *link);
 /* Waits while it is full. */
 void inbox_put_wait(struct inbox *inbox, struct inbox_link *link);
-/* Everything that is there, oldest first. Waits up to timeout_ms (-1: for ever, 0: not at all). NULL: time-out, woken, or closed and
- * empty. */
+/* Everything that is there, oldest first. Waits up to timeout_ms (-1: for ever, 0: not at all). NULL:
+ * time-out, woken, or closed and empty. */
 struct inbox_link *inbox_take(struct inbox *inbox, int timeout_ms);
 /* The consumer has finished with count links. */
 void inbox_done(struct inbox *inbox, size_t count);

@@ -6,8 +6,8 @@
 #include "run/inside.h"
 
 enum {
-    INDEXER_IDLE_MS = 500,         /* without an append for so long, the index catches up */
-    INDEXER_SNAPSHOTS_MAX = 4096,  /* waiting ones; a snapshot dropped is made again later */
+    INDEXER_IDLE_MS = 500,        /* without an append for so long, the index catches up */
+    INDEXER_SNAPSHOTS_MAX = 4096, /* waiting ones; a snapshot dropped is made again later */
     INDEXER_SNAPSHOT_BATCH = 256
 };
 
@@ -30,7 +30,8 @@ static void indexer_write(struct indexer *indexer, struct inbox_link *list)
     while (list) {
         size_t count = 0;
         struct inbox_link *at = list;
-        for (; at && count < INDEXER_SNAPSHOT_BATCH; at = at->next) batch[count++] = ((struct indexer_snapshot *)at)->snapshot;
+        for (; at && count < INDEXER_SNAPSHOT_BATCH; at = at->next)
+            batch[count++] = ((struct indexer_snapshot *)at)->snapshot;
         struct fault fault;
         if (snaps_put(indexer->hub->snaps, batch, count, &fault) < 0) say_warn("snapshots: %s", fault.text);
         inbox_done(&indexer->inbox, count);
@@ -97,8 +98,8 @@ void indexer_look(struct indexer *indexer)
     if (engine_index_behind(indexer->hub->engine) >= LIMIT_INDEX_BEHIND) inbox_wake(&indexer->inbox);
 }
 
-void indexer_snapshot(struct indexer *indexer, const struct stream_id *stream, const struct hash *code, uint64_t version,
-                      struct buf *state)
+void indexer_snapshot(struct indexer *indexer, const struct stream_id *stream, const struct hash *code,
+                      uint64_t version, struct buf *state)
 {
     struct indexer_snapshot *made = MEM_NEW(struct indexer_snapshot);
     made->snapshot.stream.tenant = arena_copy(&made->arena, stream->tenant);

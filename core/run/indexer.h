@@ -1,4 +1,5 @@
-/* indexer.h: the thread that writes what may be written behind the answer: the log's index and snapshots of states.
+/* indexer.h: the thread that writes what may be written behind the answer: the log's index and snapshots of
+ * states.
  *
  * Threads: any. Owns: snapshots handed to it. */
 #ifndef LORE_RUN_INDEXER_H
@@ -18,7 +19,7 @@ void indexer_free(struct indexer *indexer);
 /* After an append: wakes it when the index is far enough behind. */
 void indexer_look(struct indexer *indexer);
 /* Takes the bytes over (state becomes empty); drops them when it has too much to do. */
-void indexer_snapshot(struct indexer *indexer, const struct stream_id *stream, const struct hash *code, uint64_t version,
-                      struct buf *state);
+void indexer_snapshot(struct indexer *indexer, const struct stream_id *stream, const struct hash *code,
+                      uint64_t version, struct buf *state);
 
 #endif

@@ -36,11 +36,11 @@ struct hub {
     struct views *views;
     struct watch watch;
 
-    /* The door. Who submits first counts itself inside, then looks at stopping: hub_stop waits until nobody is inside, so nothing
-     * enters a queue behind its end. */
+    /* The door. Who submits first counts itself inside, then looks at stopping: hub_stop waits until nobody
+     * is inside, so nothing enters a queue behind its end. */
     atomic_bool stopping;
     atomic_size_t inside;
-    atomic_ullong sequence;        /* of ordered commands: how many began */
+    atomic_ullong sequence;                  /* of ordered commands: how many began */
     atomic_ullong refused[FAULT_CODE_COUNT]; /* at the door */
     size_t message_size_max, batch_commands_max;
     bool stopped;

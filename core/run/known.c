@@ -1,4 +1,5 @@
-/* Command ids: the same id with the same content gets the first answer again, with other content it is refused. */
+/* Command ids: the same id with the same content gets the first answer again, with other content it is
+ * refused. */
 #include <stdio.h>
 
 #include "base/hash.h"
@@ -53,20 +54,21 @@ static struct pending *known_in_flight(const struct stream *stream, const struct
 }
 
 /* Data as its contract makes it, for comparison. */
-static int known_canonical(struct shard *shard, const struct work *work, const struct command_item *item, struct arena *arena,
-                           struct slice *canonical, struct fault *fault)
+static int known_canonical(struct shard *shard, const struct work *work, const struct command_item *item,
+                           struct arena *arena, struct slice *canonical, struct fault *fault)
 {
     if (work->command->is_fact) {
         uint32_t type_version;
-        return domain_check_event(shard->domain, work->aggregate->context, item->type, item->data, arena, canonical,
-                                  &type_version, fault);
+        return domain_check_event(shard->domain, work->aggregate->context, item->type, item->data, arena,
+                                  canonical, &type_version, fault);
     }
-    return domain_check_command(shard->domain, work->aggregate->index, item->type, item->data, arena, canonical, fault);
+    return domain_check_command(shard->domain, work->aggregate->index, item->type, item->data, arena,
+                                canonical, fault);
 }
 
 /* 1: the commit is this command's, 0: it is another's, -1: fault. */
-static int known_equal(struct shard *shard, const struct work *work, const struct commit *commit, struct arena *arena,
-                       struct fault *fault)
+static int known_equal(struct shard *shard, const struct work *work, const struct commit *commit,
+                       struct arena *arena, struct fault *fault)
 {
     const struct command *command = work->command;
     size_t count = command->is_fact ? commit->event_count : commit->command_count;
@@ -78,7 +80,8 @@ static int known_equal(struct shard *shard, const struct work *work, const struc
         struct slice type = command->is_fact ? commit->events[at].type : commit->commands[at].type;
         struct slice data = command->is_fact ? commit->events[at].data : commit->commands[at].data;
         if (!slice_equal(item->type, type)) return 0;
-        if (item->id.size && at < commit->command_count && !slice_equal(item->id, commit->commands[at].id)) return 0;
+        if (item->id.size && at < commit->command_count && !slice_equal(item->id, commit->commands[at].id))
+            return 0;
         struct slice canonical;
         if (known_canonical(shard, work, item, arena, &canonical, fault) < 0) return -1;
         if (!slice_equal(canonical, data)) return 0;
@@ -86,7 +89,8 @@ static int known_equal(struct shard *shard, const struct work *work, const struc
     return 1;
 }
 
-static int known_check(struct shard *shard, const struct work *work, const struct commit *commit, struct fault *fault)
+static int known_check(struct shard *shard, const struct work *work, const struct commit *commit,
+                       struct fault *fault)
 {
     struct arena arena = {0};
     int equal = known_equal(shard, work, commit, &arena, fault);
@@ -133,15 +137,18 @@ int known_find(struct shard *shard, struct stream *stream, struct work *work, st
         struct slice id = known_id(command, at);
         if (!id.size) continue;
         buf_clear(&command->record_bytes);
-        int found = engine_find_command(shard->hub->engine, &stream->id, id, &command->record_bytes, &command->record, fault);
+        int found = engine_find_command(shard->hub->engine, &stream->id, id, &command->record_bytes,
+                                        &command->record, fault);
         if (found < 0) return -1;
         if (found == 0) continue;
         struct arena arena = {0};
         struct commit commit = {0};
         record_read_commit(&command->record, &arena, &commit);
         int done = known_check(shard, work, &commit, fault);
-        if (done == 0) known_answer(command, &commit);
-        else buf_release(&command->record_bytes);
+        if (done == 0)
+            known_answer(command, &commit);
+        else
+            buf_release(&command->record_bytes);
         arena_release(&arena);
         return done == 0 ? KNOWN_ANSWERED : -1;
     }

@@ -21,9 +21,12 @@ static void metrics_commands(struct hub *hub, struct buf *out)
     metrics_head(out, "lore_commands_total", "counter", "Commands answered, by outcome.");
     for (int code = 0; code < FAULT_CODE_COUNT; code++) {
         uint64_t count = atomic_load(&hub->refused[code]);
-        for (size_t at = 0; at < hub->shard_count; at++) count += atomic_load(&hub->shards[at]->outcomes[code]);
+        for (size_t at = 0; at < hub->shard_count; at++)
+            count += atomic_load(&hub->shards[at]->outcomes[code]);
         /* Budget and script share a name outside; here they are told apart. */
-        const char *name = code == FAULT_NONE ? "done" : code == FAULT_BUDGET ? "budget" : fault_name((enum fault_code)code);
+        const char *name = code == FAULT_NONE     ? "done"
+                           : code == FAULT_BUDGET ? "budget"
+                                                  : fault_name((enum fault_code)code);
         if (count || code == FAULT_NONE || code == FAULT_REJECTED || code == FAULT_BUDGET)
             buf_format(out, "lore_commands_total{outcome=\"%s\"} %llu\n", name, (unsigned long long)count);
     }
@@ -32,8 +35,10 @@ static void metrics_commands(struct hub *hub, struct buf *out)
         retried += atomic_load(&hub->shards[at]->retried);
         loads += atomic_load(&hub->shards[at]->loads);
     }
-    metrics_one(out, "lore_commands_repeated_total", "counter", "Answers given again to a known id.", repeated);
-    metrics_one(out, "lore_commands_retried_total", "counter", "Commands decided again after a conflict.", retried);
+    metrics_one(out, "lore_commands_repeated_total", "counter", "Answers given again to a known id.",
+                repeated);
+    metrics_one(out, "lore_commands_retried_total", "counter", "Commands decided again after a conflict.",
+                retried);
     metrics_one(out, "lore_states_loaded_total", "counter", "States folded from the log.", loads);
 }
 
@@ -43,17 +48,22 @@ static void metrics_writer(struct hub *hub, struct buf *out)
     const struct writer_stats *stats = writer_stats(hub->writer);
     metrics_one(out, "lore_batches_total", "counter", "Group commits.", atomic_load(&stats->batches));
     metrics_one(out, "lore_commits_total", "counter", "Commits with events.", atomic_load(&stats->commits));
-    metrics_one(out, "lore_outcomes_total", "counter", "Rejections and acceptances without events.", atomic_load(&stats->outcomes));
+    metrics_one(out, "lore_outcomes_total", "counter", "Rejections and acceptances without events.",
+                atomic_load(&stats->outcomes));
     metrics_one(out, "lore_events_written_total", "counter", "Events.", atomic_load(&stats->events));
-    metrics_one(out, "lore_batches_failed_total", "counter", "Group commits that could not be written.", atomic_load(&stats->failed));
-    metrics_one(out, "lore_conflicts_total", "counter", "Commits that met another one.", atomic_load(&stats->conflicts));
-    metrics_one(out, "lore_writer_queue", "gauge", "Decided commands that wait for the disk.", writer_queue(hub->writer));
+    metrics_one(out, "lore_batches_failed_total", "counter", "Group commits that could not be written.",
+                atomic_load(&stats->failed));
+    metrics_one(out, "lore_conflicts_total", "counter", "Commits that met another one.",
+                atomic_load(&stats->conflicts));
+    metrics_one(out, "lore_writer_queue", "gauge", "Decided commands that wait for the disk.",
+                writer_queue(hub->writer));
     metrics_head(out, "lore_append_seconds", "histogram", "Time of a group commit.");
     uint64_t count = 0;
     for (int at = 0; at <= WRITER_BUCKETS; at++) {
         count += atomic_load(&stats->buckets[at]);
         if (at < WRITER_BUCKETS)
-            buf_format(out, "lore_append_seconds_bucket{le=\"%g\"} %llu\n", 64e-6 * (double)(1 << at), (unsigned long long)count);
+            buf_format(out, "lore_append_seconds_bucket{le=\"%g\"} %llu\n", 64e-6 * (double)(1 << at),
+                       (unsigned long long)count);
     }
     buf_format(out, "lore_append_seconds_bucket{le=\"+Inf\"} %llu\n", (unsigned long long)count);
     buf_format(out, "lore_append_seconds_sum %g\n", (double)atomic_load(&stats->append_ns) / 1e9);
@@ -72,7 +82,8 @@ static void metrics_shards(struct hub *hub, struct buf *out)
     size_t memory = 0;
     for (size_t at = 0; at < hub->shard_count; at++) memory += atomic_load(&hub->shards[at]->memory);
     buf_format(out, "lore_lua_memory_bytes{of=\"shards\"} %zu\n", memory);
-    if (hub->views) buf_format(out, "lore_lua_memory_bytes{of=\"projectors\"} %zu\n", views_memory(hub->views));
+    if (hub->views)
+        buf_format(out, "lore_lua_memory_bytes{of=\"projectors\"} %zu\n", views_memory(hub->views));
     if (hub->query) buf_format(out, "lore_lua_memory_bytes{of=\"queries\"} %zu\n", query_memory(hub->query));
 }
 
@@ -90,8 +101,10 @@ static void metrics_views(struct hub *hub, struct buf *out)
         for (size_t at = 0; at < hub_view_count(hub); at++) {
             struct view_info info;
             hub_view_info(hub, at, &info);
-            uint64_t values[] = {info.position, info.head - info.position, info.parked, info.stopped, info.rebuilding};
-            buf_format(out, "%s{view=\"%s\"} %llu\n", gauges[gauge].name, info.name, (unsigned long long)values[gauge]);
+            uint64_t values[] = {info.position, info.head - info.position, info.parked, info.stopped,
+                                 info.rebuilding};
+            buf_format(out, "%s{view=\"%s\"} %llu\n", gauges[gauge].name, info.name,
+                       (unsigned long long)values[gauge]);
         }
     }
 }
@@ -100,7 +113,8 @@ void hub_metrics(struct hub *hub, struct buf *text)
 {
     struct engine_head head = engine_head(hub->engine);
     metrics_one(text, "lore_log_position", "gauge", "Position of the last event.", head.position);
-    metrics_one(text, "lore_index_behind", "gauge", "Events not yet in the index on disk.", engine_index_behind(hub->engine));
+    metrics_one(text, "lore_index_behind", "gauge", "Events not yet in the index on disk.",
+                engine_index_behind(hub->engine));
     metrics_one(text, "lore_deploy", "gauge", "Number of the deploy.", hub->deploy);
     metrics_head(text, "lore_uptime_seconds", "gauge", "Since the start.");
     buf_format(text, "lore_uptime_seconds %.1f\n", (double)(clock_monotonic_ns() - hub->started_ns) / 1e9);

@@ -16,8 +16,9 @@ enum {
     PROJECTOR_FLUSH_MS = 2000,  /* a rebuild is not set back further than that by a kill */
     PROJECTOR_FULL_EVERY = 512, /* events between two looks whether a feed is full */
     PROJECTOR_RETRY_MS = 200,
-    PROJECTOR_PAUSE_US = 2000,  /* under load, between two flushes of live feeds: each costs a page write per view */
-    PROJECTOR_STOP_MS = 5000    /* for live feeds to reach the head */
+    PROJECTOR_PAUSE_US =
+        2000, /* under load, between two flushes of live feeds: each costs a page write per view */
+    PROJECTOR_STOP_MS = 5000 /* for live feeds to reach the head */
 };
 
 struct taker {
@@ -50,7 +51,7 @@ struct projector {
     struct arena arena; /* takers */
     struct route *routes;
     size_t route_count, routes_max; /* a power of two */
-    int64_t rested_ns; /* when the last scan of live feeds ended */
+    int64_t rested_ns;              /* when the last scan of live feeds ended */
     atomic_size_t memory;
 };
 
@@ -97,10 +98,13 @@ static struct route *projector_route(struct projector *projector, const struct r
     route->key = key;
     route->type = names_get(record->names, type);
     route->aggregate = fold_aggregate_name(aggregate);
-    route->context = slice_make(aggregate.data, route->aggregate.data > aggregate.data ? aggregate.size - route->aggregate.size - 1 : 0);
+    route->context =
+        slice_make(aggregate.data,
+                   route->aggregate.data > aggregate.data ? aggregate.size - route->aggregate.size - 1 : 0);
     route->takers = arena_zero(&projector->arena, (projector->feed_count + 1) * sizeof *route->takers);
     for (struct feed *feed = projector->feeds; feed; feed = feed->next)
-        if (feed_takes(feed, route->context, route->type)) route->takers[route->count++] = (struct taker){feed, -1};
+        if (feed_takes(feed, route->context, route->type))
+            route->takers[route->count++] = (struct taker){feed, -1};
     return route;
 }
 
@@ -136,15 +140,18 @@ static void projector_record(struct projector *projector, const struct record *r
             envelope.position = event.position;
             envelope.at_ms = event.at_ms;
             feed_event(feed, &route->takers[at].handler, &envelope, event.data);
+            if (feed->behind || feed->dropped)
+                feed->scanning = false;
+            else if (feed->events % PROJECTOR_FULL_EVERY == 0 && feed_is_full(feed))
+                projector_flush(feed);
             if (feed->behind || feed->dropped) feed->scanning = false;
-            else if (feed->events % PROJECTOR_FULL_EVERY == 0 && feed_is_full(feed)) projector_flush(feed);
-            if (feed->behind) feed->scanning = false;
         }
     }
 }
 
 /* Reads from position on until the feeds are at their limits or the time is over; returns how far it came. */
-static uint64_t projector_read(struct projector *projector, uint64_t position, uint64_t limit, int64_t until_ns)
+static uint64_t projector_read(struct projector *projector, uint64_t position, uint64_t limit,
+                               int64_t until_ns)
 {
     struct engine_cursor *cursor;
     struct record record;
@@ -154,17 +161,22 @@ static uint64_t projector_read(struct projector *projector, uint64_t position, u
         for (size_t count = 1; position < limit; count++) {
             more = engine_cursor_next(cursor, &record, &fault);
             if (more != 1) break;
-            if (record.kind == RECORD_COMMIT || record.kind == RECORD_FACT) projector_record(projector, &record);
+            if (record.kind == RECORD_COMMIT || record.kind == RECORD_FACT)
+                projector_record(projector, &record);
             position = record.first_position + record.event_count - 1;
             if (count % PROJECTOR_LOOK_EVERY == 0 && clock_monotonic_ns() > until_ns) break;
         }
         engine_cursor_close(cursor);
     }
-    if (more < 0) say_stop("the log cannot be read behind position %llu: %s", (unsigned long long)position, fault.text);
+    if (more < 0)
+        say_stop("the log cannot be read behind position %llu: %s", (unsigned long long)position, fault.text);
     return position;
 }
 
-static bool projector_is_near(const struct feed *feed) { return feed->whole && feed->limit - feed->position <= PROJECTOR_NEAR; }
+static bool projector_is_near(const struct feed *feed)
+{
+    return feed->whole && feed->limit - feed->position <= PROJECTOR_NEAR;
+}
 
 /* Whether a feed takes part in a scan of the near or the far ones. */
 static bool projector_joins(struct feed *feed, uint64_t head, bool near, int64_t now_ns)
@@ -203,9 +215,10 @@ static bool projector_scan(struct projector *projector, uint64_t head, bool near
     uint64_t reached = projector_read(projector, position, limit, now_ns + PROJECTOR_SLICE_MS * 1000000LL);
     now_ns = clock_monotonic_ns();
     for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
-        if (!feed->scanning) continue;
+        if (!feed->scanning || feed->dropped) continue;
         feed_pass(feed, reached < feed->limit ? reached : feed->limit);
-        bool due = feed->position >= feed->limit || now_ns - feed->flushed_ns > PROJECTOR_FLUSH_MS * 1000000LL;
+        bool due =
+            feed->position >= feed->limit || now_ns - feed->flushed_ns > PROJECTOR_FLUSH_MS * 1000000LL;
         if (due || feed_is_full(feed)) projector_flush(feed);
         if (!near) rebuild_say_progress(feed->generation);
     }
@@ -234,7 +247,8 @@ static void projector_drop(struct projector *projector)
     for (struct feed **at = &projector->feeds; *at;) {
         struct feed *feed = *at;
         struct generation *generation = feed->generation;
-        if (atomic_load(&generation->retired) || (!feed->whole && atomic_load(&generation->complete))) feed->dropped = true;
+        if (atomic_load(&generation->retired) || (!feed->whole && atomic_load(&generation->complete)))
+            feed->dropped = true;
         if (!feed->dropped) {
             at = &feed->next;
             continue;
@@ -336,7 +350,8 @@ void projector_free(struct projector *projector)
     mem_free(projector);
 }
 
-void projector_adopt(struct projector *projector, struct generation *generation, uint32_t partition, uint32_t partition_count)
+void projector_adopt(struct projector *projector, struct generation *generation, uint32_t partition,
+                     uint32_t partition_count)
 {
     struct adoption *adoption = MEM_NEW(struct adoption);
     adoption->generation = generation;
@@ -345,7 +360,10 @@ void projector_adopt(struct projector *projector, struct generation *generation,
     inbox_put(&projector->inbox, &adoption->link);
 }
 
-void projector_wake(struct projector *projector) { inbox_wake(&projector->inbox); }
+void projector_wake(struct projector *projector)
+{
+    inbox_wake(&projector->inbox);
+}
 
 size_t projector_memory(const struct projector *projector)
 {

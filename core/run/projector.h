@@ -1,7 +1,7 @@
 /* projector.h: a thread with a Lua state of its own that feeds projections from the log.
  *
- * One scan serves all feeds that stand at about the same position. Live feeds go first; those far behind (rebuilds) get slices of
- * PROJECTOR_SLICE_MS in between, so views stay live while others are rebuilt.
+ * One scan serves all feeds that stand at about the same position. Live feeds go first; those far behind
+ * (rebuilds) get slices of PROJECTOR_SLICE_MS in between, so views stay live while others are rebuilt.
  *
  * Threads: projector_adopt and projector_wake from any. Owns: its domain and feeds. */
 #ifndef LORE_RUN_PROJECTOR_H
@@ -18,7 +18,8 @@ int projector_start(struct views *views, int index, struct projector **projector
 void projector_stop(struct projector *projector);
 void projector_free(struct projector *projector);
 /* Feeds this partition of the generation from now on; the caller held the generation for it. */
-void projector_adopt(struct projector *projector, struct generation *generation, uint32_t partition, uint32_t partition_count);
+void projector_adopt(struct projector *projector, struct generation *generation, uint32_t partition,
+                     uint32_t partition_count);
 void projector_wake(struct projector *projector);
 size_t projector_memory(const struct projector *projector);
 

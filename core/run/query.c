@@ -18,7 +18,9 @@ struct query {
 
 static int query_answer(struct query *query, struct state_query *asked, struct fault *fault)
 {
-    struct fold_request request = {.engine = query->hub->engine, .snaps = query->hub->snaps, .domain = query->domain,
+    struct fold_request request = {.engine = query->hub->engine,
+                                   .snaps = query->hub->snaps,
+                                   .domain = query->domain,
                                    .version_max = asked->version < 0 ? UINT64_MAX : (uint64_t)asked->version,
                                    .at_ms_max = asked->at_ms};
     request.aggregate = catalog_find(&query->hub->catalog, asked->context, asked->aggregate, fault);
@@ -28,12 +30,12 @@ static int query_answer(struct query *query, struct state_query *asked, struct f
     if (fold_stream(&request, &result, fault) < 0) return -1;
     int done = 0;
     if (result.head_version == 0)
-        done = fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s was never written", SLICE_ARGS(request.aggregate->name),
-                         SLICE_ARGS(asked->id));
+        done = fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s was never written",
+                         SLICE_ARGS(request.aggregate->name), SLICE_ARGS(asked->id));
     else if (asked->version >= 0 && result.version < (uint64_t)asked->version)
         done = fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s has no version %lld, it is at %llu",
-                         SLICE_ARGS(request.aggregate->name), SLICE_ARGS(asked->id), (long long)asked->version,
-                         (unsigned long long)result.version);
+                         SLICE_ARGS(request.aggregate->name), SLICE_ARGS(asked->id),
+                         (long long)asked->version, (unsigned long long)result.version);
     else
         done = domain_state_encode(query->domain, result.state, &asked->state, fault);
     asked->found_version = result.version;

@@ -1,4 +1,5 @@
-/* query.h: the thread that answers for states, now and in the past, with a domain of its own: no shard waits for it.
+/* query.h: the thread that answers for states, now and in the past, with a domain of its own: no shard waits
+ * for it.
  *
  * Threads: any. Owns: nothing of the queries. */
 #ifndef LORE_RUN_QUERY_H

@@ -55,7 +55,8 @@ static bool rebuild_next_text(struct mp_reader *reader, struct slice *text)
 }
 
 /* The difference between what an older generation was made of and what the code is made of now, in words. */
-static void rebuild_tell_difference(const struct view *view, struct slice inputs, char text[VIEWS_REASON_SIZE])
+static void rebuild_tell_difference(const struct view *view, struct slice inputs,
+                                    char text[VIEWS_REASON_SIZE])
 {
     struct rebuild_reason reason = {view, text, VIEWS_REASON_SIZE, 0};
     text[0] = 0;
@@ -64,7 +65,8 @@ static void rebuild_tell_difference(const struct view *view, struct slice inputs
     struct mp_value list = {.kind = MP_NIL};
     struct slice label, hex;
     if (mp_read(&reader, &list) < 0 || list.kind != MP_LIST) list.count = 0;
-    for (uint32_t left = list.count / 2; left && rebuild_next_text(&reader, &label) && rebuild_next_text(&reader, &hex); left--) {
+    for (uint32_t left = list.count / 2;
+         left && rebuild_next_text(&reader, &label) && rebuild_next_text(&reader, &hex); left--) {
         size_t at = 0;
         while (at < view->input_count && !slice_equal(view->inputs[at].label, label)) at++;
         if (at == view->input_count) {
@@ -90,20 +92,24 @@ static void rebuild_tell(const struct view *view, const char *why, char text[VIE
 {
     struct buf inputs = {0};
     struct fault ignored;
-    if (!view->answering) snprintf(text, VIEWS_REASON_SIZE, "%s", why[0] ? why : "first build");
+    if (!view->answering)
+        snprintf(text, VIEWS_REASON_SIZE, "%s", why[0] ? why : "first build");
     else if (docs_meta_get(view->answering->docs, slice_of("inputs"), &inputs, &ignored) == 1)
         rebuild_tell_difference(view, buf_slice(&inputs), text);
-    else snprintf(text, VIEWS_REASON_SIZE, "its code changed");
+    else
+        snprintf(text, VIEWS_REASON_SIZE, "its code changed");
     buf_release(&inputs);
 }
 
 /* --- who answers --- */
 
-static struct generation *rebuild_newest(struct generation **found, size_t count, bool complete, const char *code)
+static struct generation *rebuild_newest(struct generation **found, size_t count, bool complete,
+                                         const char *code)
 {
     struct generation *newest = NULL;
     for (size_t at = 0; at < count; at++) {
-        if (atomic_load(&found[at]->complete) != complete || (code && strcmp(found[at]->code, code) != 0)) continue;
+        if (atomic_load(&found[at]->complete) != complete || (code && strcmp(found[at]->code, code) != 0))
+            continue;
         if (!newest || found[at]->number > newest->number) newest = found[at];
     }
     return newest;
@@ -120,14 +126,16 @@ static uint64_t rebuild_highest(struct generation **found, size_t count)
 static uint32_t rebuild_partitions(const struct view *view)
 {
     uint64_t head = engine_head(view->views->hub->engine).position;
-    int64_t least = catalog_limit(&view->views->hub->catalog, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
+    int64_t least =
+        catalog_limit(&view->views->hub->catalog, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
     if (!view->keyed || head < (uint64_t)least) return 1;
     size_t threads = view->views->projector_count;
     return (uint32_t)(threads < VIEWS_PARTITIONS_MAX ? threads : VIEWS_PARTITIONS_MAX);
 }
 
 /* Nothing to build from an empty log: it answers at once. */
-static int rebuild_begin(struct view *view, uint64_t number, uint32_t partitions, const char *reason, struct fault *fault)
+static int rebuild_begin(struct view *view, uint64_t number, uint32_t partitions, const char *reason,
+                         struct fault *fault)
 {
     struct generation *made;
     if (generation_create(view, number, partitions, reason, &made, fault) < 0) return -1;
@@ -146,7 +154,8 @@ static void rebuild_clear(struct view *view, struct generation **found, size_t c
     struct generation *previous = NULL;
     for (size_t at = 0; at < count; at++) {
         struct generation *generation = found[at];
-        if (generation == view->answering || generation == view->next || !atomic_load(&generation->complete)) continue;
+        if (generation == view->answering || generation == view->next || !atomic_load(&generation->complete))
+            continue;
         if (!previous || generation->number > previous->number) previous = generation;
     }
     for (size_t at = 0; at < count; at++) {
@@ -157,7 +166,8 @@ static void rebuild_clear(struct view *view, struct generation **found, size_t c
     }
 }
 
-int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why, struct fault *fault)
+int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why,
+                   struct fault *fault)
 {
     struct generation *complete = rebuild_newest(found, count, true, NULL);
     struct generation *wanted = rebuild_newest(found, count, true, view->code);
@@ -175,7 +185,8 @@ int rebuild_choose(struct view *view, struct generation **found, size_t count, c
     } else if (!wanted) {
         char reason[VIEWS_REASON_SIZE];
         rebuild_tell(view, why, reason);
-        done = rebuild_begin(view, rebuild_highest(found, count) + 1, rebuild_partitions(view), reason, fault);
+        done =
+            rebuild_begin(view, rebuild_highest(found, count) + 1, rebuild_partitions(view), reason, fault);
     }
     if (view->next && !view->views->hub->read_only)
         say_info("%s: rebuilding (%s)%s", view->name.data, view->next->reason,
@@ -206,7 +217,8 @@ static void rebuild_feed_one(struct generation *generation)
     for (uint32_t at = 0; at < generation->partition_count; at++) {
         generation_hold(generation);
         size_t first = (size_t)(view - views->views);
-        projector_adopt(views->projectors[(first + at) % views->projector_count], generation, at, generation->partition_count);
+        projector_adopt(views->projectors[(first + at) % views->projector_count], generation, at,
+                        generation->partition_count);
     }
 }
 
@@ -218,13 +230,15 @@ static void rebuild_swap(struct generation *generation)
     struct view *view = generation->view;
     struct generation *before = view->answering;
     struct fault fault;
-    if (before && generation->number < before->number && generation_renumber(generation, before->number + 1, &fault) < 0)
+    if (before && generation->number < before->number &&
+        generation_renumber(generation, before->number + 1, &fault) < 0)
         say_warn("%s: %s", view->name.data, fault.text);
     view->answering = generation;
     view->next = NULL;
     double seconds = (double)(clock_monotonic_ns() - generation->began_ns) / 1e9;
-    say_info("%s: generation %llu answers, at position %llu (%.1f s)", view->name.data, (unsigned long long)generation->number,
-             (unsigned long long)atomic_load(&generation->position), seconds);
+    say_info("%s: generation %llu answers, at position %llu (%.1f s)", view->name.data,
+             (unsigned long long)generation->number, (unsigned long long)atomic_load(&generation->position),
+             seconds);
     if (!before) return;
     if (view->previous_path) {
         struct fault ignored;
@@ -264,14 +278,16 @@ void rebuild_feed(struct view *view)
     pthread_mutex_unlock(&view->views->lock);
 }
 
-/* Every partition is at the target, flushed. Whoever is last does the rest; nobody else touches the generation meanwhile. */
+/* Every partition is at the target, flushed. Whoever is last does the rest; nobody else touches the
+ * generation meanwhile. */
 bool rebuild_partition_done(struct generation *generation)
 {
     struct view *view = generation->view;
     struct views *views = view->views;
     struct fault fault;
     pthread_mutex_lock(&views->lock);
-    bool last = !atomic_load(&generation->retired) && ++generation->partitions_done == generation->partition_count;
+    bool last =
+        !atomic_load(&generation->retired) && ++generation->partitions_done == generation->partition_count;
     uint64_t target = atomic_load(&generation->target);
     uint64_t head = engine_head(views->hub->engine).position;
     if (last && generation->partition_count > 1 && head - target > REBUILD_LAST_STRETCH) {
@@ -335,7 +351,8 @@ void rebuild_damaged(struct generation *generation)
     if (due && !atomic_load(&generation->retired)) {
         if (rebuild_start(view, rebuild_partitions(view), "a document was damaged", &fault) < 0)
             say_error("%s: %s", view->name.data, fault.text);
-        else if (building == generation) generation_retire(generation, true);
+        else if (building == generation)
+            generation_retire(generation, true);
     }
     pthread_mutex_unlock(&view->views->lock);
 }
@@ -355,11 +372,13 @@ void rebuild_say_progress(struct generation *generation)
     int64_t now_ns = clock_monotonic_ns();
     struct view_info info;
     pthread_mutex_lock(&views->lock);
-    bool due = generation->view->next == generation && now_ns - generation->said_ns > REBUILD_SAY_MS * 1000000LL;
+    bool due =
+        generation->view->next == generation && now_ns - generation->said_ns > REBUILD_SAY_MS * 1000000LL;
     if (due) generation->said_ns = now_ns;
     pthread_mutex_unlock(&views->lock);
     if (!due) return;
     views_info(generation->view, &info);
     say_info("%s: rebuilding (%s): %llu of %llu events, %.0f/s, %.0f s left", info.name, info.reason,
-             (unsigned long long)info.new_position, (unsigned long long)info.head, info.rate, info.seconds_left);
+             (unsigned long long)info.new_position, (unsigned long long)info.head, info.rate,
+             info.seconds_left);
 }

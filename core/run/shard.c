@@ -8,7 +8,8 @@
 
 enum {
     SHARD_MEMORY_SERVING = 96 << 20, /* Lua memory of all shards together: a hub that serves stays small */
-    SHARD_MEMORY_IMPORT = 768 << 20, /* without projectors it is an import: the cache is what makes it quick */
+    SHARD_MEMORY_IMPORT =
+        768 << 20, /* without projectors it is an import: the cache is what makes it quick */
     SHARD_DONE_EVERY = 32
 };
 
@@ -67,8 +68,10 @@ static void shard_unlink(struct stream *stream, struct pending *pending)
         CHECK(at);
         before = at;
     }
-    if (before) before->newer = pending->newer;
-    else stream->oldest = pending->newer;
+    if (before)
+        before->newer = pending->newer;
+    else
+        stream->oldest = pending->newer;
     if (stream->newest == pending) stream->newest = before;
 }
 
@@ -151,13 +154,15 @@ static void *shard_run(void *user)
     struct shard *shard = user;
     domain_thread_start();
     for (;;) {
-        /* Completions wake nobody, since nothing has to happen until the next command; unless somebody waits for one. The flag is
-         * set before the last look at them, and the writer puts before it looks at the flag. */
+        /* Completions wake nobody, since nothing has to happen until the next command; unless somebody waits
+         * for one. The flag is set before the last look at them, and the writer puts before it looks at the
+         * flag. */
         atomic_store(&shard->wants_completions, shard->waiting > 0);
         shard_complete_all(shard, 0);
         struct inbox_link *list = inbox_take(&shard->commands, -1);
         shard_complete_all(shard, 0);
-        if (list) shard_take(shard, list);
+        if (list)
+            shard_take(shard, list);
         else if (inbox_closed(&shard->commands)) {
             if (shard->in_flight == 0) break;
             shard_complete_all(shard, -1);
@@ -208,6 +213,5 @@ void shard_free(struct shard *shard)
     domain_close(shard->domain);
     inbox_release(&shard->commands);
     inbox_release(&shard->completions);
-    buf_release(&shard->scratch);
     mem_free(shard);
 }

@@ -1,18 +1,23 @@
-/* shard.h: a thread with a Lua state of its own that decides the commands of its streams; a stream belongs to one shard.
+/* shard.h: a thread with a Lua state of its own that decides the commands of its streams; a stream belongs to
+ * one shard.
  *
  *   hub_submit ──commands──► shard ──pending──► writer ──done──► submitter
  *                              ▲                   │
  *                              └────completions────┘
  *
- * The shard builds on its undurable state at once and takes the next command. What ties the two threads together is the CHAIN:
+ * The shard builds on its undurable state at once and takes the next command. What ties the two threads
+ * together is the CHAIN:
  *
  *  1. Every stream counts its chains from 1. A pending carries the chain it was decided on.
- *  2. When a pending of chain c cannot be appended, the writer marks the stream broken at c. From then on it refuses every pending
- *     of this stream with a chain <= c without appending it: those were decided on a state that never came true.
+ *  2. When a pending of chain c cannot be appended, the writer marks the stream broken at c. From then on it
+ * refuses every pending of this stream with a chain <= c without appending it: those were decided on a state
+ * that never came true.
  *  3. The shard learns it from the completion, drops the state and begins chain c + 1 from what the log says.
- *  4. Pendings of one shard reach the writer in the order in which they were decided, so nothing of an old chain comes after the new one.
+ *  4. Pendings of one shard reach the writer in the order in which they were decided, so nothing of an old
+ * chain comes after the new one.
  *
- * Threads: everything here is the shard's own thread's, but for what is said. Owns: its streams, pendings and domain. */
+ * Threads: everything here is the shard's own thread's, but for what is said. Owns: its streams, pendings and
+ * domain. */
 #ifndef LORE_RUN_SHARD_H
 #define LORE_RUN_SHARD_H
 
@@ -39,7 +44,8 @@ struct work {
 enum pending_result {
     PENDING_OPEN,
     PENDING_APPENDED,
-    PENDING_CONFLICT, /* somebody else was faster, or it built on one that met that: its command is decided again */
+    PENDING_CONFLICT, /* somebody else was faster, or it built on one that met that: its command is decided
+                         again */
     PENDING_FAILED    /* the disk, or it built on one that failed: its command was refused */
 };
 
@@ -52,14 +58,14 @@ struct pending {
     struct arena arena;      /* everything of commit */
     struct commit commit;
     uint64_t chain;
-    bool tied;      /* without events, but decided on undurable ones: worth nothing if they fail */
+    bool tied; /* without events, but decided on undurable ones: worth nothing if they fail */
     uint64_t ordered, sequence;
-    size_t size;    /* bytes it will take, about */
+    size_t size;      /* bytes it will take, about */
     uint64_t id_hash; /* of the first given id */
     enum pending_result result;
-    struct inbox_link *waiters;          /* works with the same id that came meanwhile; the shard's */
-    struct pending *newer;               /* of the same stream, in order; the shard's */
-    struct pending *next;                /* in the writer's queue; then in the shard's list of free ones */
+    struct inbox_link *waiters; /* works with the same id that came meanwhile; the shard's */
+    struct pending *newer;      /* of the same stream, in order; the shard's */
+    struct pending *next;       /* in the writer's queue; then in the shard's list of free ones */
 };
 
 /* A stream in the cache. */
@@ -90,8 +96,8 @@ struct shard {
     int index;
     pthread_t thread;
     struct domain *domain;
-    struct inbox commands;    /* struct work */
-    struct inbox completions; /* struct pending */
+    struct inbox commands;         /* struct work */
+    struct inbox completions;      /* struct pending */
     atomic_bool wants_completions; /* somebody waits for one: wake me */
     size_t waiting;                /* works that wait for a completion */
     size_t in_flight, in_flight_max;
@@ -100,7 +106,6 @@ struct shard {
     struct stream *newest, *oldest;
     size_t memory_max; /* of the domain before states are dropped */
     size_t until_memory_look;
-    struct buf scratch;
     /* for status and metrics, read by anybody */
     atomic_ullong outcomes[SHARD_OUTCOMES]; /* by fault code; FAULT_NONE: done */
     atomic_ullong repeated, retried, loads;
@@ -138,8 +143,8 @@ void cache_free(struct shard *shard);
 
 /* --- known.c --- */
 enum known { KNOWN_NO, KNOWN_WAITS, KNOWN_ANSWERED };
-/* Whether the command's id was seen before in its stream. WAITS: its first is in flight, the work waits for it. ANSWERED: command
- * holds the answer. -1: ID_REUSED, CONTRACT, CORRUPT. */
+/* Whether the command's id was seen before in its stream. WAITS: its first is in flight, the work waits for
+ * it. ANSWERED: command holds the answer. -1: ID_REUSED, CONTRACT, CORRUPT. */
 int known_find(struct shard *shard, struct stream *stream, struct work *work, struct fault *fault);
 bool known_has_id(const struct command *command);
 uint64_t known_id_hash(const struct command *command);

@@ -12,7 +12,10 @@ static void status_begin(struct buf *out, const char *kind)
     json_put_text_member(out, "kind", slice_of(kind));
 }
 
-static void status_end(struct buf *out) { buf_put_text(out, "}\n"); }
+static void status_end(struct buf *out)
+{
+    buf_put_text(out, "}\n");
+}
 
 static void status_put_number(struct buf *out, const char *name, double value)
 {
@@ -54,8 +57,8 @@ struct status_failures {
     const char *name;
 };
 
-static void status_failure(struct status_failures *failures, const char *kind, struct slice tenant, const struct slice *key,
-                           struct slice value)
+static void status_failure(struct status_failures *failures, const char *kind, struct slice tenant,
+                           const struct slice *key, struct slice value)
 {
     struct slice error;
     status_begin(failures->out, kind);
@@ -81,7 +84,8 @@ static bool status_parked(void *user, struct slice key, struct slice value)
 
 static bool status_stopped(void *user, struct slice key, struct slice value)
 {
-    status_failure(user, "stopped", slice_make(key.data + 8, key.size - 8), NULL, value); /* behind "stopped/" */
+    status_failure(user, "stopped", slice_make(key.data + 8, key.size - 8), NULL,
+                   value); /* behind "stopped/" */
     return true;
 }
 
@@ -104,8 +108,10 @@ static void status_view(struct hub *hub, size_t index, struct buf *out)
         json_put_int_member(out, "position", (int64_t)info.new_position);
         status_put_number(out, "rate", info.rate);
         json_put_name(out, "seconds_left");
-        if (info.rate > 0) buf_format(out, "%.1f", info.seconds_left);
-        else buf_put_text(out, "null");
+        if (info.rate > 0)
+            buf_format(out, "%.1f", info.seconds_left);
+        else
+            buf_put_text(out, "null");
         json_put_text_member(out, "reason", slice_of(info.reason));
         buf_put_byte(out, '}');
     }

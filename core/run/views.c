@@ -21,7 +21,8 @@ enum { VIEWS_FOUND_MAX = 64 }; /* directories of one projection that a start loo
 
 /* --- opening --- */
 
-static void views_declare(struct views *views, struct view *view, const struct domain_projection *declared, int index)
+static void views_declare(struct views *views, struct view *view, const struct domain_projection *declared,
+                          int index)
 {
     struct arena *arena = &views->arena;
     view->views = views;
@@ -32,11 +33,13 @@ static void views_declare(struct views *views, struct view *view, const struct d
     hash_hex(&declared->code, view->code);
     struct domain_input *inputs = arena_zero(arena, (declared->input_count + 1) * sizeof *inputs);
     for (size_t at = 0; at < declared->input_count; at++)
-        inputs[at] = (struct domain_input){arena_copy(arena, declared->inputs[at].label), declared->inputs[at].hash};
+        inputs[at] =
+            (struct domain_input){arena_copy(arena, declared->inputs[at].label), declared->inputs[at].hash};
     view->inputs = inputs;
     view->input_count = declared->input_count;
     const char **indexes = arena_zero(arena, (declared->index_count + 1) * sizeof *indexes);
-    for (size_t at = 0; at < declared->index_count; at++) indexes[at] = arena_copy(arena, slice_of(declared->indexes[at])).data;
+    for (size_t at = 0; at < declared->index_count; at++)
+        indexes[at] = arena_copy(arena, slice_of(declared->indexes[at])).data;
     view->indexes = indexes;
     view->index_count = declared->index_count;
 }
@@ -83,7 +86,8 @@ static int views_open_one(struct view *view, char *why, struct fault *fault)
     return rebuild_choose(view, found, count, why, fault);
 }
 
-int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views, struct fault *fault)
+int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views,
+               struct fault *fault)
 {
     struct views *made = MEM_NEW(struct views);
     *views = made;
@@ -141,7 +145,8 @@ void views_stop(struct views *views)
 void views_free(struct views *views)
 {
     if (!views) return;
-    for (size_t at = 0; views->projectors && at < views->projector_count; at++) projector_free(views->projectors[at]);
+    for (size_t at = 0; views->projectors && at < views->projector_count; at++)
+        projector_free(views->projectors[at]);
     for (size_t at = 0; at < views->count; at++) {
         generation_close(views->views[at].answering);
         generation_close(views->views[at].next);
@@ -153,9 +158,15 @@ void views_free(struct views *views)
     mem_free(views);
 }
 
-static int views_remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk) { return remove(path); }
+static int views_remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    return remove(path);
+}
 
-void views_remove_folder(const char *path) { nftw(path, views_remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+void views_remove_folder(const char *path)
+{
+    nftw(path, views_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 size_t views_memory(const struct views *views)
 {
@@ -183,8 +194,8 @@ struct view *views_find(struct views *views, struct slice name, struct fault *fa
         nearest_offer(&nearest, views_short_name(view));
         if (!slice_equal(views_short_name(view), name)) continue;
         if (found) {
-            fault_set(fault, FAULT_NOT_FOUND, "there are several views %.*s: write %.*s or %.*s", SLICE_ARGS(name),
-                      SLICE_ARGS(found->name), SLICE_ARGS(view->name));
+            fault_set(fault, FAULT_NOT_FOUND, "there are several views %.*s: write %.*s or %.*s",
+                      SLICE_ARGS(name), SLICE_ARGS(found->name), SLICE_ARGS(view->name));
             return NULL;
         }
         found = view;
@@ -192,8 +203,11 @@ struct view *views_find(struct views *views, struct slice name, struct fault *fa
     if (found) return found;
     int size = name.size < 130 ? (int)name.size : 130;
     struct slice near = nearest_found(&nearest);
-    if (near.size) fault_set(fault, FAULT_NOT_FOUND, "no view %.*s: did you mean %.*s?", size, name.data, SLICE_ARGS(near));
-    else fault_set(fault, FAULT_NOT_FOUND, "no view %.*s", size, name.data ? name.data : "");
+    if (near.size)
+        fault_set(fault, FAULT_NOT_FOUND, "no view %.*s: did you mean %.*s?", size, name.data,
+                  SLICE_ARGS(near));
+    else
+        fault_set(fault, FAULT_NOT_FOUND, "no view %.*s", size, name.data ? name.data : "");
     return NULL;
 }
 
@@ -236,11 +250,13 @@ int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease,
     int done = 0;
     pthread_mutex_lock(&hub->views->lock);
     struct generation *generation = view->answering;
-    /* A first build in one piece is exact at its checkpoint, so it may answer; partitions are so only together. */
+    /* A first build in one piece is exact at its checkpoint, so it may answer; partitions are so only
+     * together. */
     if (!generation && view->next && view->next->partition_count == 1) generation = view->next;
     if (generation) {
         generation_hold(generation);
-        *lease = (struct view_lease){generation->docs, atomic_load(&generation->position), generation->number, generation};
+        *lease = (struct view_lease){generation->docs, atomic_load(&generation->position), generation->number,
+                                     generation};
     } else if (view->next) {
         done = fault_set(fault, FAULT_UNAVAILABLE, "%s is being built: %llu events of %llu", view->name.data,
                          (unsigned long long)generation_progress(view->next),
@@ -267,7 +283,8 @@ uint64_t hub_view_position(struct docs_read *read, struct slice tenant)
     uint64_t position = 0;
     if (docs_read_meta(read, slice_of("position"), &value, &ignored) == 1) {
         position = generation_number(value);
-    } else if (docs_read_meta(read, slice_of("generation"), &value, &ignored) == 1 && generation_member(value, "partitions") == 1 &&
+    } else if (docs_read_meta(read, slice_of("generation"), &value, &ignored) == 1 &&
+               generation_member(value, "partitions") == 1 &&
                docs_read_meta(read, slice_of("partition/0"), &value, &ignored) == 1) {
         position = generation_number(value);
     }
@@ -300,13 +317,20 @@ int hub_view_parked(struct docs_read *read, struct slice tenant, struct slice ke
     return 1;
 }
 
-size_t hub_view_count(struct hub *hub) { return hub->views ? hub->views->count : 0; }
+size_t hub_view_count(struct hub *hub)
+{
+    return hub->views ? hub->views->count : 0;
+}
 
-void hub_view_info(struct hub *hub, size_t index, struct view_info *info) { views_info(&hub->views->views[index], info); }
+void hub_view_info(struct hub *hub, size_t index, struct view_info *info)
+{
+    views_info(&hub->views->views[index], info);
+}
 
 int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault)
 {
-    if (!hub->views || hub->read_only) return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs without views");
+    if (!hub->views || hub->read_only)
+        return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs without views");
     struct view *view = views_find(hub->views, name, fault);
     if (!view) return -1;
     if (atomic_load(&hub->stopping)) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
@@ -338,7 +362,8 @@ bool hub_settle(struct hub *hub, int timeout_ms)
     }
     pthread_mutex_lock(&views->lock);
     bool settled;
-    while (!(settled = views_settled(views, head)))
+    /* Nobody feeds the views of a hub that only looks. */
+    while (!(settled = views_settled(views, head)) && !hub->read_only)
         if (pthread_cond_timedwait(&views->moved, &views->lock, &until) == ETIMEDOUT) break;
     pthread_mutex_unlock(&views->lock);
     return settled;

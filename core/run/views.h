@@ -2,21 +2,23 @@
  *
  *   data/views/<context>.<projection>@<first 16 hex digits of the code hash>[.n]/      one generation
  *
- * A view has the generation that ANSWERS and perhaps the NEXT one: one that is being built from nothing in partitions, or a complete one
- * that catches up. It takes over, in one step, when it has reached the position of the one that answers. Only a generation of the current
- * code is fed; one of older code answers from where it stands. The previous generation is kept, older ones are removed. Generations of
- * a projection that is no longer declared stay where they are: if it comes back, it goes on from there.
+ * A view has the generation that ANSWERS and perhaps the NEXT one: one that is being built from nothing in
+ * partitions, or a complete one that catches up. It takes over, in one step, when it has reached the position
+ * of the one that answers. Only a generation of the current code is fed; one of older code answers from where
+ * it stands. The previous generation is kept, older ones are removed. Generations of a projection that is no
+ * longer declared stay where they are: if it comes back, it goes on from there.
  *
  * Meta values of a generation (docs.h), each written together with the documents it speaks of:
  *   generation            {complete, log, number, partitions, reason}
  *   code                  the hash, hexadecimal
- *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told in words
- *   position              every event up to it is in the documents (complete generations)
+ *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told
+ * in words position              every event up to it is in the documents (complete generations)
  *   partition/<i>         the same for one partition while it is being built
  *   stopped/<tenant>      {error, position}: the event at which the projection stopped for this tenant
  *   parked/<tenant>\0<key>  {error, position, skipped}
  *
- * Threads: views_* from any. The lock guards which generations there are and who holds them; what a generation holds is its feeders'. */
+ * Threads: views_* from any. The lock guards which generations there are and who holds them; what a
+ * generation holds is its feeders'. */
 #ifndef LORE_RUN_VIEWS_H
 #define LORE_RUN_VIEWS_H
 
@@ -45,18 +47,19 @@ struct generation {
     bool wanted;                    /* of the current code: it is fed */
     uint32_t partition_count;       /* while it is being built */
     atomic_bool complete;
-    atomic_bool retired;            /* nobody new may hold it; feeders let it go */
-    bool destroy;                   /* its directory goes when nobody holds it */
-    size_t holds;                   /* leases and feeds; under the lock */
-    atomic_ullong position;         /* the checkpoint on disk; while it is being built, 0 or that of its only partition */
+    atomic_bool retired; /* nobody new may hold it; feeders let it go */
+    bool destroy;        /* its directory goes when nobody holds it */
+    size_t holds;        /* leases and feeds; under the lock */
+    atomic_ullong
+        position; /* the checkpoint on disk; while it is being built, 0 or that of its only partition */
     atomic_ullong parked;
     atomic_bool stopped;
     /* being built */
-    atomic_ullong target;           /* where all partitions stop */
+    atomic_ullong target; /* where all partitions stop */
     atomic_ullong reached[VIEWS_PARTITIONS_MAX];
-    uint32_t partitions_done;       /* at the target; under the lock */
+    uint32_t partitions_done; /* at the target; under the lock */
     int64_t began_ns, said_ns;
-    uint64_t began_position;        /* sum over the partitions, or the checkpoint of one that catches up */
+    uint64_t began_position; /* sum over the partitions, or the checkpoint of one that catches up */
 };
 
 struct view {
@@ -71,7 +74,7 @@ struct view {
     int projection; /* index in every domain */
     struct generation *answering, *next;
     char *previous_path; /* the directory of the one before, or NULL */
-    bool rebuild_whole;               /* the next build has one partition, see rebuild.c */
+    bool rebuild_whole;  /* the next build has one partition, see rebuild.c */
 };
 
 struct views {
@@ -87,7 +90,8 @@ struct views {
     atomic_bool stopping;
 };
 
-int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views, struct fault *fault);
+int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views,
+               struct fault *fault);
 /* Starts the projector threads; begins the rebuilds that are due. */
 int views_start(struct views *views, struct fault *fault);
 /* After an append. */
@@ -105,7 +109,8 @@ void views_moved(struct views *views);
 
 /* --- generation.c --- */
 
-/* Opens a directory of a generation. *generation NULL: it is no use (dirty, of another log, damaged) and why says so. */
+/* Opens a directory of a generation. *generation NULL: it is no use (dirty, of another log, damaged) and why
+ * says so. */
 int generation_open(struct views *views, const char *path, bool read_only, struct generation **generation,
                     char why[VIEWS_REASON_SIZE], struct fault *fault);
 /* A new, empty one beside the others. */
@@ -129,10 +134,12 @@ uint64_t generation_member(struct slice map, const char *name);
 /* --- rebuild.c: who builds, catches up and answers --- */
 
 /* At start: picks the generation that answers and the one that is wanted out of those found. */
-int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why, struct fault *fault);
+int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why,
+                   struct fault *fault);
 /* Hands the feeds of what is to be fed to the projectors. */
 void rebuild_feed(struct view *view);
-/* A partition is at its target, and that is on disk. False: what had to be written could not be, tell it again. */
+/* A partition is at its target, and that is on disk. False: what had to be written could not be, tell it
+ * again. */
 bool rebuild_partition_done(struct generation *generation);
 /* A complete generation's checkpoint moved: it takes over if its time has come. */
 void rebuild_moved(struct generation *generation);

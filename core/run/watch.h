@@ -1,4 +1,5 @@
-/* watch.h: who wants to be told that something became durable or a view moved on. Threads: any. Owns: its entries. */
+/* watch.h: who wants to be told that something became durable or a view moved on. Threads: any. Owns: its
+ * entries. */
 #ifndef LORE_RUN_WATCH_H
 #define LORE_RUN_WATCH_H
 

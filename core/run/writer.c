@@ -29,6 +29,9 @@ struct writer {
     /* What goes back to each shard after this batch, in order. */
     struct writer_lane back[HUB_SHARDS_MAX];
     bool wake[HUB_SHARDS_MAX];
+    /* Commands whose answer is ready. They are told after the shards know: who sends the next command at once
+     * finds the state as it is. */
+    struct command *answers, **last_answer;
     int64_t complained_ns;
     struct writer_stats stats;
 };
@@ -36,8 +39,10 @@ struct writer {
 static void writer_lane_put(struct writer_lane *lane, struct pending *pending)
 {
     pending->next = NULL;
-    if (lane->last) lane->last->next = pending;
-    else lane->first = pending;
+    if (lane->last)
+        lane->last->next = pending;
+    else
+        lane->first = pending;
     lane->last = pending;
 }
 
@@ -76,25 +81,46 @@ static void writer_back(struct writer *writer, struct pending *pending, enum pen
     writer_lane_put(&writer->back[pending->shard->index], pending);
 }
 
-static void writer_refuse(struct pending *pending, const struct fault *fault)
+static void writer_answer_later(struct writer *writer, struct pending *pending, enum fault_code code)
 {
     struct command *command = pending->command;
     pending->command = NULL;
-    if (!command) return;
-    command->fault = *fault;
-    atomic_fetch_add_explicit(&pending->shard->outcomes[fault->code], 1, memory_order_relaxed);
-    command->done(command);
+    atomic_fetch_add_explicit(&pending->shard->outcomes[code], 1, memory_order_relaxed);
+    command->next = NULL;
+    *writer->last_answer = command;
+    writer->last_answer = &command->next;
+}
+
+static void writer_tell_answers(struct writer *writer)
+{
+    struct command *command = writer->answers;
+    writer->answers = NULL;
+    writer->last_answer = &writer->answers;
+    while (command) {
+        struct command *next = command->next;
+        command->done(command);
+        command = next;
+    }
+}
+
+static void writer_refuse(struct writer *writer, struct pending *pending, const struct fault *fault)
+{
+    if (!pending->command) return;
+    pending->command->fault = *fault;
+    writer_answer_later(writer, pending, fault->code);
 }
 
 /* See shard.h, the chain. True if the pending was dealt with. */
 static bool writer_is_broken(struct writer *writer, struct pending *pending)
 {
     struct stream *stream = pending->stream;
-    if (pending->chain > stream->broken_chain || (pending->commit.event_count == 0 && !pending->tied)) return false;
+    if (pending->chain > stream->broken_chain || (pending->commit.event_count == 0 && !pending->tied))
+        return false;
     if (stream->broken_result == PENDING_FAILED) {
         struct fault fault;
-        fault_set(&fault, FAULT_UNAVAILABLE, "a command to this stream before it could not be written: send it again");
-        writer_refuse(pending, &fault);
+        fault_set(&fault, FAULT_UNAVAILABLE,
+                  "a command to this stream before it could not be written: send it again");
+        writer_refuse(writer, pending, &fault);
     }
     writer_back(writer, pending, stream->broken_result);
     return true;
@@ -114,7 +140,8 @@ static void writer_fill_from(struct writer *writer, struct writer_lane *lane, si
             continue;
         }
         if (writer_is_broken(writer, pending)) continue;
-        /* Not only the version decides: another one's commit may have brought the stream to that version too. */
+        /* Not only the version decides: another one's commit may have brought the stream to that version too.
+         */
         bool follows = pending->stream->batch_serial == writer->serial;
         pending->stream->batch_serial = writer->serial;
         writer->appends[writer->count] = (struct append){.commit = &pending->commit, .follows = follows};
@@ -131,7 +158,8 @@ static void writer_fill(struct writer *writer)
     do { /* a number taken from one lane may have let another go on */
         before = writer->queued;
         for (size_t at = 0; at <= writer->hub->shard_count; at++)
-            writer_fill_from(writer, &writer->lanes[at == writer->hub->shard_count ? HUB_SHARDS_MAX : at], &bytes);
+            writer_fill_from(writer, &writer->lanes[at == writer->hub->shard_count ? HUB_SHARDS_MAX : at],
+                             &bytes);
     } while (writer->queued && writer->queued < before);
 }
 
@@ -144,24 +172,26 @@ static void writer_read_back(struct writer *writer)
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
         struct command *command = pending->command;
-        if (!command || command->brief || pending->commit.event_count == 0 || writer->appends[at].outcome != APPEND_APPENDED)
+        if (!command || command->brief || pending->commit.event_count == 0 ||
+            writer->appends[at].outcome != APPEND_APPENDED)
             continue;
-        if (!cursor && engine_read(writer->hub->engine, pending->commit.first_position, &cursor, &fault) < 0) break;
+        if (!cursor && engine_read(writer->hub->engine, pending->commit.first_position, &cursor, &fault) < 0)
+            break;
         int more;
         do more = engine_cursor_next(cursor, &record, &fault);
         while (more == 1 && record.first_position < pending->commit.first_position);
         if (more != 1 || record.first_position != pending->commit.first_position) break;
         buf_put_slice(&command->record_bytes, record.bytes);
-        CHECK(record_open(buf_slice(&command->record_bytes), engine_names(writer->hub->engine), &command->record, &fault) == 0);
+        CHECK(record_open(buf_slice(&command->record_bytes), engine_names(writer->hub->engine),
+                          &command->record, &fault) == 0);
     }
     if (cursor) engine_cursor_close(cursor);
 }
 
-static void writer_answer(struct pending *pending)
+static void writer_answer(struct writer *writer, struct pending *pending)
 {
     struct command *command = pending->command;
     const struct commit *commit = &pending->commit;
-    pending->command = NULL;
     if (!command) return;
     enum fault_code code = FAULT_NONE;
     command->version = commit->first_version;
@@ -174,8 +204,7 @@ static void writer_answer(struct pending *pending)
         fault_set(&command->fault, code, "%.*s", SLICE_ARGS(commit->message));
         snprintf(command->fault.reason, sizeof command->fault.reason, "%.*s", SLICE_ARGS(commit->reason));
     }
-    atomic_fetch_add_explicit(&pending->shard->outcomes[code], 1, memory_order_relaxed);
-    command->done(command);
+    writer_answer_later(writer, pending, code);
 }
 
 static void writer_break(struct pending *pending, enum pending_result result)
@@ -198,7 +227,7 @@ static void writer_failed(struct writer *writer, const struct fault *fault)
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
         writer_break(pending, PENDING_FAILED);
-        writer_refuse(pending, fault);
+        writer_refuse(writer, pending, fault);
         writer_back(writer, pending, PENDING_FAILED);
     }
 }
@@ -218,7 +247,8 @@ static void writer_appended(struct writer *writer)
     writer_read_back(writer);
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
-        if (writer->appends[at].outcome == APPEND_CONFLICT && pending->commit.event_count == 0 && !pending->tied) {
+        if (writer->appends[at].outcome == APPEND_CONFLICT && pending->commit.event_count == 0 &&
+            !pending->tied) {
             /* A refusal already told; it only has to be kept. */
             pending->commit.first_version = writer->appends[at].stream_version;
             writer_lane_put(&writer->lanes[pending->shard->index], pending);
@@ -228,10 +258,11 @@ static void writer_appended(struct writer *writer)
             writer_break(pending, PENDING_CONFLICT);
             writer_back(writer, pending, PENDING_CONFLICT);
         } else {
-            /* What follows a refused commit is refused by the engine; else a decision on a state that never was would be on disk. */
+            /* What follows a refused commit is refused by the engine; else a decision on a state that never
+             * was would be on disk. */
             CHECK(pending->commit.event_count == 0 || pending->chain > pending->stream->broken_chain);
             writer_count(writer, &pending->commit);
-            writer_answer(pending);
+            writer_answer(writer, pending);
             writer_back(writer, pending, PENDING_APPENDED);
         }
     }
@@ -264,16 +295,22 @@ static void writer_give_back(struct writer *writer)
     }
 }
 
-static void writer_batch(struct writer *writer)
+static bool writer_append(struct writer *writer)
 {
     struct fault fault;
     int64_t began_ns = clock_monotonic_ns();
     if (engine_append(writer->hub->engine, writer->appends, writer->count, &fault) < 0) {
         writer_failed(writer, &fault);
-        return;
+        return false;
     }
     writer_time(writer, clock_monotonic_ns() - began_ns);
     writer_appended(writer);
+    return true;
+}
+
+/* Those who pull from the log. */
+static void writer_wake_others(struct writer *writer)
+{
     if (writer->hub->views) views_look(writer->hub->views);
     indexer_look(writer->hub->indexer);
     watch_wake(&writer->hub->watch);
@@ -287,8 +324,10 @@ static void *writer_run(void *user)
         struct inbox_link *list = inbox_take(&writer->inbox, writer->count ? 0 : -1);
         writer_sort(writer, list);
         writer_fill(writer);
-        if (writer->count) writer_batch(writer);
+        bool appended = writer->count && writer_append(writer);
         writer_give_back(writer);
+        writer_tell_answers(writer);
+        if (appended) writer_wake_others(writer);
         inbox_done(&writer->inbox, writer->returned);
         writer->returned = 0;
         if (!list && writer->count == 0 && inbox_closed(&writer->inbox)) break;
@@ -300,6 +339,7 @@ struct writer *writer_start(struct hub *hub)
 {
     struct writer *writer = MEM_NEW(struct writer);
     writer->hub = hub;
+    writer->last_answer = &writer->answers;
     inbox_init(&writer->inbox, 0);
     int error = pthread_create(&writer->thread, NULL, writer_run, writer);
     CHECK(error == 0);
@@ -319,7 +359,10 @@ void writer_free(struct writer *writer)
     mem_free(writer);
 }
 
-void writer_put(struct writer *writer, struct pending *pending) { inbox_put(&writer->inbox, &pending->link); }
+void writer_put(struct writer *writer, struct pending *pending)
+{
+    inbox_put(&writer->inbox, &pending->link);
+}
 
 void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
 {
@@ -329,6 +372,12 @@ void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
     writer_put(writer, number);
 }
 
-size_t writer_queue(struct writer *writer) { return inbox_size(&writer->inbox); }
+size_t writer_queue(struct writer *writer)
+{
+    return inbox_size(&writer->inbox);
+}
 
-const struct writer_stats *writer_stats(const struct writer *writer) { return &writer->stats; }
+const struct writer_stats *writer_stats(const struct writer *writer)
+{
+    return &writer->stats;
+}

@@ -1,8 +1,9 @@
-/* writer.h: the one thread that appends: takes whatever arrived, makes it durable as one batch, answers, begins again.
+/* writer.h: the one thread that appends: takes whatever arrived, makes it durable as one batch, answers,
+ * begins again.
  *
- * Pendings of one shard are taken in the order in which they came. Those with a number wait for their turn, and with them what came
- * behind them from the same shard. A number's predecessors have all been submitted, and each shard hands its own over in rising order,
- * so the one whose turn it is always arrives.
+ * Pendings of one shard are taken in the order in which they came. Those with a number wait for their turn,
+ * and with them what came behind them from the same shard. A number's predecessors have all been submitted,
+ * and each shard hands its own over in rising order, so the one whose turn it is always arrives.
  *
  * Threads: writer_put from any. Owns: pendings while it has them. */
 #ifndef LORE_RUN_WRITER_H

@@ -178,6 +178,7 @@ static bool check_any(const struct check *check, const struct contract_type *typ
 static size_t count_keys(lua_State *lua, int table)
 {
     size_t count = 0;
+    vm_spend(lua, 0); /* an emptied table keeps its size: each may take a while */
     for (lua_pushnil(lua); lua_next(lua, table) != 0; lua_pop(lua, 1)) count++;
     return count;
 }

@@ -204,15 +204,15 @@ int keys_pairs(lua_State *lua)
 {
     luaL_checkany(lua, 1);
     bool view = vm_has_meta(lua, 1, VM_META_READONLY);
-    if (readonly_push_target(lua, 1)) {
-        lua_replace(lua, 1);
-    } else if (luaL_getmetafield(lua, 1, "__pairs") != LUA_TNIL) {
+    if (luaL_getmetafield(lua, 1, "__pairs") != LUA_TNIL) {
         lua_pushvalue(lua, 1);
         lua_call(lua, 1, 3);
         return 3;
     }
-    luaL_checktype(lua, 1, LUA_TTABLE);
     lua_settop(lua, 1);
+    lua_pushvalue(lua, 1); /* what the loop is given back: never the target, which could be changed */
+    if (readonly_push_target(lua, 1)) lua_replace(lua, 1);
+    luaL_checktype(lua, 1, LUA_TTABLE);
     lua_pushvalue(lua, 1);
     lua_Integer count = only_items(lua, 1), items = 0;
     if (count >= 0)
@@ -223,10 +223,7 @@ int keys_pairs(lua_State *lua)
     lua_pushinteger(lua, count);
     lua_pushboolean(lua, view);
     lua_pushcclosure(lua, step, 5);
-    if (view)
-        value_push_readonly(lua, 1);
-    else
-        lua_pushvalue(lua, 1);
+    lua_insert(lua, 2);
     lua_pushnil(lua);
     return 3;
 }

@@ -129,11 +129,12 @@ static int base_xpcall(lua_State *lua)
 static int base_getmetatable(lua_State *lua)
 {
     luaL_checkany(lua, 1);
+    if (readonly_is_frozen(lua, 1) && readonly_push_target(lua, 1)) lua_replace(lua, 1);
     if (!lua_getmetatable(lua, 1) || value_is_list_mark(lua, 1)) {
         lua_pushnil(lua);
         return 1;
     }
-    luaL_getmetafield(lua, 1, "__metatable");
+    if (luaL_getmetafield(lua, 1, "__metatable") == LUA_TNIL) readonly_to_frozen(lua);
     return 1; /* that field, or the metatable below it */
 }
 
@@ -148,10 +149,12 @@ static int base_setmetatable(lua_State *lua)
 {
     luaL_checktype(lua, 1, LUA_TTABLE);
     luaL_argexpected(lua, lua_isnil(lua, 2) || lua_istable(lua, 2), 2, "nil or table");
+    if (readonly_is_frozen(lua, 1)) readonly_refuse(lua, 1);
     value_drop_mark(lua, 1);
     if (luaL_getmetafield(lua, 1, "__metatable") != LUA_TNIL)
         return luaL_error(lua, "cannot change a protected metatable");
     lua_settop(lua, 2);
+    readonly_to_target(lua);
     if (lua_istable(lua, 2)) {
         refuse_field(lua, "__gc");   /* finalizers run whenever, with hooks off */
         refuse_field(lua, "__mode"); /* what is collected when differs from run to run */
@@ -231,6 +234,26 @@ static int call_utf8(lua_State *lua)
     return function(lua);
 }
 
+/* The iterator of utf8.codes, which scripts can also call by themselves: it skips continuation bytes. */
+static int step_codes(lua_State *lua)
+{
+    size_t size;
+    const char *text = luaL_checklstring(lua, 1, &size);
+    lua_Unsigned at = (lua_Unsigned)lua_tointeger(lua, 2), first = at;
+    while (at < size && ((unsigned char)text[at] & 0xc0) == 0x80) at++;
+    vm_spend(lua, (at - first) / 8);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+static int utf8_codes(lua_State *lua)
+{
+    int count = call_utf8(lua), iterator = lua_gettop(lua) - count + 1;
+    lua_pushvalue(lua, iterator);
+    lua_pushcclosure(lua, step_codes, 1);
+    lua_replace(lua, iterator);
+    return count;
+}
+
 static void push_utf8(lua_State *lua)
 {
     lua_getglobal(lua, "utf8");
@@ -241,6 +264,9 @@ static void push_utf8(lua_State *lua)
         lua_insert(lua, -2);
         lua_rawset(lua, -4);
     }
+    lua_getfield(lua, -2, "codes");
+    lua_pushcclosure(lua, utf8_codes, 1);
+    lua_setfield(lua, -2, "codes");
     lua_remove(lua, -2);
     readonly_library(lua, "utf8", NULL);
 }

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/limit.h"
 #include "codec/text.h"
@@ -18,7 +19,34 @@
 #include "vm/sandbox.h"
 #include "vm/vm.h"
 
-enum { KEYS_ON_STACK = 24, CREATE_MAX = 1 << 16 };
+enum { KEYS_ON_STACK = 24, CREATE_MAX = 1 << 16, WALK_TABLES = 64, WALK_MS_MAX = 5000 };
+
+/* --- walking --- */
+
+/* A table that was large and is empty still takes its old size to walk, and the same one may be there a
+ * million times, each a byte of output. Inside a call its budget ends that; outside of one, this does. */
+struct patience {
+    unsigned tables;
+    int64_t began_ms;
+};
+
+static int64_t cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Before each table. */
+static void walk(lua_State *lua, struct patience *patience)
+{
+    vm_spend(lua, 0);
+    if (vm_of(lua)->depth > 0 || ++patience->tables % WALK_TABLES != 0) return;
+    if (patience->tables == WALK_TABLES)
+        patience->began_ms = cpu_ms();
+    else if (cpu_ms() - patience->began_ms > WALK_MS_MAX)
+        vm_raise(lua, FAULT_BUDGET, 1, "plain data that takes longer than %d ms to walk", WALK_MS_MAX);
+}
 
 /* --- decoding --- */
 
@@ -121,6 +149,7 @@ struct encoder {
     struct buf *out;
     const char *what;
     size_t size_before, size_max;
+    struct patience patience;
 };
 
 static void path_text(const struct encoder *encoder, const struct frame *frame, char *text, size_t size)
@@ -261,6 +290,7 @@ static void encode_table(struct encoder *encoder, int index, const struct frame 
     if (depth >= LIMIT_DEPTH_MAX)
         not_plain(encoder, NULL, "nested too deep (100 levels), or a table inside itself");
     luaL_checkstack(lua, 12, NULL);
+    walk(lua, &encoder->patience);
     bool marked = false;
     if (lua_getmetatable(lua, index)) {
         lua_pop(lua, 1);
@@ -324,7 +354,7 @@ void value_encode(lua_State *lua, int index, struct buf *out, const char *what, 
 /* --- copying --- */
 
 /* A table that occurs n times is copied n times, as encoding would: bounded by what may be encoded. */
-static void copy_value(lua_State *lua, int index, int depth, size_t *left)
+static void copy_value(lua_State *lua, int index, int depth, size_t *left, struct patience *patience)
 {
     if (lua_type(lua, index) != LUA_TTABLE) {
         lua_pushvalue(lua, index);
@@ -334,9 +364,10 @@ static void copy_value(lua_State *lua, int index, int depth, size_t *left)
         vm_raise(lua, FAULT_SCRIPT, 1, "nested too deep (100 levels), or a table inside itself");
     if (*left == 0) vm_raise(lua, FAULT_TOO_LARGE, 1, "too many tables to copy");
     --*left;
+    walk(lua, patience);
     luaL_checkstack(lua, 8, NULL);
     if (readonly_push_target(lua, index)) {
-        copy_value(lua, lua_gettop(lua), depth, left);
+        copy_value(lua, lua_gettop(lua), depth, left, patience);
         lua_remove(lua, -2);
         return;
     }
@@ -344,7 +375,7 @@ static void copy_value(lua_State *lua, int index, int depth, size_t *left)
     int copy = lua_gettop(lua);
     for (lua_pushnil(lua); lua_next(lua, index);) {
         lua_pushvalue(lua, -2);
-        copy_value(lua, copy + 2, depth + 1, left);
+        copy_value(lua, copy + 2, depth + 1, left, patience);
         lua_rawset(lua, copy);
         lua_settop(lua, copy + 1);
     }
@@ -354,7 +385,8 @@ static void copy_value(lua_State *lua, int index, int depth, size_t *left)
 void value_copy(lua_State *lua, int index)
 {
     size_t left = LIMIT_DOCUMENT_SIZE_MAX;
-    copy_value(lua, lua_absindex(lua, index), 0, &left);
+    struct patience patience = {0};
+    copy_value(lua, lua_absindex(lua, index), 0, &left, &patience);
 }
 
 /* --- the list mark --- */

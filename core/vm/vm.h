@@ -46,7 +46,7 @@ struct vm {
     uint64_t pattern_steps_left; /* string matching and other C loops draw on the same budget */
     bool exact, must_repeat;
     int depth;                     /* nested vm_call */
-    volatile unsigned call_serial; /* changes with every outermost call: the watchdog's only look inside */
+    unsigned call_serial;          /* changes with every outermost call */
     volatile int running;
     volatile int overtime; /* set by the watchdog: the hook is armed */
     enum vm_stop stop;

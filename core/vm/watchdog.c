@@ -18,7 +18,8 @@
 /* Only the thread itself and its signal handler touch these. */
 static _Thread_local struct {
     struct vm *volatile vm;
-    volatile unsigned serial;
+    volatile unsigned calls;  /* entered so far on this thread, whatever state they were of */
+    volatile unsigned serial; /* the one that ticks are counted for */
     volatile int ticks;
     timer_t timer;
     bool started;
@@ -29,8 +30,8 @@ static void on_tick(int signal_number)
     int error = errno;
     struct vm *vm = watch.vm;
     if (vm && vm->running) {
-        if (vm->call_serial != watch.serial) {
-            watch.serial = vm->call_serial;
+        if (watch.calls != watch.serial) {
+            watch.serial = watch.calls;
             watch.ticks = 0;
         }
         watch.ticks++;
@@ -86,6 +87,7 @@ void vm_watchdog_stop(void)
 struct vm *watchdog_enter(struct vm *vm)
 {
     struct vm *before = watch.vm;
+    watch.calls++;
     vm->running = 1;
     atomic_signal_fence(memory_order_seq_cst);
     watch.vm = vm;

@@ -7,6 +7,7 @@
 #include "codec/text.h"
 #include "net/body.h"
 #include "net/gate.h"
+#include "net/query.h"
 #include "net/router.h"
 #include "net/target.h"
 

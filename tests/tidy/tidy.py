@@ -102,12 +102,15 @@ def check_header(path, lines):
 
 
 def check_symbols(build):
-    """The file's name is the prefix of its global symbols: the stem of the file or of a header of its folder."""
+    """The file's name is the prefix of its global symbols: the stem of the file, of a header of its folder, or a struct declared there."""
     for archive in sorted(glob.glob(f"{build}/lib*.a")):
         layer = os.path.basename(archive)[3:-2]
         if layer not in LAYERS:
             continue
-        stems = {os.path.basename(path)[:-2] for path in glob.glob(f"core/{layer}/*.h")}
+        headers = glob.glob(f"core/{layer}/*.h")
+        stems = {os.path.basename(path)[:-2] for path in headers}
+        for path in headers:
+            stems |= set(re.findall(r"^struct (\w+)(?: \{|;)", open(path).read(), re.M))
         out = subprocess.run(["nm", "--defined-only", "-g", "-A", archive], capture_output=True, text=True).stdout
         for line in out.splitlines():
             where, _, symbol = line.split(":", 1)[1].rpartition(" ")

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "net/query.h"
 #include "net/router.h"
 #include "net/target.h"
 

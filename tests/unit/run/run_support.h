@@ -1,5 +1,5 @@
-/* run_support.h: what the tests of run/ share: scripts in a temporary folder, hubs over them, commands as JSON, an engine whose
- * appends can be held back, fail, or find that somebody else was faster. */
+/* run_support.h: what the tests of run/ share: scripts in a temporary folder, hubs over them, commands as
+ * JSON, an engine whose appends can be held back, fail, or find that somebody else was faster. */
 #ifndef LORE_TESTS_RUN_SUPPORT_H
 #define LORE_TESTS_RUN_SUPPORT_H
 
@@ -27,9 +27,15 @@
 
 static char test_folder[64];
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk) { return remove(path); }
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    return remove(path);
+}
 
-static inline void remove_folder(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+static inline void remove_folder(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 static inline const char *folder(const char *name)
 {
@@ -82,15 +88,17 @@ static const char test_account[] =
     "function account.execute.Close(state) return Closed { total = state.total } end\n"
     "function account.execute.Touch() end\n"
     "function account.execute.Break(state) emit(Added { amount = 1 }) error('broken') end\n";
-static const char test_totals[] = "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
-                                  "function totals.when.Added(view, e)\n"
-                                  "  view.total, view.count = view.total + e.amount, view.count + 1\n"
-                                  "end\n"
-                                  "function totals.when.Closed() return false end\n";
-static const char test_by_amount[] = "local by = projection 'by_amount' { key = false }\n"
-                                     "function by.when.Added(docs, e)\n"
-                                     "  docs:update(tostring(e.amount), { n = 0 }, function(d) d.n = d.n + 1 end)\n"
-                                     "end\n";
+static const char test_totals[] =
+    "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
+    "function totals.when.Added(view, e)\n"
+    "  view.total, view.count = view.total + e.amount, view.count + 1\n"
+    "end\n"
+    "function totals.when.Closed() return false end\n";
+static const char test_by_amount[] =
+    "local by = projection 'by_amount' { key = false }\n"
+    "function by.when.Added(docs, e)\n"
+    "  docs:update(tostring(e.amount), { n = 0 }, function(d) d.n = d.n + 1 end)\n"
+    "end\n";
 
 static inline int setup(void **state)
 {
@@ -116,18 +124,22 @@ struct held_engine {
     struct engine_ops ops;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool holding;       /* appends wait */
-    bool waiting;       /* one does */
-    int pass;           /* so many go through although it holds */
-    int fail;           /* so many appends fail from now on */
-    void (*before)(struct engine *inner, void *user); /* once, before the next append: as if somebody else were faster */
+    bool holding; /* appends wait */
+    bool waiting; /* one does */
+    int pass;     /* so many go through although it holds */
+    int fail;     /* so many appends fail from now on */
+    void (*before)(struct engine *inner,
+                   void *user); /* once, before the next append: as if somebody else were faster */
     bool before_always;
     void *user;
     unsigned appends;
     size_t largest;
 };
 
-static struct held_engine *held_of(struct engine *engine) { return (struct held_engine *)engine; }
+static struct held_engine *held_of(struct engine *engine)
+{
+    return (struct held_engine *)engine;
+}
 
 static int held_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault)
 {
@@ -156,8 +168,12 @@ static void held_close(struct engine *engine)
     pthread_cond_destroy(&held_of(engine)->changed);
     free(engine);
 }
-static struct engine_head held_head(struct engine *engine) { return engine_head(held_of(engine)->inner); }
-static int held_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor, struct fault *fault)
+static struct engine_head held_head(struct engine *engine)
+{
+    return engine_head(held_of(engine)->inner);
+}
+static int held_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor,
+                     struct fault *fault)
 {
     return engine_read(held_of(engine)->inner, position, cursor, fault);
 }
@@ -166,17 +182,18 @@ static int held_read_stream(struct engine *engine, const struct stream_id *strea
 {
     return engine_read_stream(held_of(engine)->inner, stream, version, cursor, fault);
 }
-static int held_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor, struct fault *fault)
+static int held_read_outcomes(struct engine *engine, uint64_t number, struct engine_cursor **cursor,
+                              struct fault *fault)
 {
     return engine_read_outcomes(held_of(engine)->inner, number, cursor, fault);
 }
-static int held_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version, uint64_t *position,
-                            struct fault *fault)
+static int held_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
+                            uint64_t *position, struct fault *fault)
 {
     return engine_stream_head(held_of(engine)->inner, stream, version, position, fault);
 }
-static int held_find_command(struct engine *engine, const struct stream_id *stream, struct slice id, struct buf *bytes,
-                             struct record *record, struct fault *fault)
+static int held_find_command(struct engine *engine, const struct stream_id *stream, struct slice id,
+                             struct buf *bytes, struct record *record, struct fault *fault)
 {
     return engine_find_command(held_of(engine)->inner, stream, id, bytes, record, fault);
 }
@@ -197,13 +214,24 @@ static int held_flush_index(struct engine *engine, uint64_t *events, struct faul
 {
     return engine_flush_index(held_of(engine)->inner, events, fault);
 }
-static uint64_t held_index_behind(struct engine *engine) { return engine_index_behind(held_of(engine)->inner); }
+static uint64_t held_index_behind(struct engine *engine)
+{
+    return engine_index_behind(held_of(engine)->inner);
+}
 
-static const struct engine_ops held_ops = {
-    .close = held_close, .head = held_head, .append = held_append, .read = held_read, .read_stream = held_read_stream,
-    .read_outcomes = held_read_outcomes, .stream_head = held_stream_head, .find_command = held_find_command,
-    .each_stream = held_each_stream, .meta_put = held_meta_put, .meta_get = held_meta_get,
-    .flush_index = held_flush_index, .index_behind = held_index_behind};
+static const struct engine_ops held_ops = {.close = held_close,
+                                           .head = held_head,
+                                           .append = held_append,
+                                           .read = held_read,
+                                           .read_stream = held_read_stream,
+                                           .read_outcomes = held_read_outcomes,
+                                           .stream_head = held_stream_head,
+                                           .find_command = held_find_command,
+                                           .each_stream = held_each_stream,
+                                           .meta_put = held_meta_put,
+                                           .meta_get = held_meta_get,
+                                           .flush_index = held_flush_index,
+                                           .index_behind = held_index_behind};
 
 static inline struct held_engine *hold_engine(const char *data)
 {
@@ -211,7 +239,8 @@ static inline struct held_engine *hold_engine(const char *data)
     struct engine_options options = {.path = data};
     struct fault fault;
     if (data) mkdir(data, 0777);
-    if ((data ? engine_open_lmdb : engine_open_memory)(&options, &held->inner, &fault) < 0) fail_msg("%s", fault.text);
+    if ((data ? engine_open_lmdb : engine_open_memory)(&options, &held->inner, &fault) < 0)
+        fail_msg("%s", fault.text);
     held->engine.ops = &held_ops;
     held->engine.names = engine_names(held->inner);
     pthread_mutex_init(&held->mutex, NULL);
@@ -315,14 +344,16 @@ static inline struct command *command_to(const char *id, size_t items)
     return command;
 }
 
-static inline void set_item(struct command *command, size_t at, const char *type, const char *json, const char *id)
+static inline void set_item(struct command *command, size_t at, const char *type, const char *json,
+                            const char *id)
 {
     command->items[at].type = arena_copy(&command->arena, slice_of(type));
     command->items[at].data = arena_json(&command->arena, json);
     if (id) command->items[at].id = arena_copy(&command->arena, slice_of(id));
 }
 
-static inline struct command *command_of(const char *id, const char *type, const char *json, const char *command_id)
+static inline struct command *command_of(const char *id, const char *type, const char *json,
+                                         const char *command_id)
 {
     struct command *command = command_to(id, 1);
     set_item(command, 0, type, json, command_id);
@@ -366,30 +397,42 @@ static inline struct command *run(struct hub *hub, struct command *command)
 }
 
 /* Runs one and asks for its outcome. */
-static inline void expect(struct hub *hub, const char *id, const char *type, const char *json, enum fault_code code)
+static inline void expect(struct hub *hub, const char *id, const char *type, const char *json,
+                          enum fault_code code)
 {
     struct command *command = run(hub, command_of(id, type, json, NULL));
-    if (command->fault.code != code) fail_msg("%s %s: %s: %s", type, json, fault_name(command->fault.code), command->fault.text);
+    if (command->fault.code != code)
+        fail_msg("%s %s: %s: %s", type, json, fault_name(command->fault.code), command->fault.text);
     forget(command);
 }
 
 /* --- states --- */
 
-static inline void query_done(struct state_query *query) { answered(&(struct command){.user = query->user}); }
+static inline void query_done(struct state_query *query)
+{
+    answered(&(struct command){.user = query->user});
+}
 
 /* The state as JSON with ' for ", or the fault's name. */
 static inline const char *state_at(struct hub *hub, const char *id, int64_t version, int64_t at_ms)
 {
     static char text[2048];
     struct answer answer = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    struct state_query query = {.tenant = slice_of("main"), .context = slice_of("bank"), .aggregate = slice_of("account"),
-                                .id = slice_of(id), .version = version, .at_ms = at_ms, .done = query_done, .user = &answer};
+    struct state_query query = {.tenant = slice_of("main"),
+                                .context = slice_of("bank"),
+                                .aggregate = slice_of("account"),
+                                .id = slice_of(id),
+                                .version = version,
+                                .at_ms = at_ms,
+                                .done = query_done,
+                                .user = &answer};
     if (hub_query_state(hub, &query, &test_fault) < 0) return fault_name(test_fault.code);
     await(&(struct command){.user = &answer});
     if (query.fault.code) return fault_name(query.fault.code);
     struct buf json = {0};
     assert_int_equal(json_from_mp(buf_slice(&query.state), &json, &test_fault), 0);
-    snprintf(text, sizeof text, "%llu %.*s", (unsigned long long)query.found_version, SLICE_ARGS(buf_slice(&json)));
+    snprintf(text, sizeof text, "%llu %.*s", (unsigned long long)query.found_version,
+             SLICE_ARGS(buf_slice(&json)));
     for (char *at = text; *at; at++)
         if (*at == '"') *at = '\'';
     buf_release(&json);
@@ -397,7 +440,10 @@ static inline const char *state_at(struct hub *hub, const char *id, int64_t vers
     return text;
 }
 
-static inline const char *state_of(struct hub *hub, const char *id) { return state_at(hub, id, -1, INT64_MAX); }
+static inline const char *state_of(struct hub *hub, const char *id)
+{
+    return state_at(hub, id, -1, INT64_MAX);
+}
 
 /* --- the log --- */
 
@@ -414,7 +460,8 @@ static inline struct buf log_text(struct hub *hub)
         while (record_next_event(&record, &event)) {
             struct slice type = names_get(record.names, event.type);
             assert_int_equal(event.position, ++position);
-            buf_format(&out, "%.*s:%.*s:%llu ", SLICE_ARGS(record.id), SLICE_ARGS(type), (unsigned long long)event.version);
+            buf_format(&out, "%.*s:%.*s:%llu ", SLICE_ARGS(record.id), SLICE_ARGS(type),
+                       (unsigned long long)event.version);
         }
     }
     engine_cursor_close(cursor);

@@ -1,4 +1,5 @@
-/* What happens between a decision and the disk: duplicates in flight, a disk that fails, somebody who was faster, order. */
+/* What happens between a decision and the disk: duplicates in flight, a disk that fails, somebody who was
+ * faster, order. */
 #include "run_support.h"
 
 static struct held_engine *held;
@@ -6,10 +7,12 @@ static struct held_engine *held;
 static struct hub *open_held(const char *data, int shards)
 {
     held = hold_engine(data);
-    return open_hub_with((struct hub_options){.data = data, .engine = &held->engine, .shards = shards, .projectors = -1});
+    return open_hub_with(
+        (struct hub_options){.data = data, .engine = &held->engine, .shards = shards, .projectors = -1});
 }
 
-static struct command *begin(struct hub *hub, const char *id, const char *type, const char *json, const char *command_id)
+static struct command *begin(struct hub *hub, const char *id, const char *type, const char *json,
+                             const char *command_id)
 {
     struct command *command = command_of(id, type, json, command_id);
     submit(hub, command);
@@ -24,7 +27,10 @@ static void expect_fault(struct command *command, enum fault_code code)
 }
 
 /* The shard is behind everything submitted before: it answers in order. */
-static void reach(struct hub *hub) { expect(hub, "reach", "Open", "{}", FAULT_CONTRACT); }
+static void reach(struct hub *hub)
+{
+    expect(hub, "reach", "Open", "{}", FAULT_CONTRACT);
+}
 
 static void duplicates_in_flight(void **state)
 {
@@ -159,17 +165,24 @@ static void append_behind(struct engine *engine, void *user)
     uint64_t version, position;
     struct arena arena = {0};
     assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
-    struct commit_event event = {.type = slice_of("Added"), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, user)};
-    struct commit commit = {.kind = RECORD_FACT, .tenant = stream.tenant, .aggregate = stream.aggregate, .id = stream.id,
-                            .first_version = version + 1, .events = &event, .event_count = 1};
+    struct commit_event event = {
+        .type = slice_of("Added"), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, user)};
+    struct commit commit = {.kind = RECORD_FACT,
+                            .tenant = stream.tenant,
+                            .aggregate = stream.aggregate,
+                            .id = stream.id,
+                            .first_version = version + 1,
+                            .events = &event,
+                            .event_count = 1};
     struct append append = {.commit = &commit};
     assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
     assert_int_equal(append.outcome, APPEND_APPENDED);
     arena_release(&arena);
 }
 
-/* Three commands in one batch, each decided on the one before, when another's event comes first: it has as many events as the first of
- * them, so the versions of the others would fit. All are decided again on what is really there. */
+/* Three commands in one batch, each decided on the one before, when another's event comes first: it has as
+ * many events as the first of them, so the versions of the others would fit. All are decided again on what is
+ * really there. */
 static void conflict_decides_again(void **state)
 {
     struct hub *hub = open_held(*state ? folder("data") : NULL, 1);
@@ -326,8 +339,11 @@ static void keeps_order_over_shards(void **state)
 int main(void)
 {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test)                                                                                                             \
-    {#test " (memory)", test, setup, teardown, NULL}, {#test " (lmdb)", test, setup, teardown, (void *)1}
+#define BOTH(test)                                                                                           \
+    {#test " (memory)", test, setup, teardown, NULL},                                                        \
+    {                                                                                                        \
+#test " (lmdb)", test, setup, teardown, (void *)1                                                    \
+    }
     const struct CMUnitTest tests[] = {
         ONE(duplicates_in_flight),
         ONE(duplicate_of_what_fails_is_decided_itself),

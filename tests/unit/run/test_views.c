@@ -1,11 +1,13 @@
-/* Projections: live, rebuilt, in partitions, parked, stopped, interrupted; what is rebuilt equals what was built live. */
+/* Projections: live, rebuilt, in partitions, parked, stopped, interrupted; what is rebuilt equals what was
+ * built live. */
 #include <dirent.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "run_support.h"
 
-static const char tenants_open[] = "return { tenants = 'open', limits = { rebuild_partition_events = 50, flush_events = 100 } }\n";
+static const char tenants_open[] =
+    "return { tenants = 'open', limits = { rebuild_partition_events = 50, flush_events = 100 } }\n";
 static const char one_partition[] = "return { tenants = 'open', limits = { flush_events = 700 } }\n";
 
 static int setup_views(void **state)
@@ -140,7 +142,8 @@ static void follows_live(void **state)
     hub_close(hub);
 }
 
-/* Live with many small flushes; from nothing in four partitions; from nothing in one; index and views deleted. */
+/* Live with many small flushes; from nothing in four partitions; from nothing in one; index and views
+ * deleted. */
 static void rebuilt_equals_live(void **state)
 {
     const char *data = folder("data");
@@ -168,16 +171,19 @@ static void rebuilt_equals_live(void **state)
     buf_release(&live);
 }
 
-static const char changed_totals[] = "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
-                                     "function totals.when.Added(view, e) view.total, view.count = view.total + 1000 * e.amount, 1 end\n";
+static const char changed_totals[] =
+    "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
+    "function totals.when.Added(view, e) view.total, view.count = view.total + 1000 * e.amount, 1 end\n";
 
 static void an_edit_rebuilds_and_says_why(void **state)
 {
     const char *data = folder("data");
     write_script("bank/rates.lua", "return { factor = 1 }\n");
-    write_script("bank/rated.lua", "local rates = require 'rates'\n"
-                                   "local rated = projection 'rated'\n"
-                                   "function rated.when.Added(view, e) view.sum = (view.sum or 0) + rates.factor * e.amount end\n");
+    write_script(
+        "bank/rated.lua",
+        "local rates = require 'rates'\n"
+        "local rated = projection 'rated'\n"
+        "function rated.when.Added(view, e) view.sum = (view.sum or 0) + rates.factor * e.amount end\n");
     struct hub *hub = open_hub(data, 1, 2);
     feed_history(hub, 0, 500);
     settle(hub);
@@ -285,25 +291,26 @@ static void rebuilds_by_hand(void **state)
     buf_release(&live);
 }
 
-static const char fragile[] = "local fragile = projection 'fragile'\n"
-                              "function fragile.when.Added(view, e, m)\n"
-                              "  view.sum = (view.sum or 0) + e.amount\n"
-                              "  if e.amount == 9 and m.id:sub(-1) == '7' then error('nine') end\n"
-                              "  if e.amount == 8 and m.id:sub(-1) == '3' then view.bad = print end\n"
-                              "end\n"
-                              "local free = projection 'free' { key = false }\n"
-                              "function free.when.Added(docs, e, m)\n"
-                              "  docs:put(m.id, { last = e.amount })\n"
-                              "  if m.tenant == 'acme' and m.position > 300 and e.amount == 5 then error('stop here') end\n"
-                              "end\n"
-                              "local keyless = projection 'keyless' { key = function(e, m)\n"
-                              "  if m.tenant == 'acme' and m.position > 200 and e.amount == 6 then error('no key') end\n"
-                              "  return { m.id, 'amount' .. e.amount }\n"
-                              "end }\n"
-                              "function keyless.when.Added(view, e, m)\n"
-                              "  view.n = (view.n or 0) + 1\n"
-                              "  if view.n == 40 and e.amount == 2 then error('forty') end\n"
-                              "end\n";
+static const char fragile[] =
+    "local fragile = projection 'fragile'\n"
+    "function fragile.when.Added(view, e, m)\n"
+    "  view.sum = (view.sum or 0) + e.amount\n"
+    "  if e.amount == 9 and m.id:sub(-1) == '7' then error('nine') end\n"
+    "  if e.amount == 8 and m.id:sub(-1) == '3' then view.bad = print end\n"
+    "end\n"
+    "local free = projection 'free' { key = false }\n"
+    "function free.when.Added(docs, e, m)\n"
+    "  docs:put(m.id, { last = e.amount })\n"
+    "  if m.tenant == 'acme' and m.position > 300 and e.amount == 5 then error('stop here') end\n"
+    "end\n"
+    "local keyless = projection 'keyless' { key = function(e, m)\n"
+    "  if m.tenant == 'acme' and m.position > 200 and e.amount == 6 then error('no key') end\n"
+    "  return { m.id, 'amount' .. e.amount }\n"
+    "end }\n"
+    "function keyless.when.Added(view, e, m)\n"
+    "  view.n = (view.n or 0) + 1\n"
+    "  if view.n == 40 and e.amount == 2 then error('forty') end\n"
+    "end\n";
 
 /* Keys park and tenants stop at the same event, whatever the flushes and partitions were. */
 static void parks_and_stops_alike(void **state)
@@ -331,8 +338,10 @@ static void parks_and_stops_alike(void **state)
     struct buf status = {0};
     hub_status(hub, &status);
     buf_put_byte(&status, 0);
-    assert_non_null(strstr(status.data, "{\"kind\":\"parked\",\"name\":\"bank/fragile\",\"tenant\":\"main\",\"key\":\"s"));
-    assert_non_null(strstr(status.data, "{\"kind\":\"stopped\",\"name\":\"bank/free\",\"tenant\":\"acme\",\"position\":"));
+    assert_non_null(strstr(status.data,
+                           "{\"kind\":\"parked\",\"name\":\"bank/fragile\",\"tenant\":\"main\",\"key\":\"s"));
+    assert_non_null(strstr(status.data,
+                           "{\"kind\":\"stopped\",\"name\":\"bank/free\",\"tenant\":\"acme\",\"position\":"));
     buf_release(&status);
     hub_close(hub);
     for (int way = 0; way < 3; way++) {
@@ -445,6 +454,63 @@ static void a_view_of_another_log_is_rebuilt(void **state)
     hub_close(hub);
 }
 
+/* Changes bytes of a file wherever they are. */
+static size_t damage(const char *path, const char *from, const char *to)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    size_t size = (size_t)ftell(file), count = 0;
+    char *bytes = malloc(size);
+    rewind(file);
+    assert_int_equal(fread(bytes, 1, size, file), size);
+    for (char *at = bytes; (at = memmem(at, size - (size_t)(at - bytes), from, strlen(from))); at++, count++)
+        memcpy(at, to, strlen(to));
+    rewind(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+    free(bytes);
+    return count;
+}
+
+/* A document whose checksum is wrong is not folded on: the view is built anew. */
+static void damaged_documents_are_rebuilt(void **state)
+{
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 1, 1);
+    feed_history(hub, 0, 600);
+    settle(hub);
+    hub_close(hub);
+    char path[400];
+    struct dirent *entry;
+    snprintf(path, sizeof path, "%s/views", data);
+    DIR *directory = opendir(path);
+    while ((entry = readdir(directory)))
+        if (strncmp(entry->d_name, "bank.totals@", 12) == 0) {
+            snprintf(path, sizeof path, "%s/views/%s/data.mdb", data, entry->d_name);
+            assert_true(damage(path,
+                               "\xa5"
+                               "count",
+                               "\xa5"
+                               "cOunt") > 10);
+        }
+    closedir(directory);
+    hub = open_hub(data, 1, 1);
+    feed_history(hub, 600, 700);
+    settle(hub);
+    for (int wait = 0; info_of(hub, "bank/totals").generation != 2 && wait < 100; wait++) settle(hub);
+    assert_int_equal(info_of(hub, "bank/totals").generation, 2);
+    struct buf mended = dump(hub);
+    hub_close(hub);
+    snprintf(path, sizeof path, "%s/views", data);
+    remove_folder(path);
+    hub = open_hub(data, 1, 1);
+    settle(hub);
+    expect_dump(hub, &mended);
+    hub_close(hub);
+    buf_release(&mended);
+}
+
 /* A child runs the hub; here it is opened to look only, meanwhile and afterwards. */
 static void reads_beside_a_running_hub(void **state)
 {
@@ -501,6 +567,7 @@ int main(void)
         ONE(goes_on_after_a_kill),
         ONE(rebuilds_while_the_log_grows),
         ONE(a_view_of_another_log_is_rebuilt),
+        ONE(damaged_documents_are_rebuilt),
         ONE(reads_beside_a_running_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,8 @@ static void libraries_cannot_be_poisoned(void **state)
     run_bad(vm, "table.insert(string, 1)", FAULT_SCRIPT, "read-only");
     run_bad(vm, "getmetatable('').__index = function() end", FAULT_SCRIPT, "test/script.lua:1: ");
     run_good(vm, "assert(getmetatable('') == false) assert(getmetatable(string) == false)");
+    run_bad(vm, "local _, raw = pairs(string) raw.format = nil", FAULT_SCRIPT, "string is read-only");
+    run_good(vm, "local _, raw = pairs(math) assert(rawequal(raw, math) and #math == 0)");
     run_good(vm, "assert(getmetatable(decimal '1') == false) assert(getmetatable(days(1)) == false)");
     run_bad(vm, "setmetatable({}, {__gc = function() end})", FAULT_SCRIPT,
             "test/script.lua:1: setmetatable: __gc is not");
