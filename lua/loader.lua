@@ -3,12 +3,13 @@
 -- loader.c drives it: open (contexts), contracts, add_messages, file, finding, run, hub, validate, result. `host` is what C gives:
 --   report(path, line, text)  warn(path, line, text)  nearest(name, names)  encode(value, what)  is_decimal(value)
 --   add_message(description) -> constructor     compile(path, env) -> function or nil     is_name(text)
---   read_only(table) -> target or nil           context_path(context) (how its folder is called in texts)
+--   read_only(table) -> target or nil     freeze(tables)     next(table, key): in any order
 --
 -- What is wrong is reported and loading goes on; only what cannot go on is an error (its text gets its place from vm.c).
 
 local host, modules = ...
 local contracts = modules.contracts
+local tostring = host.text -- shows no addresses: texts are the same in every process
 
 local loader = {}
 
@@ -21,6 +22,7 @@ local files = {}      -- path -> { path, context, kind, contracts, requires, ...
 local stack = {}      -- modules that are being loaded, outermost first
 local comparisons = {}
 local base_globals = {}
+local own = setmetatable({}, { __mode = "k" }) -- tables of this file that scripts hold: freezing passes them over
 local phase = "load"    -- then "done", and "demand" while an import script loads
 local root            -- "scripts/": what chunk names begin with
 
@@ -71,6 +73,7 @@ local function fresh_env(more)
   local env = {}
   for name, value in pairs(base_globals) do env[name] = value end
   for name, value in pairs(more or {}) do env[name] = value end
+  own[env] = true
   return setmetatable(env, { __metatable = false, __newindex = function(_, name)
     error(("assigns the global '%s': write local"):format(tostring(name)), 0)
   end })
@@ -82,8 +85,10 @@ function loader.begin(sandbox, extra, chunk_root)
   for _, globals in ipairs { sandbox, extra } do
     for name, value in pairs(host.read_only(globals) or globals) do
       if type(name) == "string" then base_globals[name] = value end
+      if type(value) == "table" then own[value] = true end
     end
   end
+  own[debug.getmetatable(base_globals.list {})] = true
 end
 
 local declare
@@ -110,7 +115,7 @@ end
 
 function loader.file(path, context, kind, compiled)
   files[path] = { path = path, context = context, kind = kind, compiled = compiled, contracts = {}, requires = {},
-    upvalues = {} }
+    outer = {} }
   if not compiled and contexts[context] then contexts[context].broken_files = true end
 end
 
@@ -171,6 +176,13 @@ local function report_global(path, line, name, env, more, context, near)
   host.report(path, line, ("the global '%s' does not exist%s"):format(name, hint(name, names)))
 end
 
+-- What a function does to locals around it is wrong if it lives on: see "nothing outlives a call".
+local OUTER = {
+  assigns_file_local = "a handler assigns the file-level local '%s': nothing may outlive a call",
+  changes_file_table = "a handler changes the file-level table '%s': nothing may outlive a call",
+  assigns_upvalue = "a function that stays loaded assigns the local '%s' around it: nothing may outlive a call",
+}
+
 function loader.finding(path, kind, name, line, parameter, function_line, near)
   local file = files[path]
   if kind == "read_global" then
@@ -178,10 +190,16 @@ function loader.finding(path, kind, name, line, parameter, function_line, near)
     report_global(path, line, name, visible(file), more, contexts[file.context], near)
   elseif kind == "write_global" then
     host.report(path, line, ("assigns the global '%s': write local %s"):format(name, name))
-  elseif kind == "assigns_file_local" then
-    host.report(path, line, ("a handler assigns the file-level local '%s': nothing may outlive a call"):format(name))
-  elseif kind == "changes_file_table" then
-    host.report(path, line, ("a handler changes the file-level table '%s': nothing may outlive a call"):format(name))
+  elseif OUTER[kind] then
+    local text = OUTER[kind]:format(name)
+    if file.kind == "on_demand" then
+      host.report(path, line, text)
+    else
+      local key = function_line .. ":" .. name
+      local outer = file.outer[key] or { name = name, function_line = function_line }
+      file.outer[key] = outer
+      outer[#outer + 1] = { line = line, text = text }
+    end
   elseif kind == "env" then
     host.report(path, line, "_ENV: not available in scripts")
   elseif kind == "require" then
@@ -342,9 +360,9 @@ end
 
 -- bill.apply, bill.execute, outstanding.when
 local function handler_table(declared, verb)
-  local list = {}
-  declared[verb] = list
-  return setmetatable({}, {
+  local list, front = {}, {}
+  declared[verb], own[front] = list, true
+  return setmetatable(front, {
     __metatable = false,
     __index = function(_, name) return list[name] and list[name].handler end,
     __newindex = function(_, name, handler)
@@ -367,6 +385,7 @@ local function handler_table(declared, verb)
 end
 
 local sink = setmetatable({}, { __metatable = false, __newindex = function() end })
+own[sink] = true
 
 local PARTS = { aggregate = { "apply", "execute", "conflicts" }, projection = { "when" } }
 
@@ -453,6 +472,7 @@ local function make_object(declared)
     parts.when = handler_table(declared, "when")
   end
   local object = {}
+  own[object] = true
   return setmetatable(object, {
     __metatable = false,
     __name = declared.kind,
@@ -517,10 +537,14 @@ local function contracts_word(text)
 end
 
 local function upcast_word(context)
-  return setmetatable({}, {
+  local front = {}
+  own[front] = true
+  return setmetatable(front, {
     __metatable = false,
     __index = function(_, type_name)
-      return setmetatable({}, { __metatable = false, __newindex = function(_, version, handler)
+      local versions = {}
+      own[versions] = true
+      return setmetatable(versions, { __metatable = false, __newindex = function(_, version, handler)
         only_while_loading("upcast")
         local path, line = here()
         local name = ("upcast.%s.%s"):format(tostring(type_name), tostring(version))
@@ -767,6 +791,92 @@ function loader.validate()
   end
   phase = "done"
   return result
+end
+
+-- --- nothing outlives a call ---
+
+-- What functions that live on can reach: their upvalues, and all that hangs on those. Tables are frozen. A local of a function
+-- around them that they assign would be state too, and so is the place of an iterator that was begun while loading: errors.
+local function report_outer(path, outer)
+  for _, finding in ipairs(outer or {}) do host.report(path, finding.line, finding.text) end
+end
+
+local function reach(roots)
+  local seen, tables, open = {}, {}, {}
+  local function add(value)
+    local kind = type(value)
+    if (kind == "table" or kind == "function") and not seen[value] and not own[value] then
+      seen[value] = true
+      open[#open + 1] = value
+    end
+  end
+  local function reach_function(handler)
+    local info = debug.getinfo(handler, "S")
+    if info.what ~= "C" and info.source:sub(1, 1) ~= "@" then return end -- the hub's own
+    local path = info.what ~= "C" and info.source:sub(#root + 2)
+    for index = 1, 255 do
+      local name, value = debug.getupvalue(handler, index)
+      if not name then break end
+      if path then
+        report_outer(path, files[path] and files[path].outer[info.linedefined .. ":" .. name])
+        add(value)
+      elseif math.type(value) == "integer" then
+        return true
+      end
+    end
+  end
+  for _, value in ipairs(roots) do add(value.value) end
+  local iterator = false
+  while #open > 0 do
+    local value = table.remove(open)
+    if type(value) == "function" then
+      iterator = reach_function(value) or iterator
+    elseif not host.read_only(value) then
+      tables[#tables + 1] = value
+      add(debug.getmetatable(value))
+      for key, item in host.next, value do
+        add(key)
+        add(item)
+      end
+    end
+  end
+  return tables, iterator
+end
+
+local reached = {} -- lists of tables
+
+function loader.reach()
+  for _, name in ipairs(sorted_keys(contexts)) do
+    local context = contexts[name]
+    for _, declared in ipairs(context.order) do
+      local roots = { { value = declared.key }, { value = declared.conflicts } }
+      for _, verb in ipairs { "apply", "execute", "when" } do
+        for _, handler in pairs(declared[verb] or {}) do roots[#roots + 1] = { value = handler.handler } end
+      end
+      local tables, iterator = reach(roots)
+      if iterator then
+        host.report(declared.path, declared.line, ("%s: a handler reaches an iterator that began at file level: nothing may outlive a call")
+          :format(declared.name))
+      end
+      reached[#reached + 1] = tables
+    end
+    local roots = {}
+    for _, upcaster in ipairs(context.upcasters) do roots[#roots + 1] = { value = upcaster.handler } end
+    for _, module in pairs(context.modules) do roots[#roots + 1] = { value = module.value } end
+    reached[#reached + 1] = reach(roots)
+  end
+  for path, file in pairs(files) do -- what did not run to its end may have lacked just these
+    local context = contexts[file.context]
+    local module = context and context.modules[path]
+    if context and not (module and module.state == "loaded") then
+      for _, outer in pairs(file.outer) do report_outer(path, outer) end
+    end
+  end
+end
+
+-- If nothing was reported.
+function loader.freeze()
+  for _, tables in ipairs(reached) do host.freeze(tables) end
 end
 
 -- A file loaded later may require modules, but declares nothing.

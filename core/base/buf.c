@@ -79,7 +79,7 @@ void buf_release(struct buf *buf)
     *buf = (struct buf){0};
 }
 
-bool varint_read(const uint8_t **at, const uint8_t *end, uint64_t *value)
+bool buf_read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
     uint64_t result = 0;
     const uint8_t *p = *at;

@@ -35,11 +35,11 @@ void buf_clear(struct buf *buf);
 void buf_release(struct buf *buf);
 
 /* Reads a LEB128 from *at (moved behind it); false if it does not end before end or exceeds 64 bits. */
-bool varint_read(const uint8_t **at, const uint8_t *end, uint64_t *value);
+bool buf_read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value);
 
 static inline uint64_t zigzag(int64_t value)
 {
-    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+    return ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
 }
 static inline int64_t unzigzag(uint64_t value)
 {

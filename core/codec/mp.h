@@ -1,8 +1,8 @@
 /* mp.h: MessagePack, the form of every payload on disk and between threads. Strict and canonical:
  *
  *   nil false true int float text list map and ext type 1: a decimal, as text in plain notation ("1.20").
- *   Integers are 64 bit signed in their shortest form; floats are finite float64; maps have text keys, unique and
- *   in byte order; text is UTF-8. No bin, no float32, no other ext. Depth up to LIMIT_DEPTH_MAX.
+ *   Integers are 64 bit signed in their shortest form; floats are finite float64; maps have text keys, unique
+ * and in byte order; text is UTF-8. No bin, no float32, no other ext. Depth up to LIMIT_DEPTH_MAX.
  *
  * Reading:
  *     struct mp_reader reader = mp_reader_of(bytes);
@@ -43,7 +43,8 @@ static inline struct mp_reader mp_reader_of(struct slice bytes)
     return (struct mp_reader){at, at + bytes.size};
 }
 
-/* The next token; -1 if it is damaged, cut off or of a kind that is not ours. Counts are checked against the bytes left. */
+/* The next token; -1 if it is damaged, cut off or of a kind that is not ours. Counts are checked against the
+ * bytes left. */
 int mp_read(struct mp_reader *reader, struct mp_value *value);
 /* Moves behind one whole value; -1 as above or deeper than LIMIT_DEPTH_MAX. */
 int mp_skip(struct mp_reader *reader);
@@ -51,7 +52,8 @@ int mp_skip(struct mp_reader *reader);
 int mp_take(struct mp_reader *reader, struct slice *bytes);
 /* One whole canonical value and nothing behind it. Fault: CORRUPT, with the byte offset. */
 int mp_check(struct slice bytes, struct fault *fault);
-/* The bytes of a field of a map; false if bytes is no map or has no such key. Stops early since keys are in order. */
+/* The bytes of a field of a map; false if bytes is no map or has no such key. Stops early since keys are in
+ * order. */
 bool mp_find(struct slice bytes, struct slice key, struct slice *value);
 
 void mp_put_nil(struct buf *out);

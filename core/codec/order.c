@@ -41,8 +41,8 @@ static void put_number(struct buf *out, struct slice text)
             if (count || c != '0') digits[count++] = (char)(c - '0');
         }
     }
-    if (at < text.size)
-        exponent += atoi(text.data + at + 1); /* only a float has one, and it ends with a NUL */
+    /* Only a float has one; it ends with a NUL. */
+    if (at < text.size) exponent += (int)strtol(text.data + at + 1, NULL, 10);
     while (count && digits[count - 1] == 0) count--;
 
     uint8_t form[4 + DIGITS_MAX / 2 + 1];

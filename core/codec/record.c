@@ -107,7 +107,7 @@ static inline uint64_t take_varint(struct cursor *cursor)
             }
         }
     }
-    if (!varint_read(&cursor->at, cursor->end, &value)) cursor->at = NULL;
+    if (!buf_read_varint(&cursor->at, cursor->end, &value)) cursor->at = NULL;
     return value;
 }
 
@@ -414,6 +414,7 @@ static int open_fixed(struct record *record, struct cursor *cursor, struct fault
     record->event_count = take_number(cursor);
     record->commands = cursor->at;
     if (!cursor->at) return damaged(fault, "the envelope is cut off");
+    if (record->id.size > LIMIT_ID_SIZE_MAX) return damaged(fault, "an id longer than any");
     if (kind_and_flags >> 4 != record->kind) return damaged(fault, "its kind differs from its envelope's");
     bool has_events = record->kind == RECORD_COMMIT || record->kind == RECORD_FACT;
     if (record->kind != RECORD_ERASED && has_events != (record->event_count > 0))
@@ -507,9 +508,14 @@ static int check_data(struct slice data, const char *what, uint32_t ordinal, str
     return 0;
 }
 
+int record_check_crc(const struct record *record, struct fault *fault)
+{
+    return crc_fits(record->bytes) ? 0 : damaged(fault, "the checksum differs");
+}
+
 int record_check(const struct record *record, const struct hash *previous, struct fault *fault)
 {
-    if (!crc_fits(record->bytes)) return damaged(fault, "the checksum differs");
+    if (record_check_crc(record, fault) < 0) return -1;
     struct record_event event = {0};
     while (record_next_event(record, &event))
         if (check_data(event.data, "event", event.ordinal, fault) < 0) return -1;
@@ -608,6 +614,11 @@ bool record_next_define(const struct record *record, struct record_define *defin
     define->text = take_text(&cursor);
     define->next = cursor.at;
     return true;
+}
+
+bool record_has_batch(const struct record *record)
+{
+    return record->flags & FLAG_BATCH;
 }
 
 void record_read_ids(const struct record *record, struct arena *arena, struct record_ids *ids)

@@ -1,4 +1,4 @@
-/* text.h: what a well-formed text, name, id and time is. One place for every door. Threads: any. */
+/* text.h: what a well-formed text, name and id is. One place for every door. Threads: any. */
 #ifndef LORE_CODEC_TEXT_H
 #define LORE_CODEC_TEXT_H
 
@@ -22,15 +22,6 @@ bool text_is_key(struct slice text);     /* 1-255 bytes of UTF-8 without NUL: a 
 /* "billing/bill/7" into its three parts (borrowed). Fault: MALFORMED, naming the part that is wrong. */
 int text_split_stream(struct slice stream, struct slice *context, struct slice *aggregate, struct slice *id,
                       struct fault *fault);
-
-enum { TIME_TEXT_SIZE = 24 };
-
-/* ISO-8601 to milliseconds since 1970 (UTC). Takes "2026-02-01", "...T08:26Z", seconds, fractions (cut to
- * milliseconds), offsets "+02:00"; a time of day needs an offset or Z. Years 0001-9999. False if it is none. */
-bool time_parse(struct slice text, int64_t *ms);
-/* "2026-02-01T08:26:00.000Z": TIME_TEXT_SIZE bytes and a NUL. ms must be in years 0001-9999 (see time_valid). */
-void time_format(int64_t ms, char text[TIME_TEXT_SIZE + 1]);
-bool time_valid(int64_t ms);
 
 /* The shortest of %.15g, %.16g, %.17g that reads back as value, always with '.' or 'e'. value must be finite.
  * Returns the size; text needs 32 bytes. */

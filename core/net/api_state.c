@@ -1,7 +1,7 @@
 #include "net/api.h"
 
 #include "codec/json.h"
-#include "codec/text.h"
+#include "codec/time.h"
 #include "net/target.h"
 
 /* {"stream","version","position","state"} */

@@ -18,7 +18,8 @@ int body_read_version(struct slice if_match, int64_t *version, struct fault *fau
 /* An id out of a header, with or without quotes around it. Fault: MALFORMED naming the header. */
 int body_read_id(struct slice text, const char *header, struct arena *arena, struct slice *id,
                  struct fault *fault);
-/* Content-Type: application/json, or of the form application/x+json, or none at all. */
+/* Content-Type: application/json, of the form application/x+json, none at all, or what clients send when
+ * nobody said: then the body decides. False for what is plainly something else. */
 bool body_is_json(struct slice content_type);
 
 #endif

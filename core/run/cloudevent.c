@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "codec/json.h"
-#include "codec/text.h"
+#include "codec/time.h"
 #include "run/fold.h"
 #include "run/inside.h"
 

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "codec/mp.h"
 #include "codec/text.h"
+#include "codec/time.h"
 #include "run/inside.h"
 
 static int dispatch_check_item(const struct hub *hub, const struct command_item *item, struct fault *fault)

@@ -50,7 +50,9 @@ static int last_record(struct engine_lmdb *lmdb, struct lmdb_env_read *read, siz
     if (code == MDB_NOTFOUND) return 0;
     if (code) return lmdb_env_fault(lmdb->log, code, fault);
     memcpy(key_number, key.mv_data, sizeof *key_number);
-    if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
+    if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0 ||
+        record_check_crc(record, fault) < 0)
+        return -1;
     return 1;
 }
 
@@ -153,7 +155,10 @@ static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t d
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         struct record *record = &feed->records[feed->count];
-        if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
+        /* An index fed with damage would let later commits take versions that are taken. */
+        if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0 ||
+            record_check_crc(record, fault) < 0)
+            return -1;
         memcpy(&number, key.mv_data, sizeof number);
         if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count
                                  : record->event_count > 0)
@@ -184,10 +189,16 @@ bool engine_lmdb_agrees(void *user, const struct index_checkpoint *checkpoint)
     struct engine_lmdb *lmdb = user;
     struct lmdb_env_read *read;
     struct record record;
-    if (checkpoint->position > lmdb->head.position || checkpoint->outcomes > lmdb->head.outcomes)
-        return false;
-    if (checkpoint->position == 0) return true;
     if (lmdb_env_begin(lmdb->log, &read, NULL) < 0) return false;
+    /* The process that writes may have appended and flushed since the head was read. */
+    struct engine_head head = lmdb->head;
+    bool covered = !lmdb->read_only || (engine_lmdb_load_names(lmdb, read, NULL) == 0 &&
+                                        engine_lmdb_load_head(lmdb, read, &head, NULL) == 0);
+    covered = covered && checkpoint->position <= head.position && checkpoint->outcomes <= head.outcomes;
+    if (!covered || checkpoint->position == 0) {
+        lmdb_env_end(read);
+        return covered;
+    }
     size_t number = checkpoint->position + 1;
     MDB_val key = lmdb_number(&number), value;
     MDB_cursor *cursor = lmdb_env_cursor(read, LOG_DB_COMMITS);

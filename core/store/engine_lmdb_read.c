@@ -184,7 +184,10 @@ static int next_walked(struct cursor *cursor, struct record *record, struct faul
     MDB_val key = lmdb_number(&number), value;
     int code = mdb_get(cursor->read->txn, lmdb_env_db(lmdb->log, LOG_DB_COMMITS), &key, &value);
     if (code && code != MDB_NOTFOUND) return lmdb_env_fault(lmdb->log, code, fault);
-    if (code == 0 && open_value(cursor, key, value, record, fault) < 0) return -1;
+    /* Commands are decided on what is read here, so damage must not pass. */
+    if (code == 0 &&
+        (open_value(cursor, key, value, record, fault) < 0 || record_check_crc(record, fault) < 0))
+        return -1;
     if (code || record->first_version != commit.version || record->event_count != commit.count ||
         !is_of_stream(record, slice_make(cursor->key, cursor->key_size)))
         return fault_set(
@@ -239,7 +242,9 @@ static int find_place(struct engine_lmdb *lmdb, struct lmdb_env_read *read, stru
                              "%s/index names a record that is not there; remove it to rebuild it",
                              lmdb->path);
         if (code) return lmdb_env_fault(lmdb->log, code, fault);
-        if (record_open(lmdb_slice(value), lmdb->engine.names, &record, fault) < 0) return -1;
+        if (record_open(lmdb_slice(value), lmdb->engine.names, &record, fault) < 0 ||
+            record_check_crc(&record, fault) < 0)
+            return -1;
         if (!is_of_stream(&record, stream) || !engine_answers(&record, command_id)) continue;
         best = place_rank(place);
         *bytes = record.bytes;

@@ -373,6 +373,9 @@ void environment_read_end(struct environment *environment, MDB_txn *txn)
 int environment_write(struct environment *environment, MDB_txn **txn, struct fault *fault)
 {
     CHECK(!environment->read_only);
+    /* A reader of another process that died would pin old pages, and the file would grow. */
+    int dead;
+    mdb_reader_check(environment->mdb, &dead);
     return transaction_begin(environment, 0, txn, fault);
 }
 

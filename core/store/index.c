@@ -24,6 +24,7 @@ int index_fault(struct index *index, int code, struct fault *fault)
         return lmdb_env_fault(index->env, code, fault);
     /* It is derived: remembered as torn, it is built anew by the next start. */
     char file[4096];
+    index->damaged = true;
     if (!index->read_only) unlink(file_of(index, "mark", file));
     return fault_set(fault, FAULT_CORRUPT, "%s is damaged; it is rebuilt from the log at the next start",
                      index->path);
@@ -54,7 +55,7 @@ static int read_state(struct index *index, struct index_state *state, struct fau
     struct lmdb_env_read *read;
     *state = (struct index_state){0};
     if (lmdb_env_begin(index->env, &read, fault) < 0) return -1;
-    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), true, state);
+    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), state);
     lmdb_env_end(read);
     if (code == MDB_NOTFOUND) return 0;
     return code ? index_fault(index, code, fault) : 0;
@@ -84,6 +85,7 @@ static bool open_disk(struct index *index, uint64_t map_size, struct index_check
         return false;
     }
     *checkpoint = state.checkpoint;
+    index->marked_dirty = mark == MARK_DIRTY;
     return true;
 }
 
@@ -171,9 +173,9 @@ void index_close(struct index *index)
     if (!index) return;
     char file[4096];
     bool complete = !index->frozen && index->active->events == 0;
-    if (index->env && index->marked_dirty && complete && access(file_of(index, "mark", file), F_OK) == 0 &&
+    if (index->env && index->marked_dirty && complete && !index->damaged &&
         lmdb_env_sync(index->env, NULL) == 0)
-        index_mark_write(file, index->log_id, true, NULL);
+        index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
     index_free(index);
 }
 
@@ -224,7 +226,7 @@ static int disk_begin(struct index *index, struct disk *disk, struct fault *faul
 {
     if (!index->env) return 0;
     if (lmdb_env_begin(index->env, &disk->read, fault) < 0) return -1;
-    int code = index_state_get(disk->read->txn, lmdb_env_db(index->env, INDEX_DB_META), false, &disk->state);
+    int code = index_state_get(disk->read->txn, lmdb_env_db(index->env, INDEX_DB_META), &disk->state);
     if (code == 0) return 1;
     lmdb_env_end(disk->read);
     return code == MDB_NOTFOUND ? 0 : index_fault(index, code, fault);
@@ -236,7 +238,7 @@ static int disk_entry(struct disk *disk, struct slice key, uint64_t version, str
 {
     char wanted[INDEX_ENTRY_KEY_MAX];
     memcpy(wanted, key.data, key.size);
-    struct slice at_most = slice_make(wanted, key.size + number_put(wanted + key.size, version));
+    struct slice at_most = slice_make(wanted, key.size + index_run_put_number(wanted + key.size, version));
     MDB_cursor *cursor = lmdb_env_cursor(disk->read, INDEX_DB_STREAMS);
     for (size_t run = disk->state.streams.count; run-- > 0;) {
         struct index_reader reader;

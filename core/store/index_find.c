@@ -24,13 +24,13 @@ static int run_places(MDB_cursor *cursor, uint32_t run, uint64_t hash, struct bu
     char text[INDEX_HASH_SIZE];
     put_hash(text, hash);
     struct index_reader reader;
-    int code = index_reader_seek(&reader, cursor, run, slice_make(text, sizeof text), false);
+    int code = index_reader_seek(&reader, cursor, run, slice_make(text, sizeof text));
     while (code == 0) {
         struct slice key = index_reader_key(&reader);
         uint64_t place;
         if (key.size <= INDEX_HASH_SIZE) return MDB_CORRUPTED;
         if (memcmp(key.data, text, sizeof text) != 0) return 0;
-        if (!number_read(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place))
+        if (!index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place))
             return MDB_CORRUPTED;
         buf_put(places, &place, sizeof place);
         code = index_reader_next(&reader);
@@ -44,7 +44,7 @@ static int disk_places(struct index *index, uint64_t hash, struct buf *places, s
     struct index_state state;
     if (!index->env) return 0;
     if (lmdb_env_begin(index->env, &read, fault) < 0) return -1;
-    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), false, &state);
+    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
     if (code == MDB_NOTFOUND) {
         code = 0;
         state.ids.count = 0;
@@ -134,7 +134,7 @@ static int scan_open(struct scan *scan, struct index *index, size_t db, struct f
     struct index_state state;
     if (!index->env) return 0;
     if (lmdb_env_begin(index->env, &scan->read, fault) < 0) return -1;
-    int code = index_state_get(scan->read->txn, lmdb_env_db(index->env, INDEX_DB_META), true, &state);
+    int code = index_state_get(scan->read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
     if (code == MDB_NOTFOUND) return 0;
     const struct index_runs *runs = db == INDEX_DB_IDS ? &state.ids : &state.streams;
     for (; code == 0 && scan->run_count < runs->count; scan->run_count++) {
@@ -143,7 +143,7 @@ static int scan_open(struct scan *scan, struct index *index, size_t db, struct f
         if (code) break;
         code = scan_moved(scan, at,
                           index_reader_seek(&scan->readers[at], scan->cursors[at], runs->runs[at].number,
-                                            scan->prefix, true));
+                                            scan->prefix));
     }
     return code ? index_fault(index, code, fault) : 0;
 }
@@ -273,7 +273,7 @@ int index_disk_ids(struct index *index, bool (*each)(void *user, uint64_t hash, 
         struct slice key = index_reader_key(scan->least);
         uint64_t place;
         if (key.size <= INDEX_HASH_SIZE ||
-            !number_read(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place)) {
+            !index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place)) {
             result = index_fault(index, MDB_CORRUPTED, fault);
             break;
         }

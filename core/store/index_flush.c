@@ -112,7 +112,7 @@ struct gather {
 static int gather_end(struct gather *gather)
 {
     if (!gather->count) return 0;
-    size_t size = gather->key_size + number_put(gather->key + gather->key_size, gather->commits[0].version);
+    size_t size = gather->key_size + index_run_put_number(gather->key + gather->key_size, gather->commits[0].version);
     buf_clear(&gather->value);
     index_entry_value(gather->commits, gather->count, &gather->value);
     gather->count = 0;
@@ -174,14 +174,14 @@ static int flush_streams(struct index *index, MDB_txn *txn, const struct index_t
     return merge_close(&merge, code);
 }
 
-/* --- ids: key = hash (5 bytes, big endian) and number_put(place), no value --- */
+/* --- ids: key = hash (5 bytes, big endian) and index_run_put_number(place), no value --- */
 
 static int put_id(struct index_writer *writer, struct index_id id, struct merge *merge)
 {
     char key[INDEX_HASH_SIZE + 9];
     for (int at = 0; at < INDEX_HASH_SIZE; at++)
         key[at] = (char)(id.hash >> (8 * (INDEX_HASH_SIZE - 1 - at)));
-    struct slice entry = slice_make(key, INDEX_HASH_SIZE + number_put(key + INDEX_HASH_SIZE, id.place));
+    struct slice entry = slice_make(key, INDEX_HASH_SIZE + index_run_put_number(key + INDEX_HASH_SIZE, id.place));
     while (merge->least && slice_compare(index_reader_key(merge->least), entry) < 0) {
         int code = index_writer_add(writer, index_reader_key(merge->least), SLICE_NONE);
         if (code || (code = merge_next(merge))) return code;
@@ -211,13 +211,17 @@ static int flush_ids(struct index *index, MDB_txn *txn, const struct index_tail 
 
 /* --- both --- */
 
-static int write_tail(MDB_txn *txn, void *user)
+struct flush {
+    struct index *index;
+    int code; /* what the last attempt ended with */
+};
+
+static int write_runs(struct index *index, MDB_txn *txn)
 {
-    struct index *index = user;
     const struct index_tail *tail = index->frozen;
     struct index_state state = {0};
     MDB_dbi meta = lmdb_env_db(index->env, INDEX_DB_META);
-    int code = index_state_get(txn, meta, true, &state);
+    int code = index_state_get(txn, meta, &state);
     if (code && code != MDB_NOTFOUND) return code;
     code = flush_streams(index, txn, tail, &state);
     if (!code) code = flush_ids(index, txn, tail, &state);
@@ -229,6 +233,12 @@ static int write_tail(MDB_txn *txn, void *user)
     }
     if (tail->outcomes) checkpoint->outcomes = tail->outcomes;
     return code ? code : index_state_put(txn, meta, &state);
+}
+
+static int write_tail(MDB_txn *txn, void *user)
+{
+    struct flush *flush = user;
+    return flush->code = write_runs(flush->index, txn);
 }
 
 /* Invariant: only flush, under flush_lock, sets and clears frozen; it stays set after a failure and is tried
@@ -246,7 +256,10 @@ static void freeze(struct index *index)
 static int flush_frozen(struct index *index, uint64_t *events, struct fault *fault)
 {
     struct index_tail *frozen = index->frozen;
-    if (lmdb_env_update(index->env, frozen->events * 64, write_tail, index, fault) < 0) return -1;
+    struct flush flush = {.index = index};
+    lmdb_env_check_readers(index->env);
+    if (lmdb_env_update(index->env, frozen->events * 64, write_tail, &flush, fault) < 0)
+        return flush.code == MDB_CORRUPTED ? index_fault(index, flush.code, fault) : -1;
     pthread_rwlock_wrlock(&index->lock);
     index->frozen = NULL;
     pthread_rwlock_unlock(&index->lock);
@@ -256,11 +269,12 @@ static int flush_frozen(struct index *index, uint64_t *events, struct fault *fau
     return 0;
 }
 
-/* Before the first write of this process: from now on a crash of the machine may tear the files. */
+/* Before the first write of this boot: from now on a crash of the machine may tear the files. What was found
+ * damaged stays without a mark. */
 static int mark_dirty(struct index *index, struct fault *fault)
 {
     char mark[4096];
-    if (index->marked_dirty) return 0;
+    if (index->marked_dirty || index->damaged) return 0;
     snprintf(mark, sizeof mark, "%s/mark", index->path);
     if (index_mark_write(mark, index->log_id, false, fault) < 0) return -1;
     index->marked_dirty = true;

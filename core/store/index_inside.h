@@ -3,6 +3,7 @@
 #define LORE_STORE_INDEX_INSIDE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/index.h"
 
@@ -32,7 +33,8 @@ struct index {
     char *path;
     char log_id[37];
     bool read_only;
-    bool marked_dirty; /* by this process */
+    bool marked_dirty;   /* in this boot */
+    atomic_bool damaged; /* found while reading; it has no mark any more and gets none */
     /* Guards the tails. The frozen one is being flushed and does not change; it may be gone when its commit
      * is on disk. */
     pthread_rwlock_t lock;
@@ -40,12 +42,11 @@ struct index {
     pthread_mutex_t flush_lock;
 };
 
-/* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. check: with its checksum; look-ups do without, see index_run.h.
- */
-int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *state);
+/* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. */
+int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state);
 int index_state_put(MDB_txn *txn, MDB_dbi db, const struct index_state *state);
 
-/* A run's entry of a stream: key = stream key and number_put(first version). */
+/* A run's entry of a stream: key = stream key and index_run_put_number(first version). */
 struct index_entry {
     struct slice key; /* of the stream */
     struct index_commit commits[INDEX_ENTRY_COMMITS_MAX];
@@ -58,7 +59,6 @@ static inline uint64_t index_commit_end(const struct index_commit *commit)
     return commit->version + commit->count;
 }
 
-int index_fault_damaged(struct index *index, const char *what, struct fault *fault);
 /* The fault of an LMDB code met while reading the index. */
 int index_fault(struct index *index, int code, struct fault *fault);
 

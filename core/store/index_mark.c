@@ -51,13 +51,14 @@ int index_mark_write(const char *path, const char *log_id, bool clean, struct fa
     char line[LINE_MAX_SIZE], boot[BOOT_SIZE + 1];
     read_boot(boot);
     int size = format_line(line, log_id, boot, clean ? "clean" : "dirty");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    /* Over the old line, never through an empty file: a kill or a full disk leaves one of the two. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fault_errno(fault, errno, "%s", path);
     int error = 0;
-    ssize_t written = write(fd, line, (size_t)size);
+    ssize_t written = pwrite(fd, line, (size_t)size, 0);
     if (written != size)
         error = written < 0 ? errno : ENOSPC;
-    else if (fsync(fd) < 0)
+    else if (ftruncate(fd, size) < 0 || fsync(fd) < 0)
         error = errno;
     close(fd);
     return error ? fault_errno(fault, error, "%s", path) : 0;

@@ -4,7 +4,7 @@
 #include "base/hash.h"
 #include "store/lmdb_env.h"
 
-size_t number_put(char *to, uint64_t value)
+size_t index_run_put_number(char *to, uint64_t value)
 {
     size_t size = 0;
     while (size < 8 && value >> (8 * size)) size++;
@@ -13,7 +13,7 @@ size_t number_put(char *to, uint64_t value)
     return 1 + size;
 }
 
-bool number_read(struct slice bytes, uint64_t *value)
+bool index_run_read_number(struct slice bytes, uint64_t *value)
 {
     if (bytes.size == 0 || bytes.size > 9 || (size_t)bytes.data[0] != bytes.size - 1) return false;
     uint64_t read = 0;
@@ -123,7 +123,7 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
     const uint8_t *bytes = value.mv_data, *end = bytes + value.mv_size;
     uint32_t stored =
         (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-    if (reader->check && stored != chunk_crc(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4)))
+    if (stored != chunk_crc(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4)))
         return MDB_CORRUPTED;
     size_t restarts = (size_t)end[-2] | (size_t)end[-1] << 8;
     if (restarts == 0 || value.mv_size < 6 + 2 * restarts) return MDB_CORRUPTED;
@@ -134,19 +134,18 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
     return 0;
 }
 
-/* The next entry of the chunk. Every size meets what is left, since the checksum may not have been looked at.
- */
+/* The next entry of the chunk. Every size meets what is left, whatever the checksum said. */
 static int reader_entry(struct index_reader *reader)
 {
     uint64_t shared, own, value_size;
-    if (!varint_read(&reader->at, reader->end, &shared) || !varint_read(&reader->at, reader->end, &own) ||
+    if (!buf_read_varint(&reader->at, reader->end, &shared) || !buf_read_varint(&reader->at, reader->end, &own) ||
         shared > reader->key_size || own > sizeof reader->key - shared ||
         own > (uint64_t)(reader->end - reader->at))
         return MDB_CORRUPTED;
     memcpy(reader->key + shared, reader->at, own);
     reader->key_size = shared + own;
     reader->at += own;
-    if (!varint_read(&reader->at, reader->end, &value_size) ||
+    if (!buf_read_varint(&reader->at, reader->end, &value_size) ||
         value_size > (uint64_t)(reader->end - reader->at))
         return MDB_CORRUPTED;
     reader->value = slice_make(reader->at, value_size);
@@ -174,12 +173,15 @@ static int reader_find_chunk(struct index_reader *reader, struct slice key)
     if (key.size) memcpy(text + 4, key.data, key.size);
     MDB_val wanted = {4 + key.size, text}, found = wanted, value;
     int code = mdb_cursor_get(reader->cursor, &found, &value, MDB_SET_RANGE);
+    /* A damaged branch page leads astray; then these orders do not hold. */
+    if (code == 0 && slice_compare(lmdb_slice(found), lmdb_slice(wanted)) < 0) return MDB_CORRUPTED;
     bool exact = code == 0 && slice_equal(lmdb_slice(found), lmdb_slice(wanted));
     if (!exact && key.size) {
         if (code && code != MDB_NOTFOUND) return code;
         MDB_val before_key, before;
         int back = mdb_cursor_get(reader->cursor, &before_key, &before, code ? MDB_LAST : MDB_PREV);
         if (back == 0) {
+            if (slice_compare(lmdb_slice(before_key), lmdb_slice(wanted)) > 0) return MDB_CORRUPTED;
             back = reader_take_chunk(reader, before_key, before);
             if (back != MDB_NOTFOUND) return back;
         } else if (back != MDB_NOTFOUND) {
@@ -192,9 +194,9 @@ static int reader_find_chunk(struct index_reader *reader, struct slice key)
     return code ? code : reader_take_chunk(reader, found, value);
 }
 
-static void reader_init(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, bool check)
+static void reader_init(struct index_reader *reader, MDB_cursor *cursor, uint32_t run)
 {
-    *reader = (struct index_reader){.cursor = cursor, .run = run, .check = check};
+    *reader = (struct index_reader){.cursor = cursor, .run = run};
 }
 
 /* The entry at a restart begins with its whole key. */
@@ -205,8 +207,8 @@ static bool restart_key(const struct index_reader *reader, size_t restart, const
     uint64_t shared, own;
     *at = reader->start + (offset[0] | (size_t)offset[1] << 8);
     const uint8_t *from = *at;
-    if (from >= reader->end || !varint_read(&from, reader->end, &shared) ||
-        !varint_read(&from, reader->end, &own) || shared != 0 || own > (uint64_t)(reader->end - from))
+    if (from >= reader->end || !buf_read_varint(&from, reader->end, &shared) ||
+        !buf_read_varint(&from, reader->end, &own) || shared != 0 || own > (uint64_t)(reader->end - from))
         return false;
     *key = slice_make(from, own);
     return true;
@@ -233,13 +235,12 @@ static int reader_skip(struct index_reader *reader, struct slice key)
 
 int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t run)
 {
-    return index_reader_seek(reader, cursor, run, SLICE_NONE, true);
+    return index_reader_seek(reader, cursor, run, SLICE_NONE);
 }
 
-int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key,
-                      bool check)
+int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key)
 {
-    reader_init(reader, cursor, run, check);
+    reader_init(reader, cursor, run);
     int code = reader_find_chunk(reader, key);
     if (code == 0) code = reader_skip(reader, key);
     if (code) return code;
@@ -250,7 +251,7 @@ int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t 
 
 int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key)
 {
-    reader_init(reader, cursor, run, false);
+    reader_init(reader, cursor, run);
     int code = reader_find_chunk(reader, key);
     if (code == 0) code = reader_skip(reader, key);
     if (code) return code;

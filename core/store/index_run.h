@@ -13,10 +13,10 @@
  * value; then where every 16th entry begins (2 bytes each; these share nothing), and how many that are (2
  * bytes)
  *
- * Keys are unique within a run; number_put gives numbers a form that sorts.
+ * Keys are unique within a run; index_run_put_number gives numbers a form that sorts.
  *
- * Checksums are looked at by whoever reads on: merges and walks over everything, verify among them. A look-up
- * takes one entry of a chunk, and summing up the chunk would cost more than all the rest of it.
+ * Each chunk that is read is summed up first, in look-ups too: an entry that damage hides would let a commit
+ * take a version, or a command take effect, a second time.
  *
  * Threads: one at a time each. Owns: writer: its buffers; reader: nothing, it lives within its read
  * transaction. */
@@ -53,7 +53,6 @@ void index_writer_release(struct index_writer *writer);
 struct index_reader {
     MDB_cursor *cursor;
     uint32_t run;
-    bool check;              /* sums up the chunks it reads */
     const uint8_t *at, *end; /* the rest of the chunk */
     const uint8_t *start;    /* its first entry; the restarts are behind end */
     size_t restart_count;
@@ -66,8 +65,7 @@ struct index_reader {
  * damaged). The cursor must not be moved by others between calls. */
 int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t run);
 /* The first entry with at least this key. */
-int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key,
-                      bool check);
+int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key);
 /* The last entry with at most this key; a look-up. */
 int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key);
 int index_reader_next(struct index_reader *reader);
@@ -82,9 +80,9 @@ int index_run_remove(MDB_txn *txn, MDB_dbi db, uint32_t run);
 
 /* A number as one byte of size and that many bytes, big endian: sorts by value. Returns the size, at most 9.
  */
-size_t number_put(char *to, uint64_t value);
+size_t index_run_put_number(char *to, uint64_t value);
 /* Reads one from the end of size bytes at data, in which it begins at from; false if it does not fit exactly.
  */
-bool number_read(struct slice bytes, uint64_t *value);
+bool index_run_read_number(struct slice bytes, uint64_t *value);
 
 #endif

@@ -19,10 +19,10 @@ static void put_runs(struct buf *out, const struct index_runs *runs)
 static bool read_runs(const uint8_t **at, const uint8_t *end, struct index_runs *runs)
 {
     uint64_t count, number;
-    if (!varint_read(at, end, &count) || count > INDEX_RUNS_MAX) return false;
+    if (!buf_read_varint(at, end, &count) || count > INDEX_RUNS_MAX) return false;
     runs->count = (size_t)count;
     for (size_t run = 0; run < runs->count; run++) {
-        if (!varint_read(at, end, &number) || !varint_read(at, end, &runs->runs[run].entries)) return false;
+        if (!buf_read_varint(at, end, &number) || !buf_read_varint(at, end, &runs->runs[run].entries)) return false;
         runs->runs[run].number = (uint32_t)number;
     }
     return true;
@@ -48,7 +48,7 @@ int index_state_put(MDB_txn *txn, MDB_dbi db, const struct index_state *state)
     return code;
 }
 
-int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *state)
+int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state)
 {
     MDB_val key = {sizeof STATE_KEY, STATE_KEY}, value;
     int code = mdb_get(txn, db, &key, &value);
@@ -57,17 +57,17 @@ int index_state_get(MDB_txn *txn, MDB_dbi db, bool check, struct index_state *st
     uint32_t crc;
     if (value.mv_size < 5) return MDB_CORRUPTED;
     memcpy(&crc, at, 4);
-    if (check && crc != hash_crc32(slice_make(at + 4, value.mv_size - 4))) return MDB_CORRUPTED;
+    if (crc != hash_crc32(slice_make(at + 4, value.mv_size - 4))) return MDB_CORRUPTED;
     if (at[4] != STATE_FORMAT) return MDB_CORRUPTED;
     at += 5;
     uint64_t run_last;
     struct index_checkpoint *checkpoint = &state->checkpoint;
-    if (!varint_read(&at, end, &checkpoint->position) || !varint_read(&at, end, &checkpoint->outcomes) ||
-        !varint_read(&at, end, &checkpoint->commits) || end - at < HASH_SIZE)
+    if (!buf_read_varint(&at, end, &checkpoint->position) || !buf_read_varint(&at, end, &checkpoint->outcomes) ||
+        !buf_read_varint(&at, end, &checkpoint->commits) || end - at < HASH_SIZE)
         return MDB_CORRUPTED;
     memcpy(checkpoint->chain.bytes, at, HASH_SIZE);
     at += HASH_SIZE;
-    if (!varint_read(&at, end, &run_last) || !read_runs(&at, end, &state->streams) ||
+    if (!buf_read_varint(&at, end, &run_last) || !read_runs(&at, end, &state->streams) ||
         !read_runs(&at, end, &state->ids) || at != end)
         return MDB_CORRUPTED;
     state->run_last = (uint32_t)run_last;
@@ -95,13 +95,14 @@ bool index_entry_read(struct slice key, struct slice value, struct index_entry *
     uint64_t version, end = 0;
     if (!zero) return false;
     entry->key = slice_make(key.data, (size_t)(zero + 1 - key.data));
-    if (!number_read(slice_make(zero + 1, key.size - entry->key.size), &version)) return false;
+    if (entry->key.size > INDEX_KEY_SIZE_MAX) return false;
+    if (!index_run_read_number(slice_make(zero + 1, key.size - entry->key.size), &version)) return false;
     const uint8_t *at = (const uint8_t *)value.data, *stop = at + value.size;
     for (entry->count = 0; at < stop; entry->count++) {
         uint64_t between;
         if (entry->count == INDEX_ENTRY_COMMITS_MAX) return false;
         struct index_commit *commit = &entry->commits[entry->count];
-        if (!varint_read(&at, stop, &between) || !varint_read(&at, stop, &commit->count)) return false;
+        if (!buf_read_varint(&at, stop, &between) || !buf_read_varint(&at, stop, &commit->count)) return false;
         commit->position = end + between;
         commit->version = version;
         version += commit->count;

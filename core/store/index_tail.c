@@ -88,8 +88,7 @@ static void add_ids(struct index_tail *tail, struct slice key, const struct reco
     struct record_command command = {0};
     while (record_next_command(record, &command))
         add_id(tail, key, slice_make(command.id, command.id_size), place);
-    /* Flags above the first say that ids are stored apart; most records have none. */
-    if (record->flags <= 1) return;
+    if (!record_has_batch(record)) return;
     struct arena arena = {0};
     struct record_ids ids;
     record_read_ids(record, &arena, &ids);

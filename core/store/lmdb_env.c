@@ -115,12 +115,28 @@ static int env_open_databases(struct lmdb_env *env, const struct lmdb_env_option
     for (size_t db = 0; db < options->db_count && !code; db++) {
         unsigned flags = options->db_flags[db] | (env->read_only ? 0 : MDB_CREATE);
         code = mdb_dbi_open(txn, options->db_names[db], flags, &env->dbs[db]);
+        /* Stored flags win over those asked for; others would mean another order of keys. */
+        if (!code) code = mdb_dbi_flags(txn, env->dbs[db], &flags);
+        if (!code && flags != options->db_flags[db]) code = MDB_INCOMPATIBLE;
     }
     if (code) {
         mdb_txn_abort(txn);
         return code;
     }
     return mdb_txn_commit(txn);
+}
+
+/* The entries of a file and of its directory are not durable because the file is: what is answered must not
+ * be lost with its name. A file system that cannot sync directories says EINVAL. */
+static int directory_sync(const char *path, const char *below)
+{
+    char directory[4096];
+    snprintf(directory, sizeof directory, "%s%s", path, below);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    int error = fsync(fd) < 0 && errno != EINVAL ? errno : 0;
+    close(fd);
+    return error;
 }
 
 /* A file cut short would be met as SIGBUS by whoever reads the lost pages. */
@@ -180,7 +196,11 @@ static int env_open(struct lmdb_env *env, const struct lmdb_env_options *options
     if (!options->read_only) lmdb_env_check_readers(env);
     code = env_open_databases(env, options);
     if (code) return lmdb_env_fault(env, code, fault);
-    return 0;
+    if (options->read_only || options->derived) return 0;
+    code = directory_sync(env->path, "");
+    if (code == 0) code = directory_sync(env->path, "/..");
+    if (code == 0) code = directory_sync(env->path, "/../..");
+    return code ? fault_errno(fault, code, "%s: its directory", env->path) : 0;
 }
 
 int lmdb_env_open(const struct lmdb_env_options *options, struct lmdb_env **out, struct fault *fault)
@@ -355,6 +375,18 @@ static int env_update_failed(struct lmdb_env *env, int code, struct fault *fault
     return lmdb_env_fault(env, code, fault);
 }
 
+/* Pages taken and freed by one transaction are never written; with such at its end a file without room taken
+ * ahead would look as if it were cut off. A full disk is no matter: nothing is allocated. */
+static void env_lengthen(struct lmdb_env *env)
+{
+    int fd;
+    struct stat status;
+    uint64_t size = lmdb_env_size(env, NULL);
+    mdb_env_get_fd(env->env, &fd);
+    if (fstat(fd, &status) == 0 && (uint64_t)status.st_size < size && ftruncate(fd, (off_t)size) < 0)
+        say_debug("%s: cannot lengthen", env->path);
+}
+
 static int env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *txn, void *user),
                       void *user, struct fault *fault)
 {
@@ -369,7 +401,10 @@ static int env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn
             else
                 mdb_txn_abort(txn);
         }
-        if (code == 0) return 0;
+        if (code == 0) {
+            if (env->derived) env_lengthen(env);
+            return 0;
+        }
         if (code != MDB_MAP_FULL) return env_update_failed(env, code, fault);
         uint64_t map_size;
         lmdb_env_size(env, &map_size);
@@ -447,6 +482,9 @@ int lmdb_env_begin(struct lmdb_env *env, struct lmdb_env_read **out, struct faul
             mem_free(read);
         }
         if (code != MDB_MAP_RESIZED) return lmdb_env_fault(env, code, fault);
+        /* It would wait for the read that this thread holds. */
+        if (reads_held > 0)
+            return fault_set(fault, FAULT_UNAVAILABLE, "%s grew meanwhile; try again", env->path);
         env_grow(env, 0, true);
     }
 }

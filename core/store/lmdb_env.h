@@ -50,6 +50,7 @@ int lmdb_env_open(const struct lmdb_env_options *options, struct lmdb_env **env,
 /* Gives unused preallocated room back to the disk. derived: syncs first. */
 void lmdb_env_close(struct lmdb_env *env);
 
+/* Fault: UNAVAILABLE: too many readers, or another process made the map grow while this thread reads. */
 int lmdb_env_begin(struct lmdb_env *env, struct lmdb_env_read **read, struct fault *fault);
 void lmdb_env_end(struct lmdb_env_read *read);
 /* The read's cursor of a database (by its place in options), shared by all who ask for it in this read.

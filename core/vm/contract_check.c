@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "codec/text.h"
+#include "codec/time.h"
 #include "vm/nearest.h"
 #include "vm/value.h"
 #include "vm/vm.h"

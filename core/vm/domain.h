@@ -7,12 +7,14 @@
  *     domain_apply(domain, state, &event, &fault);            history
  *     domain_execute(domain, state, &command, &decision, &fault);
  *
- * Budgets: a call runs at full speed under a watchdog; one that takes too long is stopped with FAULT_BUDGET after it was repeated
- * (or is being run) under an exact count of instructions and allocated bytes, so that the verdict is the same on every machine.
- * A call stopped by the watchdog in fast mode returns -1 with fault BUDGET and domain_must_repeat() true: the caller restores what the
- * call may have changed (drops the state or the drafts, folds again) and repeats it after domain_set_exact(domain, true).
+ * Budgets: a call runs at full speed under a watchdog; one that takes too long is stopped with FAULT_BUDGET
+ * after it was repeated (or is being run) under an exact count of instructions and allocated bytes, so that
+ * the verdict is the same on every machine. A call stopped by the watchdog in fast mode returns -1 with fault
+ * BUDGET and domain_must_repeat() true: the caller restores what the call may have changed (drops the state
+ * or the drafts, folds again) and repeats it after domain_set_exact(domain, true).
  *
- * Errors of scripts are FAULT_SCRIPT with text "billing/bill.lua:12: message"; reject() is FAULT_REJECTED with reason and text.
+ * Errors of scripts are FAULT_SCRIPT with text "billing/bill.lua:12: message"; reject() is FAULT_REJECTED
+ * with reason and text.
  *
  * Threads: a domain belongs to one thread at a time. Owns: the Lua state, its states and drafts. */
 #ifndef LORE_VM_DOMAIN_H
@@ -28,16 +30,18 @@
 struct domain;
 
 struct domain_options {
-    const struct sources *sources; /* must outlive the domain */
-    size_t memory_max;             /* 0: LIMIT_STATE_MEMORY_MAX */
-    uint64_t instructions_max;     /* of one call; 0: LIMIT_INSTRUCTIONS_MAX */
-    size_t call_memory_max;        /* of one call; 0: LIMIT_CALL_MEMORY_MAX */
+    const struct sources *sources;              /* must outlive the domain */
+    size_t memory_max;                          /* 0: LIMIT_STATE_MEMORY_MAX */
+    uint64_t instructions_max;                  /* of one call; 0: LIMIT_INSTRUCTIONS_MAX */
+    size_t call_memory_max;                     /* of one call; 0: LIMIT_CALL_MEMORY_MAX */
     size_t message_size_max, document_size_max; /* 0: limit.h */
 };
 
-/* Loads all declarations. On failure errors (may be NULL) gets every error, one per line as "file:line: message", each with
- * the nearest name where one is near; fault is FAULT_SCRIPTS with the first of them and their number. */
-int domain_open(const struct domain_options *options, struct domain **domain, struct buf *errors, struct fault *fault);
+/* Loads all declarations. On failure errors (may be NULL) gets every error, one per line as "file:line:
+ * message", each with the nearest name where one is near; fault is FAULT_SCRIPTS with the first of them and
+ * their number. */
+int domain_open(const struct domain_options *options, struct domain **domain, struct buf *errors,
+                struct fault *fault);
 void domain_close(struct domain *domain);
 /* Every thread that runs calls of a domain brackets them: starts and ends the thread's watchdog. */
 void domain_thread_start(void);
@@ -54,16 +58,17 @@ struct slice domain_warnings(const struct domain *domain);
 struct domain_aggregate {
     struct slice name;    /* "billing/bill" */
     struct slice context; /* "billing" */
-    struct hash code;     /* of its file, required modules, and the contracts and upcasters of its events: keys its snapshots */
+    struct hash code; /* of its file, required modules, and the contracts and upcasters of its events: keys
+                         its snapshots */
 };
 
-struct domain_input { /* one thing a code hash is made of */
+struct domain_input {   /* one thing a code hash is made of */
     struct slice label; /* "billing/pricing.lua", "contract billing.BillClosed", "options" */
     struct hash hash;
 };
 
 struct domain_projection {
-    struct slice name;    /* "billing/outstanding_invoices" */
+    struct slice name; /* "billing/outstanding_invoices" */
     struct slice context;
     struct hash code;
     const struct domain_input *inputs;
@@ -80,7 +85,8 @@ size_t domain_aggregate_count(const struct domain *domain);
 const struct domain_aggregate *domain_aggregate(const struct domain *domain, int index);
 int domain_find_aggregate(const struct domain *domain, struct slice name); /* -1 if there is none */
 bool domain_has_context(const struct domain *domain, struct slice context);
-/* Whether the aggregate has a handler for the command. If not and nearest is given, the closest name it has (or empty). */
+/* Whether the aggregate has a handler for the command. If not and nearest is given, the closest name it has
+ * (or empty). */
 bool domain_handles(const struct domain *domain, int aggregate, struct slice command, struct slice *nearest);
 size_t domain_projection_count(const struct domain *domain);
 const struct domain_projection *domain_projection(const struct domain *domain, int index);
@@ -105,7 +111,8 @@ struct envelope {
     uint64_t deploy;
     int64_t at_ms, recorded_ms;
     struct slice actor, command_id, correlation_id, causation_id;
-    const struct record *record; /* if set, actor and the three ids are read from it when they are asked for */
+    const struct record
+        *record; /* if set, actor and the three ids are read from it when they are asked for */
 };
 
 /* --- aggregates --- */
@@ -114,13 +121,16 @@ struct domain_state; /* the state of one stream, a Lua table */
 
 struct domain_state *domain_state_new(struct domain *domain, int aggregate); /* a copy of `initial` */
 void domain_state_free(struct domain *domain, struct domain_state *state);
-/* The state as canonical MessagePack appended to out. Fault: SCRIPT with the path of what is not plain data; TOO_LARGE. */
-int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out, struct fault *fault);
-int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **state, struct fault *fault);
-/* Folds one stored event (of any version: upcasters run). A type without a handler changes nothing. After a fault the state is
- * unusable. */
-int domain_apply(struct domain *domain, struct domain_state *state, const struct envelope *envelope, struct slice data,
-                 struct fault *fault);
+/* The state as canonical MessagePack appended to out. Fault: SCRIPT with the path of what is not plain data;
+ * TOO_LARGE. */
+int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out,
+                        struct fault *fault);
+int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **state,
+                        struct fault *fault);
+/* Folds one stored event (of any version: upcasters run). A type without a handler changes nothing. After a
+ * fault the state is unusable. */
+int domain_apply(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
+                 struct slice data, struct fault *fault);
 
 struct decision {
     struct slice command_data;   /* the command as its contract made it: canonical MessagePack */
@@ -128,35 +138,41 @@ struct decision {
     size_t event_count;
 };
 
-/* Checks the command's contract, then decides; events are applied to the state at once. Everything of *decision is in arena.
- * The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it is unusable if *touched is true. */
-int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope, struct slice data,
-                   struct arena *arena, struct decision *decision, bool *touched, struct fault *fault);
+/* Checks the command's contract, then decides; events are applied to the state at once. Everything of
+ * *decision is in arena. The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it
+ * is unusable if *touched is true. */
+int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
+                   struct slice data, struct arena *arena, struct decision *decision, bool *touched,
+                   struct fault *fault);
 
 struct domain_event { /* one event as a value, with its envelope */
     const struct envelope *envelope;
     struct slice data;
 };
-/* Whether a new event and one of the log that it did not see exclude each other: what the aggregate's conflicts function says; true
- * without one. Fault: SCRIPT, BUDGET (see domain_must_repeat). */
+/* Whether a new event and one of the log that it did not see exclude each other: what the aggregate's
+ * conflicts function says; true without one. Fault: SCRIPT, BUDGET (see domain_must_repeat). */
 int domain_conflicts(struct domain *domain, int aggregate, const struct domain_event *mine,
                      const struct domain_event *theirs, bool *conflicts, struct fault *fault);
 
-/* Only the contract check: the command's canonical data. For looking up a retry before anything is decided. */
-int domain_check_command(struct domain *domain, int aggregate, struct slice type, struct slice data, struct arena *arena,
-                         struct slice *canonical, struct fault *fault);
+/* Only the contract check: the command's canonical data. For looking up a retry before anything is decided.
+ */
+int domain_check_command(struct domain *domain, int aggregate, struct slice type, struct slice data,
+                         struct arena *arena, struct slice *canonical, struct fault *fault);
 /* Checks an event against its contract (record.x in imports): canonical data and current type version. */
-int domain_check_event(struct domain *domain, struct slice context, struct slice type, struct slice data, struct arena *arena,
-                       struct slice *canonical, uint32_t *type_version, struct fault *fault);
+int domain_check_event(struct domain *domain, struct slice context, struct slice type, struct slice data,
+                       struct arena *arena, struct slice *canonical, uint32_t *type_version,
+                       struct fault *fault);
 
 /* --- projections --- */
 
-struct drafts; /* the documents of one projection, tenant and partition that are live in this state, not all written yet */
+struct drafts; /* the documents of one projection, tenant and partition that are live in this state, not all
+                  written yet */
 
 struct drafts_options {
     int projection;
     struct slice tenant;
-    uint32_t partition, partition_count; /* keyed: only keys with hash_fast(key, 0) % count == partition; 0 of 1: all */
+    uint32_t partition,
+        partition_count; /* keyed: only keys with hash_fast(key, 0) % count == partition; 0 of 1: all */
     /* Fetches a stored document. 1 found (MessagePack appended to out), 0 none, -1 fault. */
     int (*load)(void *user, struct slice key, struct buf *out, struct fault *fault);
     void *user;
@@ -171,25 +187,30 @@ int drafts_handler(const struct drafts *drafts, struct slice context, struct sli
 enum drafts_failure {
     DRAFTS_NONE,
     DRAFTS_KEY,     /* a handler of a keyed projection failed for one key: park it */
-    DRAFTS_STOPPED, /* a key function, a free-style handler or an upcaster failed: the projection stops for this tenant */
-    DRAFTS_REPEAT   /* nothing is wrong with the script, but the fast way did not do (budget watchdog, an event kept by a document):
-                       drafts_drop, go back to the last flush and repeat with domain_set_exact(true) */
+    DRAFTS_STOPPED, /* a key function, a free-style handler or an upcaster failed: the projection stops for
+                       this tenant */
+    DRAFTS_REPEAT /* nothing is wrong with the script, but the fast way did not do (budget watchdog, an event
+                     kept by a document): drafts_drop, go back to the last flush and repeat with
+                     domain_set_exact(true) */
 };
 
-/* Folds one event. In fast mode any fault leaves the drafts unusable: drafts_drop, back to the last flush, repeat in exact mode.
- * In exact mode (slower: every document is checked and encoded after its handler) a failing handler leaves its document as before;
- * failing_key tells which key: record it, drafts_park it, go on with the next event. Other keys of the same event were folded; if
- * a second one of them failed as well, the next drafts_fold tells (once more DRAFTS_KEY; its own event is folded). Folding the same
- * position again does no harm. Events of parked keys are skipped and counted. A load that failed gives DRAFTS_NONE and its fault. */
+/* Folds one event. In fast mode any fault leaves the drafts unusable: drafts_drop, back to the last flush,
+ * repeat in exact mode. In exact mode (slower: every document is checked and encoded after its handler) a
+ * failing handler leaves its document as before; failing_key tells which key: record it, drafts_park it, go
+ * on with the next event. Other keys of the same event were folded; if a second one of them failed as well,
+ * the next drafts_fold tells (once more DRAFTS_KEY; its own event is folded). Folding the same position again
+ * does no harm. Events of parked keys are skipped and counted. A load that failed gives DRAFTS_NONE and its
+ * fault. */
 int drafts_fold(struct drafts *drafts, int handler, const struct envelope *envelope, struct slice data,
                 enum drafts_failure *failure, struct buf *failing_key, struct fault *fault);
 /* From now on events of this key are skipped. Keys parked earlier are told again after drafts_new. */
 void drafts_park(struct drafts *drafts, struct slice key);
 /* Events skipped for a parked key since it was last asked. */
 uint64_t drafts_skipped(struct drafts *drafts, struct slice key);
-/* Hands out every changed document (value empty: removed) in key order, then regards them as written. If put fails or a document is no
- * plain data, everything stays changed: abort and drafts_drop. */
-int drafts_flush(struct drafts *drafts, int (*put)(void *user, struct slice key, struct slice value, struct fault *fault),
+/* Hands out every changed document (value empty: removed) in key order, then regards them as written. If put
+ * fails or a document is no plain data, everything stays changed: abort and drafts_drop. */
+int drafts_flush(struct drafts *drafts,
+                 int (*put)(void *user, struct slice key, struct slice value, struct fault *fault),
                  void *user, enum drafts_failure *failure, struct buf *failing_key, struct fault *fault);
 size_t drafts_dirty(const struct drafts *drafts);
 /* Forgets every live document. */
@@ -209,8 +230,10 @@ struct import_call {
 
 /* Loads scripts/CONTEXT/import/NAME.lua (path relative to the folder). */
 int domain_import_open(struct domain *domain, struct slice path, struct fault *fault);
-/* Runs the function for one row (MessagePack); calls sink for every send and record in order. Fault: SCRIPT or CONTRACT with file:line. */
-int domain_import_row(struct domain *domain, struct slice row, int (*sink)(void *user, const struct import_call *call, struct fault *fault),
+/* Runs the function for one row (MessagePack); calls sink for every send and record in order. Fault: SCRIPT
+ * or CONTRACT with file:line. */
+int domain_import_row(struct domain *domain, struct slice row,
+                      int (*sink)(void *user, const struct import_call *call, struct fault *fault),
                       void *user, struct fault *fault);
 
 #endif

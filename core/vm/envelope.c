@@ -2,7 +2,7 @@
 
 #include <lauxlib.h>
 
-#include "codec/text.h"
+#include "codec/time.h"
 #include "vm/vm.h"
 
 static const char envelope_type[] = "lore.envelope";

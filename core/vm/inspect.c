@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "vm/nearest.h"
 
+enum { DEPTH_MAX = 200 }; /* the compiler's own limit of nesting */
+
 struct variable {
     struct slice name;
     int depth;         /* of the function that declares it; 0: the main chunk */
@@ -24,6 +26,7 @@ struct parser {
     struct variable *variables; /* those in scope, innermost last */
     size_t count, size_max;
     int depth;
+    int lines[DEPTH_MAX + 1]; /* where the open functions begin, by depth */
     struct inspection *out;
 };
 
@@ -93,6 +96,15 @@ static void read_name(struct parser *parser, const struct token *name)
     }
 }
 
+/* What a function does to a local around it. Whether that matters depends on which functions live on, so it
+ * is told of each that has the local as its own upvalue: those between the local and here. */
+static void report_outer(struct parser *parser, enum finding_kind kind, const struct variable *variable,
+                         const struct token *name)
+{
+    for (int depth = variable->depth + 1; depth <= parser->depth && depth <= DEPTH_MAX; depth++)
+        report(parser, kind, name->text, name->line)->function_line = parser->lines[depth];
+}
+
 static void write_name(struct parser *parser, const struct token *name)
 {
     const struct variable *variable = find(parser, name->text);
@@ -100,16 +112,18 @@ static void write_name(struct parser *parser, const struct token *name)
         report(parser, FINDING_ENV, name->text, name->line);
     else if (variable == NULL)
         report(parser, FINDING_WRITE_GLOBAL, name->text, name->line);
-    else if (variable->depth == 0 && parser->depth > 0)
-        report(parser, FINDING_ASSIGNS_FILE_LOCAL, name->text, name->line);
+    else if (variable->depth == 0)
+        report_outer(parser, FINDING_ASSIGNS_FILE_LOCAL, variable, name);
+    else
+        report_outer(parser, FINDING_ASSIGNS_UPVALUE, variable, name);
 }
 
 static void write_field(struct parser *parser, const struct target *target)
 {
-    if (target->base == NULL || target->called || parser->depth == 0) return;
+    if (target->base == NULL || target->called) return;
     const struct variable *variable = find(parser, target->base->text);
     if (variable != NULL && variable->depth == 0 && !variable->guarded)
-        report(parser, FINDING_CHANGES_FILE_TABLE, target->base->text, target->base->line);
+        report_outer(parser, FINDING_CHANGES_FILE_TABLE, variable, target->base);
 }
 
 static void expressions(struct parser *parser)
@@ -118,13 +132,14 @@ static void expressions(struct parser *parser)
     while (accept(parser, ","));
 }
 
-/* Behind `function` and its name: parameters, block, end. handler_line: where a function a.b.c(…) begins,
- * else 0. */
-static void function_body(struct parser *parser, bool method, int handler_line)
+/* Behind `function` and its name: parameters, block, end. line: where Lua says that it begins. handler_line:
+ * the same of a function a.b.c(…), else 0. */
+static void function_body(struct parser *parser, bool method, int line, int handler_line)
 {
     static const struct token self = {.kind = TOKEN_NAME, .text = {"self", 4}};
     size_t outer = parser->count;
     parser->depth++;
+    if (parser->depth <= DEPTH_MAX) parser->lines[parser->depth] = line;
     if (method) declare(parser, &self);
     int parameter = 0;
     accept(parser, "(");
@@ -305,7 +320,7 @@ static void expression(struct parser *parser)
             table(parser);
         } else if (token_is(token, "function")) {
             next(parser);
-            function_body(parser, false, 0);
+            function_body(parser, false, parser->at->line, 0);
         } else {
             next(parser); /* a literal, nil, true, false, ... */
         }
@@ -370,7 +385,7 @@ static void local_statement(struct parser *parser)
     }
     declare(parser, parser->at);
     next(parser);
-    function_body(parser, false, 0);
+    function_body(parser, false, parser->at->line, 0);
 }
 
 static void function_statement(struct parser *parser)
@@ -391,7 +406,7 @@ static void function_statement(struct parser *parser)
         read_name(parser, target.base);
         write_field(parser, &target);
     }
-    function_body(parser, method, dots == 2 && !method ? line : 0);
+    function_body(parser, method, line, dots == 2 && !method ? line : 0);
 }
 
 static void for_statement(struct parser *parser)

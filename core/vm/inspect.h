@@ -12,11 +12,14 @@
 #include "vm/tokens.h"
 
 enum finding_kind {
-    FINDING_READ_GLOBAL,        /* name is read and no local */
-    FINDING_WRITE_GLOBAL,       /* name is assigned and no local */
+    FINDING_READ_GLOBAL,  /* name is read and no local */
+    FINDING_WRITE_GLOBAL, /* name is assigned and no local */
+    /* Harmless unless the function lives on. Reported for each function between the local and the change:
+       function_line. */
     FINDING_ASSIGNS_FILE_LOCAL, /* a function assigns a local of the main chunk */
     FINDING_CHANGES_FILE_TABLE, /* a function changes a table in a local of the main chunk: cache[k] = v,
                                    table.insert(cache, v) */
+    FINDING_ASSIGNS_UPVALUE,    /* a function assigns a local of a function around it */
     FINDING_ENV,                /* _ENV is named */
     FINDING_REQUIRE,            /* require "name" with a literal */
     FINDING_COMPARES_NUMBER, /* parameter.name == 0 inside a function defined as a.b.c (…): parameter tells
@@ -30,7 +33,7 @@ struct finding {
     struct slice near; /* READ_GLOBAL: the nearest local in scope; empty: none is near */
     int line;
     int parameter;     /* COMPARES_NUMBER */
-    int function_line; /* COMPARES_NUMBER: where the function begins */
+    int function_line; /* where the function begins, as Lua counts */
 };
 
 struct inspection {

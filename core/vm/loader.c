@@ -162,7 +162,7 @@ static int read_files(struct loader *loader, struct fault *fault)
 static const char *finding_name(enum finding_kind kind)
 {
     static const char *const names[] = {
-        "read_global", "write_global", "assigns_file_local", "changes_file_table",
+        "read_global", "write_global", "assigns_file_local", "changes_file_table", "assigns_upvalue",
         "env",         "require",      "compares_number",    "compares_decimal"};
     return names[kind];
 }
@@ -316,7 +316,11 @@ static int validate(lua_State *lua)
     struct step *step = lua_touserdata(lua, 1);
     loader_push(step->loader, "validate");
     lua_call(lua, 0, 1);
+    loader_push(step->loader, "reach");
+    lua_call(lua, 0, 0);
     if (step->loader->errors.count > 0) return 0;
+    loader_push(step->loader, "freeze");
+    lua_call(lua, 0, 0);
     lua_pushcfunction(lua, loader_build);
     lua_pushlightuserdata(lua, step->loader);
     lua_pushvalue(lua, -3);

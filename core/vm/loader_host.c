@@ -11,6 +11,7 @@
 #include "vm/nearest.h"
 #include "vm/prelude.h"
 #include "vm/readonly.h"
+#include "vm/sandbox.h"
 #include "vm/value.h"
 
 /* --- problems --- */
@@ -150,6 +151,28 @@ static int host_read_only(lua_State *lua)
     return readonly_push_target(lua, 1) ? 1 : 0;
 }
 
+/* Lua's own: what the walk of freeze does must not depend on keys having an order. */
+static int host_next(lua_State *lua)
+{
+    lua_settop(lua, 2);
+    if (lua_next(lua, 1)) return 2;
+    lua_pushnil(lua);
+    return 1;
+}
+
+static int host_text(lua_State *lua)
+{
+    luaL_checkany(lua, 1);
+    sandbox_push_text(lua, 1);
+    return 1;
+}
+
+static int host_freeze(lua_State *lua)
+{
+    readonly_freeze(lua, 1);
+    return 0;
+}
+
 static int host_add_message(lua_State *lua)
 {
     const struct contract_message *message = contracts_add(loader_of(lua)->contracts, lua, 1);
@@ -191,6 +214,9 @@ static const luaL_Reg host_functions[] = {{"report", host_report},
                                           {"is_decimal", host_is_decimal},
                                           {"is_name", host_is_name},
                                           {"read_only", host_read_only},
+                                          {"next", host_next},
+                                          {"text", host_text},
+                                          {"freeze", host_freeze},
                                           {"add_message", host_add_message},
                                           {"fail_silently", host_fail_silently},
                                           {"compile", host_compile},

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "codec/text.h"
+#include "codec/time.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
 

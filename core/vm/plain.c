@@ -8,6 +8,7 @@
 
 #include "base/limit.h"
 #include "base/mem.h"
+#include "vm/readonly.h"
 #include "vm/value.h"
 
 struct look {
@@ -93,6 +94,12 @@ static void look_at_table(struct look *look, int index, int depth)
     luaL_checkstack(lua, 4, "nested too deeply");
     if (lua_getmetatable(lua, index)) {
         lua_pop(lua, 1);
+        if (readonly_is_frozen(lua, index) && readonly_push_target(lua, index)) {
+            look->shared = true; /* made at file level: belongs to every call */
+            look_at_table(look, lua_gettop(lua), depth + 1);
+            lua_pop(lua, 1);
+            return;
+        }
         if (!value_is_list_mark(lua, index)) {
             look->not_plain = true;
             return;

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "codec/text.h"
+#include "codec/time.h"
 #include "vm/domain_core.h"
 #include "vm/nearest.h"
 #include "vm/value.h"

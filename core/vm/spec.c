@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "codec/text.h"
+#include "codec/time.h"
 #include "vm/domain_core.h"
 #include "vm/nearest.h"
 #include "vm/prelude.h"

@@ -230,7 +230,7 @@ static int table_sort(lua_State *lua)
         }
         source = 7 - source;
     }
-    readonly_refuse(lua, 1);   /* the order function may have done anything to it */
+    readonly_refuse(lua, 1); /* the order function may have done anything to it */
     value_drop_mark(lua, 1);
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(lua, source, i);

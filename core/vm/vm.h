@@ -45,8 +45,8 @@ struct vm {
     uint64_t instructions_max;
     uint64_t pattern_steps_left; /* string matching and other C loops draw on the same budget */
     bool exact, must_repeat;
-    int depth;                     /* nested vm_call */
-    unsigned call_serial;          /* changes with every outermost call */
+    int depth;            /* nested vm_call */
+    unsigned call_serial; /* changes with every outermost call */
     volatile int running;
     volatile int overtime; /* set by the watchdog: the hook is armed */
     enum vm_stop stop;

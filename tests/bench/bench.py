@@ -61,7 +61,18 @@ class Bench:
         self.table, self.runs, self.folder = table, runs, folder
         self.fines = os.path.join(folder, "fines")
         self.appends = None
+        self.hubs = []
         self.prefix = 0
+
+    def hub(self, data, *args):
+        self.hubs.append(Hub(SCRIPTS, data, *args))
+        return self.hubs[-1]
+
+    def close(self):
+        """None outlives the measurement, however it ended."""
+        for hub in self.hubs:
+            if hub.process.poll() is None:
+                hub.kill()
 
     def times(self, work):
         return [work() for _ in range(self.runs)]
@@ -100,7 +111,7 @@ class Bench:
         if not self.appends:
             self.disk()
         data = os.path.join(self.folder, "http")
-        hub = Hub(SCRIPTS, data)
+        hub = self.hub(data)
         resident, stop = [], threading.Event()
 
         def sample():
@@ -155,7 +166,7 @@ class Bench:
 
     def settle(self):
         """All views up, the index flushed, the hub stopped cleanly."""
-        hub = Hub(SCRIPTS, self.fines)
+        hub = self.hub(self.fines)
         self.wait_live(hub, hub.client())
         hub.stop()
 
@@ -174,7 +185,7 @@ class Bench:
         cores = os.cpu_count() or 1
         one = {}
         for projectors in sorted({1, cores}):
-            hub = Hub(SCRIPTS, self.fines, "--projectors", str(projectors))
+            hub = self.hub(self.fines, "--projectors", str(projectors))
             client = hub.client()
             head = self.wait_live(hub, client)
 
@@ -202,7 +213,7 @@ class Bench:
 
     def scan(self):
         self.need_fines()
-        hub = Hub(SCRIPTS, self.fines)
+        hub = self.hub(self.fines)
         client = hub.client()
         head = self.wait_live(hub, client)
         counts = json.load(open(os.path.join(os.path.dirname(EVENTS), "reference.json")))["events_per_activity"]
@@ -228,7 +239,7 @@ class Bench:
 
         def ready():
             began = time.monotonic()
-            hub = Hub(SCRIPTS, data)
+            hub = self.hub(data)
             while hub.request("GET", "/readyz").status != 200:
                 time.sleep(0.001)
             return hub, time.monotonic() - began
@@ -293,6 +304,7 @@ def main():
             if not args.words or name in args.words:
                 work()
     finally:
+        bench.close()
         shutil.rmtree(folder, ignore_errors=True)
     if args.json:
         for row in table.rows:

@@ -101,11 +101,11 @@ static void varints_come_back(void **state)
             size_t bits = value ? 64 - (size_t)__builtin_clzll(value) : 1;
             assert_int_equal(buf.size, (bits + 6) / 7);
             const uint8_t *at = (const uint8_t *)buf.data, *end = at + buf.size;
-            assert_true(varint_read(&at, end, &again));
+            assert_true(buf_read_varint(&at, end, &again));
             assert_true(again == value && at == end);
             for (size_t cut = 0; cut < buf.size; cut++) {
                 at = (const uint8_t *)buf.data;
-                assert_false(varint_read(&at, at + cut, &again));
+                assert_false(buf_read_varint(&at, at + cut, &again));
                 assert_ptr_equal(at, buf.data);
             }
             assert_true(unzigzag(zigzag((int64_t)value)) == (int64_t)value);
@@ -117,9 +117,9 @@ static void varints_come_back(void **state)
     const uint8_t endless[] = {0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00};
     const uint8_t *at = beyond;
     uint64_t value = 42;
-    assert_false(varint_read(&at, beyond + sizeof beyond, &value));
+    assert_false(buf_read_varint(&at, beyond + sizeof beyond, &value));
     at = endless;
-    assert_false(varint_read(&at, endless + sizeof endless, &value));
+    assert_false(buf_read_varint(&at, endless + sizeof endless, &value));
     assert_true(value == 42);
 }
 

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "base/rand.h"
-#include "codec/text.h"
+#include "codec/time.h"
 
 static void formats_as(const char *text, const char *expected)
 {

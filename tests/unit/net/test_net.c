@@ -229,7 +229,7 @@ static void test_commands(void **state)
     expect(c, "POST", ITEM, "", "{\"type\":", 400, "\"malformed\"");
     expect(c, "POST", ITEM, "", NULL, 400, "\"malformed\"");
     expect(c, "POST", ITEM "?x=1", "", ADD, 400, "unknown parameter x");
-    expect(c, "POST", ITEM, "Content-Type: text/plain\r\n", ADD, 415, "unsupported_media_type");
+    expect(c, "POST", ITEM, "Content-Type: application/xml\r\n", ADD, 415, "unsupported_media_type");
     expect(c, "POST", ITEM, "Content-Type: application/cloudevents+json\r\n", ADD, 200, "\"version\":5");
     expect(c, "POST", "/v1/main/shop/none/a", "", ADD, 404, "not_found");
     expect(c, "POST", "/v1/main/none/item/a", "", ADD, 404, "not_found");

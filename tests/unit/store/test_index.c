@@ -255,17 +255,17 @@ static void test_numbers_sort(void **state)
     size_t before_size = 0;
     for (size_t at = 0; at < sizeof numbers / sizeof *numbers; at++) {
         uint64_t back;
-        size_t size = number_put(now, numbers[at]);
-        assert_true(number_read(slice_make(now, size), &back));
+        size_t size = index_run_put_number(now, numbers[at]);
+        assert_true(index_run_read_number(slice_make(now, size), &back));
         assert_int_equal(back, numbers[at]);
         if (at) assert_true(slice_compare(slice_make(before, before_size), slice_make(now, size)) < 0);
         memcpy(before, now, size);
         before_size = size;
     }
     uint64_t value;
-    assert_false(number_read(SLICE_NONE, &value));
-    assert_false(number_read(slice_make("\x02\x01", 2), &value));
-    assert_false(number_read(slice_make("\x09\x01\x01\x01\x01\x01\x01\x01\x01\x01", 10), &value));
+    assert_false(index_run_read_number(SLICE_NONE, &value));
+    assert_false(index_run_read_number(slice_make("\x02\x01", 2), &value));
+    assert_false(index_run_read_number(slice_make("\x09\x01\x01\x01\x01\x01\x01\x01\x01\x01", 10), &value));
 }
 
 int main(void)

@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "codec/json.h"
-#include "codec/text.h"
+#include "codec/time.h"
 #include "vm/domain.h"
 
 static struct sources *test_sources;

@@ -1,6 +1,7 @@
 /* Names and scopes. Each text is given with its findings: a letter for the kind, the name, the line.
- * r reads a global, w writes one, l assigns a file-level local, t changes a file-level table, e names _ENV, q
- * requires, n compares parameter.field with a number, d compares a decimal local. */
+ * r reads a global, w writes one, l assigns a file-level local, t changes a file-level table, u assigns a
+ * local of a function around (each told of all functions in between), e names _ENV, q requires, n compares
+ * parameter.field with a number, d compares a decimal local. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,8 +45,10 @@ static const struct row rows[] = {
     {"return function(...) local a, b = ... return a, b, ... end", ""},
     {"local a\nlocal function f()\n a = 1 end", "l:a:3 "},
     {"local a\nlocal function f(a) a = 1 end", ""},
-    {"local a; do local function f() local function g() a = 1 end end end", "l:a:1 "},
-    {"local function f() local a local function g() a = 1 end end", ""},
+    {"local a; do local function f() local function g() a = 1 end end end", "l:a:1 l:a:1 "},
+    {"local function f() local a local function g() a = 1 end end", "u:a:1 "},
+    {"local function f() local a a = 1 local function g(b) b = 1 return function() a, b = 1, 2 end end end",
+     "u:a:1 u:a:1 u:b:1 "},
     {"local a = {} a.b = 1 a[1] = 2 function a.c() end", ""},
     {"local a = {} function a.c() a.d = 1 a.e.f[2], a = 3, 4 end", "t:a:1 t:a:1 l:a:1 "},
     {"local a = {} local f = function() a().b = 1; (a).c = 2; a:m().d = 3 end", ""},
@@ -80,7 +83,7 @@ static const struct row rows[] = {
 
 static void put_findings(const struct inspection *inspection, struct buf *out)
 {
-    static const char letters[] = "rwlteqnd";
+    static const char letters[] = "rwltueqnd";
     for (size_t i = 0; i < inspection->count; i++) {
         const struct finding *finding = &inspection->items[i];
         buf_put_byte(out, (uint8_t)letters[finding->kind]);

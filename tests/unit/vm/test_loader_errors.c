@@ -29,7 +29,8 @@ static const struct broken table[] = {
      "local y = nope"}, /* see below: both are told */
     /* --- globals --- */
     {"prnt('x')", "1: the global 'prnt' does not exist: did you mean print?\n"},
-    {"local f = function(state) return stat.x end", "1: the global 'stat' does not exist: did you mean state?\n"},
+    {"local f = function(state) return stat.x end",
+     "1: the global 'stat' does not exist: did you mean state?\n"},
     {"local b = agregate 'bill'", "1: the global 'agregate' does not exist: did you mean aggregate?\n"},
     {"local b = aggregate 'bill'\nfunction b.apply.BillCreated(s, e)\n  s.x = custmer\nend",
      "3: the global 'custmer' does not exist\n"},
@@ -64,14 +65,17 @@ static const struct broken table[] = {
     /* --- what outlives a call --- */
     {"local b = aggregate 'bill'\nlocal cache\nfunction b.apply.BillCreated(s, e) cache = e end",
      "3: a handler assigns the file-level local 'cache': nothing may outlive a call\n"},
-    {"local n = 0\nlocal function f() n = n + 1 return n end",
+    {"local n = 0\nlocal function f() n = n + 1 return n end\nlocal b = aggregate 'bill'\nfunction "
+     "b.apply.BillCreated(s) s.n = f() end",
      "2: a handler assigns the file-level local 'n': nothing may outlive a call\n"},
     {"local seen = {}\nlocal b = aggregate 'bill'\nfunction b.apply.BillCreated(s, e)\n  seen[e.customer] = "
      "true\nend",
      "4: a handler changes the file-level table 'seen': nothing may outlive a call\n"},
-    {"local a = {}\nlocal f = function() local a = 1 a = 2 return a end\nlocal g = function() a.b.c = 1 end",
+    {"local a = {}\nlocal f = function() local a = 1 a = 2 return a end\nlocal g = function() a.b.c = 1 end\n"
+     "local b = aggregate 'bill'\nfunction b.apply.BillCreated(s) g() end",
      "3: a handler changes the file-level table 'a': nothing may outlive a call\n"},
-    {"do local hidden = 1; local f = function() hidden, f = 2, 3 end end",
+    {"do local hidden = 1; local b = aggregate 'bill' function b.apply.BillCreated() hidden, f = 2, 3 end "
+     "end",
      "1: a handler assigns the file-level local 'hidden': nothing may outlive a call\n1: assigns the global "
      "'f': write local f\n"},
     /* --- handlers --- */
