@@ -13,12 +13,9 @@ static int check_domain(const struct cli *cli, const struct sources *sources)
     struct buf errors = {0};
     struct domain_options options = {.sources = sources};
     if (domain_open(&options, &domain, &errors, &fault) < 0) {
-        fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
-        size_t count = 0;
-        for (size_t at = 0; at < errors.size; at++) count += errors.data[at] == '\n';
-        fprintf(stderr, "lore: %zu error%s in %s\n", count, count == 1 ? "" : "s", sources_dir(sources));
+        cli_tell_errors(&errors, sources_dir(sources), &fault);
         buf_release(&errors);
-        return CLI_FAILED;
+        return cli_fail(&fault);
     }
     struct slice warnings = domain_warnings(domain);
     if (warnings.size) fprintf(stderr, "%.*s", SLICE_ARGS(warnings));

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/fault.h"
 #include "base/slice.h"
 
@@ -53,6 +54,8 @@ int cli_number(const struct cli *cli, const char *name, int64_t min, int64_t *nu
 
 /* Prints the fault as one message on stderr and returns its exit code. */
 int cli_fail(const struct fault *fault);
+/* Prints every error of the scripts, one a line, and makes the fault, if it is about them, their number. */
+void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault);
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 extern const struct cli_command cli_new, cli_serve, cli_check, cli_test, cli_send, cli_import, cli_export,

@@ -51,21 +51,12 @@ static bool client_socket_answers(const char *path)
     return answers;
 }
 
-void client_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault)
-{
-    if (fault->code != FAULT_SCRIPTS || errors->size == 0) return;
-    fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(errors)));
-    size_t count = 0;
-    for (size_t at = 0; at < errors->size; at++) count += errors->data[at] == '\n';
-    fault_set(fault, FAULT_SCRIPTS, "%zu error%s in %s", count, count == 1 ? "" : "s", scripts);
-}
-
 static int client_open_own(struct client *client, const struct cli *cli, enum client_needs needs,
                            struct fault *fault)
 {
     struct buf errors = {0};
     struct host_options options = {
-        .hub = {.scripts = cli->scripts,
+        .hub = {.scripts = needs == CLIENT_LOG ? NULL : cli->scripts,
                 .data = cli->data,
                 .projectors = needs == CLIENT_VIEWS || needs == CLIENT_STATUS ? 0 : -1,
                 .shards = 1,
@@ -73,7 +64,7 @@ static int client_open_own(struct client *client, const struct cli *cli, enum cl
                 .errors = &errors}};
     say_set_level(needs == CLIENT_VIEWS ? SAY_INFO : SAY_WARN);
     int done = host_open(&options, &client->host, fault);
-    if (done < 0) client_tell_errors(&errors, cli->scripts, fault);
+    if (done < 0) cli_tell_errors(&errors, cli->scripts, fault);
     buf_release(&errors);
     if (done < 0) return -1;
     if (needs == CLIENT_VIEWS) hub_settle(host_hub(client->host), CLIENT_SETTLE_MS);

@@ -49,10 +49,6 @@ int client_post(struct client *client, const char *path, struct slice body, cons
 int client_lines(struct client *client, const char *path, const char *accept,
                  bool (*line)(void *user, struct slice line), void *user, struct fault *fault);
 
-/* A hub that did not open because its scripts do not load: prints every error once, as lore check does, and
- * makes the fault their number. */
-void client_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault);
-
 /* Appends text percent-encoded as one path segment or query value. */
 void client_put_encoded(struct buf *out, struct slice text);
 

@@ -202,7 +202,7 @@ static int import_run(struct cli *cli)
                                       .errors = &errors};
     int code;
     if (hub_open(&hub_options, &hub, &fault) < 0) {
-        client_tell_errors(&errors, cli->scripts, &fault);
+        cli_tell_errors(&errors, cli->scripts, &fault);
         code = cli_fail(&fault);
     } else {
         struct importer_options options = {.hub = hub,

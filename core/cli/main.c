@@ -103,6 +103,15 @@ int cli_fail(const struct fault *fault)
     return fault_exit_code(fault->code);
 }
 
+void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault)
+{
+    if (fault->code != FAULT_SCRIPTS || errors->size == 0) return;
+    fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(errors)));
+    size_t count = 0;
+    for (size_t at = 0; at < errors->size; at++) count += errors->data[at] == '\n';
+    fault_set(fault, FAULT_SCRIPTS, "%zu error%s in %s", count, count == 1 ? "" : "s", scripts);
+}
+
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
     va_list args;
@@ -163,7 +172,8 @@ static int main_parse(struct cli *cli, int argc, char **argv)
             if (strcmp(option->name, "json") == 0) cli->json = true;
             continue;
         }
-        if (!equals && at + 1 >= argc) return cli_usage(cli, "--%s expects %s", option->name, option->value);
+        if (!equals && (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0))
+            return cli_usage(cli, "--%s expects %s", option->name, option->value);
         *slot = equals ? equals + 1 : argv[++at];
         if (slot == &cli->scripts) cli->scripts_given = true;
     }

@@ -47,7 +47,7 @@ static int serve_run(struct cli *cli)
     options.hub.projectors = (int)projectors;
     struct host *host;
     if (host_open(&options, &host, &fault) < 0) {
-        fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
+        cli_tell_errors(&errors, options.hub.scripts, &fault);
         buf_release(&errors);
         return cli_fail(&fault);
     }

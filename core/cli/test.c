@@ -18,7 +18,7 @@ static int test_run(struct cli *cli)
     if (cli->json) options.output = "json";
     int done =
         spec_run(cli->scripts, (const char *const *)cli->rest, (size_t)cli->rest_count, &options, &fault);
-    if (done < 0 && errors.size) fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&errors)));
+    if (done < 0) cli_tell_errors(&errors, cli->scripts, &fault);
     buf_release(&errors);
     if (done < 0) return cli_fail(&fault);
     return failed ? CLI_FAILED : CLI_OK;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "codec/mp.h"
+#include "codec/text.h"
 #include "run/inside.h"
 
 enum { HUB_STOP_LOOK_US = 200 };
@@ -31,10 +32,7 @@ int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors,
 static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain,
                     struct fault *fault)
 {
-    if (!hub->scripts) { /* only the log: every tenant may be read */
-        hub->catalog.tenants_open = true;
-        return 0;
-    }
+    if (!hub->scripts) return 0;
     if (sources_read(hub->scripts, &hub->sources, fault) < 0) return -1;
     /* The limits of hub.lua are known only after a first load. */
     if (hub_domain_open(hub, domain, options->errors, fault) < 0) return -1;
@@ -210,7 +208,9 @@ void hub_close(struct hub *hub)
 
 bool hub_has_tenant(struct hub *hub, struct slice tenant)
 {
-    return catalog_has_tenant(&hub->catalog, tenant);
+    if (catalog_has_tenant(&hub->catalog, tenant)) return true;
+    /* Without scripts nothing says which tenants there are, but the log knows whom it ever wrote for. */
+    return !hub->scripts && text_is_tenant(tenant) && names_find(engine_names(hub->engine), tenant) != 0;
 }
 
 struct engine *hub_engine(struct hub *hub)

@@ -156,10 +156,12 @@ static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t d
     for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         struct record *record = &feed->records[feed->count];
         /* An index fed with damage would let later commits take versions that are taken. */
-        if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0 ||
-            record_check_crc(record, fault) < 0)
-            return -1;
+        struct fault inner = {0};
         memcpy(&number, key.mv_data, sizeof number);
+        if (record_open(lmdb_slice(value), lmdb->engine.names, record, &inner) < 0 ||
+            record_check_crc(record, &inner) < 0)
+            return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %zu: %s", lmdb->path,
+                             db == LOG_DB_COMMITS ? "position" : "outcome", number, inner.text);
         if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count
                                  : record->event_count > 0)
             return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path,

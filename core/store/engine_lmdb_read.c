@@ -58,12 +58,17 @@ void engine_lmdb_cursor_close(struct engine_cursor *engine_cursor)
 
 /* --- in log order --- */
 
-static int open_value(struct cursor *cursor, MDB_val key, MDB_val value, struct record *record,
+/* check: with its checksum, where commands are decided on it; scans leave that to verify. */
+static int open_value(struct cursor *cursor, MDB_val key, MDB_val value, bool check, struct record *record,
                       struct fault *fault)
 {
     struct engine_lmdb *lmdb = cursor->lmdb;
     if (key.mv_size == sizeof cursor->number) memcpy(&cursor->number, key.mv_data, sizeof cursor->number);
-    if (record_open(lmdb_slice(value), lmdb->engine.names, record, fault) < 0) return -1;
+    struct fault inner = {0};
+    if (record_open(lmdb_slice(value), lmdb->engine.names, record, &inner) < 0 ||
+        (check && record_check_crc(record, &inner) < 0))
+        return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %zu: %s", lmdb->path,
+                         cursor->db == LOG_DB_COMMITS ? "position" : "outcome", cursor->number, inner.text);
     bool fits = cursor->db == LOG_DB_COMMITS
                     ? record->first_position == cursor->number && record->event_count > 0
                     : record->event_count == 0;
@@ -90,7 +95,7 @@ static int seek_position(struct cursor *cursor, uint64_t position, struct fault 
         return 0;
     }
     if (code) return lmdb_env_fault(cursor->lmdb->log, code, fault);
-    if (open_value(cursor, key, value, &record, fault) < 0) return -1;
+    if (open_value(cursor, key, value, false, &record, fault) < 0) return -1;
     if (record.first_position + record.event_count <= position) cursor->next = MDB_NEXT;
     return 0;
 }
@@ -145,7 +150,7 @@ static int next_scanned(struct cursor *cursor, struct record *record, struct fau
     if (code == MDB_NOTFOUND) return 0;
     if (code) return lmdb_env_fault(cursor->lmdb->log, code, fault);
     cursor->next = MDB_NEXT;
-    return open_value(cursor, key, value, record, fault);
+    return open_value(cursor, key, value, false, record, fault);
 }
 
 /* --- one stream --- */
@@ -184,10 +189,7 @@ static int next_walked(struct cursor *cursor, struct record *record, struct faul
     MDB_val key = lmdb_number(&number), value;
     int code = mdb_get(cursor->read->txn, lmdb_env_db(lmdb->log, LOG_DB_COMMITS), &key, &value);
     if (code && code != MDB_NOTFOUND) return lmdb_env_fault(lmdb->log, code, fault);
-    /* Commands are decided on what is read here, so damage must not pass. */
-    if (code == 0 &&
-        (open_value(cursor, key, value, record, fault) < 0 || record_check_crc(record, fault) < 0))
-        return -1;
+    if (code == 0 && open_value(cursor, key, value, true, record, fault) < 0) return -1;
     if (code || record->first_version != commit.version || record->event_count != commit.count ||
         !is_of_stream(record, slice_make(cursor->key, cursor->key_size)))
         return fault_set(

@@ -196,6 +196,11 @@ uint64_t index_behind(struct index *index)
     return behind;
 }
 
+uint64_t index_size(struct index *index)
+{
+    return index->env ? lmdb_env_size(index->env, NULL) : 0;
+}
+
 int index_checkpoint_now(struct index *index, struct index_checkpoint *checkpoint, struct fault *fault)
 {
     struct index_state state = {0};

@@ -51,6 +51,8 @@ void index_add(struct index *index, const struct record *records, const uint64_t
 int index_flush(struct index *index, uint64_t *events, struct fault *fault);
 /* Events and outcomes in memory only. */
 uint64_t index_behind(struct index *index);
+/* Bytes of the file on disk that are in use. */
+uint64_t index_size(struct index *index);
 /* read_only, for logs that another process goes on writing: what is on disk covers now, and a memory that
  * begins there in place of the one so far (taken). */
 int index_checkpoint_now(struct index *index, struct index_checkpoint *checkpoint, struct fault *fault);

@@ -126,7 +126,8 @@ class Fines(Case):
         if SMALL:
             self.assertEqual(sum(counts.values()), ROWS)
         else:
-            reference = json.load(open(os.path.join(DATA, "reference.json")))
+            with open(os.path.join(DATA, "reference.json")) as file:
+                reference = json.load(file)
             self.assertEqual(counts, {TYPES[activity]: count for activity, count in reference["events_per_activity"].items()})
             fields = reference["cents_per_activity_and_field"]
             self.assertEqual({kind: sums[kind] for kind in ("FineCreated", "PenaltyAdded", "FineSent", "PaymentReceived")},
@@ -179,6 +180,7 @@ class Fines(Case):
         """Log order is row order, and the exported events fold to the same."""
         folded, position, rows = {}, 0, source_rows()
         process = subprocess.Popen([LORE, "export", "--data", self.data], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.addCleanup(process.stdout.close)
         for line in process.stdout:
             event, row = json.loads(line), next(rows)
             position += 1

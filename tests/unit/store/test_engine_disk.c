@@ -25,6 +25,18 @@ int fdatasync(int fd)
     return (int)syscall(SYS_fdatasync, fd);
 }
 
+/* The directories that were synced, by inode. */
+static ino_t synced[64];
+static size_t synced_count;
+
+int fsync(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode) && synced_count < 64)
+        synced[synced_count++] = status.st_ino;
+    return (int)syscall(SYS_fsync, fd);
+}
+
 int posix_fallocate(int fd, off_t offset, off_t size)
 {
     if (allocate_error) return allocate_error;
@@ -52,6 +64,36 @@ static void assert_verified(const char *path)
     struct fault fault = {0};
     if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
     if (!report.ok) fail_msg("verify: %s", report.damage);
+}
+
+/* --- a new log: its names are as durable as its bytes --- */
+
+static bool was_synced(const char *path, const char *name)
+{
+    struct stat status;
+    char directory[128];
+    snprintf(directory, sizeof directory, "%s/%s", path, name);
+    assert_int_equal(stat(directory, &status), 0);
+    for (size_t at = 0; at < synced_count; at++)
+        if (synced[at] == status.st_ino) return true;
+    return false;
+}
+
+static void test_new_directories(void **state)
+{
+    const char *path = case_directory();
+    char data[128];
+    struct fault fault;
+    struct engine *engine;
+    struct engine_options options = {.path = data};
+    snprintf(data, sizeof data, "%s/data", path);
+    synced_count = 0;
+    if (open_with(&options, &engine, &fault) < 0) fail_msg("%s", fault.text);
+    assert_true(was_synced(path, "data/log"));
+    assert_true(was_synced(path, "data"));
+    assert_true(was_synced(path, ""));
+    engine_close(engine);
+    case_remove(path);
 }
 
 /* --- kill -9 --- */
@@ -435,6 +477,7 @@ static void test_read_only_beside_writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_new_directories),
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_full_injected),
         cmocka_unit_test(test_full_for_real),
