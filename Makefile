@@ -92,7 +92,7 @@ unit-%: ## the unit tests of one layer: make unit-codec
 
 # --- what people type ---
 
-.PHONY: help deps run test check tidy asan tsan bench fuzz soak install clean test-built
+.PHONY: help deps run test check tidy asan tsan bench fuzz install clean test-built
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
@@ -147,11 +147,11 @@ fuzz: ## run each fuzzer for FUZZ_SECONDS
 	@sh tests/support/deps.sh install $(DEPS) $(DEPS_FUZZ)
 	@$(MAKE) --no-print-directory -s BUILD=build-fuzz CC=clang OPT="-O1 -g" \
 	  SANITIZE="-fsanitize=address,undefined,fuzzer-no-link" $(FUZZ_BIN)
-	@for f in $(FUZZ_BIN); do n=$$(basename $$f); mkdir -p tests/fuzz/corpus/$$n; echo "$$n:"; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 tests/fuzz/corpus/$$n || exit 1; done
+	@for f in $(FUZZ_BIN); do n=$$(basename $$f); mkdir -p build-fuzz/corpus/$$n; echo "$$n: $(FUZZ_SECONDS) s"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build-fuzz/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 build-fuzz/fuzz_%: build-fuzz/tests/fuzz/fuzz_%.o $(patsubst %,build-fuzz/lib%.a,$(filter-out cli,$(LAYERS)))
-	clang $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ -ljansson $(LIBS)
+	clang $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 install: lore ## PREFIX=/usr/local
 	install -D -m 755 lore $(DESTDIR)$(PREFIX)/bin/lore

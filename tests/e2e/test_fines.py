@@ -83,6 +83,7 @@ def as_columns(id, case):
             "dismissal": case["dismissal"]}
 
 
+@unittest.skipUnless(os.path.exists(EVENTS), f"skip: the data set is not beside the project ({EVENTS})")
 class Fines(Case):
     def do_import(self, shards, wait=True, scripts=None):
         source = EVENTS
