@@ -8,7 +8,7 @@
 -- What is wrong is reported and loading goes on; only what cannot go on is an error (its text gets its place from vm.c).
 
 local host, modules = ...
-local contracts = modules.contracts
+local contracts, outlive = modules.contracts, modules.outlive
 local tostring = host.text -- shows no addresses: texts are the same in every process
 
 local loader = {}
@@ -176,13 +176,6 @@ local function report_global(path, line, name, env, more, context, near)
   host.report(path, line, ("the global '%s' does not exist%s"):format(name, hint(name, names)))
 end
 
--- What a function does to locals around it is wrong if it lives on: see "nothing outlives a call".
-local OUTER = {
-  assigns_file_local = "a handler assigns the file-level local '%s': nothing may outlive a call",
-  changes_file_table = "a handler changes the file-level table '%s': nothing may outlive a call",
-  assigns_upvalue = "a function that stays loaded assigns the local '%s' around it: nothing may outlive a call",
-}
-
 function loader.finding(path, kind, name, line, parameter, function_line, near)
   local file = files[path]
   if kind == "read_global" then
@@ -190,16 +183,7 @@ function loader.finding(path, kind, name, line, parameter, function_line, near)
     report_global(path, line, name, visible(file), more, contexts[file.context], near)
   elseif kind == "write_global" then
     host.report(path, line, ("assigns the global '%s': write local %s"):format(name, name))
-  elseif OUTER[kind] then
-    local text = OUTER[kind]:format(name)
-    if file.kind == "on_demand" then
-      host.report(path, line, text)
-    else
-      local key = function_line .. ":" .. name
-      local outer = file.outer[key] or { name = name, function_line = function_line }
-      file.outer[key] = outer
-      outer[#outer + 1] = { line = line, text = text }
-    end
+  elseif outlive.note(file, kind, name, line, function_line) then return
   elseif kind == "env" then
     host.report(path, line, "_ENV: not available in scripts")
   elseif kind == "require" then
@@ -386,7 +370,6 @@ end
 
 local sink = setmetatable({}, { __metatable = false, __newindex = function() end })
 own[sink] = true
-
 local PARTS = { aggregate = { "apply", "execute", "conflicts" }, projection = { "when" } }
 
 local function expect_option(declared, ok, option, expected, value)
@@ -673,7 +656,8 @@ local function check_upcasters(context)
       message.upcasters = message.upcasters or {}
       local first = message.upcasters[upcaster.version]
       if first then
-        host.report(upcaster.path, upcaster.line, ("%s: a second upcaster, the first is at %s:%d"):format(upcaster.name, first.path, first.line))
+        host.report(upcaster.path, upcaster.line,
+          ("%s: a second upcaster, the first is at %s:%d"):format(upcaster.name, first.path, first.line))
       else
         message.upcasters[upcaster.version] = upcaster
       end
@@ -793,91 +777,8 @@ function loader.validate()
   return result
 end
 
--- --- nothing outlives a call ---
-
--- What functions that live on can reach: their upvalues, and all that hangs on those. Tables are frozen. A local of a function
--- around them that they assign would be state too, and so is the place of an iterator that was begun while loading: errors.
-local function report_outer(path, outer)
-  for _, finding in ipairs(outer or {}) do host.report(path, finding.line, finding.text) end
-end
-
-local function reach(roots)
-  local seen, tables, open = {}, {}, {}
-  local function add(value)
-    local kind = type(value)
-    if (kind == "table" or kind == "function") and not seen[value] and not own[value] then
-      seen[value] = true
-      open[#open + 1] = value
-    end
-  end
-  local function reach_function(handler)
-    local info = debug.getinfo(handler, "S")
-    if info.what ~= "C" and info.source:sub(1, 1) ~= "@" then return end -- the hub's own
-    local path = info.what ~= "C" and info.source:sub(#root + 2)
-    for index = 1, 255 do
-      local name, value = debug.getupvalue(handler, index)
-      if not name then break end
-      if path then
-        report_outer(path, files[path] and files[path].outer[info.linedefined .. ":" .. name])
-        add(value)
-      elseif math.type(value) == "integer" then
-        return true
-      end
-    end
-  end
-  for _, value in ipairs(roots) do add(value.value) end
-  local iterator = false
-  while #open > 0 do
-    local value = table.remove(open)
-    if type(value) == "function" then
-      iterator = reach_function(value) or iterator
-    elseif not host.read_only(value) then
-      tables[#tables + 1] = value
-      add(debug.getmetatable(value))
-      for key, item in host.next, value do
-        add(key)
-        add(item)
-      end
-    end
-  end
-  return tables, iterator
-end
-
-local reached = {} -- lists of tables
-
-function loader.reach()
-  for _, name in ipairs(sorted_keys(contexts)) do
-    local context = contexts[name]
-    for _, declared in ipairs(context.order) do
-      local roots = { { value = declared.key }, { value = declared.conflicts } }
-      for _, verb in ipairs { "apply", "execute", "when" } do
-        for _, handler in pairs(declared[verb] or {}) do roots[#roots + 1] = { value = handler.handler } end
-      end
-      local tables, iterator = reach(roots)
-      if iterator then
-        host.report(declared.path, declared.line, ("%s: a handler reaches an iterator that began at file level: nothing may outlive a call")
-          :format(declared.name))
-      end
-      reached[#reached + 1] = tables
-    end
-    local roots = {}
-    for _, upcaster in ipairs(context.upcasters) do roots[#roots + 1] = { value = upcaster.handler } end
-    for _, module in pairs(context.modules) do roots[#roots + 1] = { value = module.value } end
-    reached[#reached + 1] = reach(roots)
-  end
-  for path, file in pairs(files) do -- what did not run to its end may have lacked just these
-    local context = contexts[file.context]
-    local module = context and context.modules[path]
-    if context and not (module and module.state == "loaded") then
-      for _, outer in pairs(file.outer) do report_outer(path, outer) end
-    end
-  end
-end
-
--- If nothing was reported.
-function loader.freeze()
-  for _, tables in ipairs(reached) do host.freeze(tables) end
-end
+loader.freeze = outlive.freeze
+function loader.reach() outlive.reach(contexts, files, own, root) end
 
 -- A file loaded later may require modules, but declares nothing.
 function loader.run_on_demand(path, globals)

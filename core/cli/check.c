@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "run/catalog.h"
 #include "vm/domain.h"
 #include "vm/sources.h"
 
@@ -17,9 +18,14 @@ static int check_domain(const struct cli *cli, const struct sources *sources)
         buf_release(&errors);
         return cli_fail(&fault);
     }
+    struct catalog catalog = {0};
+    int known = catalog_init(&catalog, domain, &fault); /* hub.lua's options, as a hub reads them */
+    catalog_release(&catalog);
     struct slice warnings = domain_warnings(domain);
     if (warnings.size) fprintf(stderr, "%.*s", SLICE_ARGS(warnings));
-    if (cli->json) {
+    if (known < 0) {
+        cli_fail(&fault);
+    } else if (cli->json) {
         struct buf json = {0};
         domain_describe(domain, &json);
         printf("%.*s\n", SLICE_ARGS(buf_slice(&json)));
@@ -30,7 +36,7 @@ static int check_domain(const struct cli *cli, const struct sources *sources)
     }
     buf_release(&errors);
     domain_close(domain);
-    return CLI_OK;
+    return known < 0 ? fault_exit_code(fault.code) : CLI_OK;
 }
 
 static int check_run(struct cli *cli)

@@ -52,6 +52,9 @@ bool cli_flag(const struct cli *cli, const char *name);
  * the option was not given. */
 int cli_number(const struct cli *cli, const char *name, int64_t min, int64_t *number);
 
+/* Whether --data is a data directory. Fault: NOT_FOUND, saying what to do. */
+int cli_find_data(const struct cli *cli, struct fault *fault);
+
 /* Prints the fault as one message on stderr and returns its exit code. */
 int cli_fail(const struct fault *fault);
 /* Prints every error of the scripts, one a line, and makes the fault, if it is about them, their number. */

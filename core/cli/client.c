@@ -83,7 +83,9 @@ int client_open(const struct cli *cli, enum client_needs needs, struct client **
     } else {
         client->base = mem_text("http://localhost", 16);
         client->socket_path = host_socket_path(cli->data);
-        if (!client_socket_answers(client->socket_path) && client_open_own(client, cli, needs, fault) < 0) {
+        if (!client_socket_answers(client->socket_path) &&
+            ((needs != CLIENT_SEND && cli_find_data(cli, fault) < 0) ||
+             client_open_own(client, cli, needs, fault) < 0)) {
             client_close(client);
             return -1;
         }

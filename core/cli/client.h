@@ -23,6 +23,7 @@ struct client;
 enum client_needs {
     CLIENT_LOG,   /* only the log */
     CLIENT_STATE, /* scripts, but no views */
+    CLIENT_SEND,  /* the same, and a data directory is made if there is none */
     CLIENT_VIEWS, /* views, brought up to the head */
     CLIENT_STATUS /* views as they stand */
 };

@@ -55,6 +55,13 @@ bool fields_has(const struct fields *fields, const char *name)
     return fields_find(fields, name, &value, &token);
 }
 
+bool fields_flag(const struct fields *fields, const char *name)
+{
+    struct slice value;
+    struct mp_value token;
+    return fields_find(fields, name, &value, &token) && token.kind == MP_BOOL && token.boolean;
+}
+
 void fields_json(const struct fields *fields, const char *name, struct buf *out)
 {
     struct slice value;

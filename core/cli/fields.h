@@ -25,6 +25,7 @@ struct slice fields_text(const struct fields *fields, const char *name);
 int64_t fields_int(const struct fields *fields, const char *name);
 double fields_number(const struct fields *fields, const char *name);
 bool fields_has(const struct fields *fields, const char *name);
+bool fields_flag(const struct fields *fields, const char *name); /* it is true */
 /* The member as compact JSON appended to out; nothing if it is absent. */
 void fields_json(const struct fields *fields, const char *name, struct buf *out);
 /* The member as JSON over several lines, indented by two blanks, appended to out. */

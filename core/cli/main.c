@@ -1,4 +1,6 @@
 /* main.c: the table of subcommands, and the one place that parses arguments. */
+#include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,6 +28,10 @@ static const struct cli_option main_shared[] = {
     {"to", "URL", "a running hub, instead of the one that has the data directory"},
     {"json", NULL, "machine output: NDJSON, one object a line"},
 };
+
+/* All commands take the first of them, so that one set of options serves a whole script; help shows those
+ * that make a difference. */
+enum { MAIN_EVERYWHERE = 3 };
 
 static bool main_takes(const struct cli_command *command, const char *name)
 {
@@ -64,9 +70,10 @@ static int main_help(FILE *out)
         ": an event-sourcing host that runs Lua scripts\n\nusage: lore COMMAND [ARGUMENTS] [OPTIONS]\n\n");
     for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++)
         fprintf(out, "  %-9s %s\n", main_commands[at]->name, main_commands[at]->summary);
-    fprintf(out, "\nlore COMMAND --help explains each. Exit codes: 0 done, 1 the thing asked for failed, 2 "
-                 "wrong usage,\n"
-                 "3 the environment failed (disk, port, permission).\n");
+    fprintf(out,
+            "\nlore COMMAND --help explains each. All take --scripts DIR (default ./scripts), --data DIR "
+            "(default ./data) and\n--tenant NAME (default main). Exit codes: 0 done, 1 the thing asked for "
+            "failed, 2 wrong usage,\n3 the environment failed (disk, port, permission).\n");
     return out == stdout ? CLI_OK : CLI_USAGE;
 }
 
@@ -95,6 +102,21 @@ int cli_number(const struct cli *cli, const char *name, int64_t min, int64_t *nu
     }
     *number = value;
     return 0;
+}
+
+int cli_find_data(const struct cli *cli, struct fault *fault)
+{
+    static const char *const marks[] = {"log", "lock"};
+    for (size_t at = 0; at < sizeof marks / sizeof *marks; at++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", cli->data, marks[at]);
+        if (access(path, F_OK) == 0 || errno != ENOENT)
+            return 0; /* whatever else is wrong is told by who reads it */
+    }
+    return fault_set(
+        fault, FAULT_NOT_FOUND,
+        "%s: no data directory of a hub: name yours with --data DIR; lore serve, send and import make one",
+        cli->data);
 }
 
 int cli_fail(const struct fault *fault)
@@ -138,7 +160,7 @@ static const char **main_slot(struct cli *cli, const char *name, size_t size,
     for (size_t at = 0; at < sizeof main_shared / sizeof *main_shared; at++) {
         *option = &main_shared[at];
         if (strlen((*option)->name) == size && memcmp((*option)->name, name, size) == 0 &&
-            main_takes(cli->command, (*option)->name))
+            (at < MAIN_EVERYWHERE || main_takes(cli->command, (*option)->name)))
             return slots[at];
     }
     return NULL;
@@ -195,21 +217,45 @@ static int main_end(int code)
     return code == CLI_OK ? CLI_ENVIRONMENT : code;
 }
 
+static const struct cli_command *main_find(const char *name)
+{
+    for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++)
+        if (strcmp(main_commands[at]->name, name) == 0) return main_commands[at];
+    return NULL;
+}
+
+/* The nearest name is the one that shares the longest beginning, of two letters at least. */
+static int main_unknown(const char *name)
+{
+    const char *nearest = NULL;
+    size_t same_max = 1;
+    for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++) {
+        size_t same = 0;
+        while (name[same] && name[same] == main_commands[at]->name[same]) same++;
+        if (same <= same_max) continue;
+        same_max = same;
+        nearest = main_commands[at]->name;
+    }
+    fprintf(stderr, "lore: there is no command '%s'", name);
+    if (nearest) fprintf(stderr, ": did you mean %s?", nearest);
+    fprintf(stderr, "\nusage: lore COMMAND [ARGUMENTS] [OPTIONS] (lore --help lists the commands)\n");
+    return CLI_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     if (sodium_init() < 0) say_stop("libsodium cannot be started");
     if (argc < 2) return main_help(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
-        return main_help(stdout);
-    if (strcmp(argv[1], "--version") == 0) return puts("lore " LORE_VERSION) < 0;
-    for (size_t at = 0; at < sizeof main_commands / sizeof *main_commands; at++) {
-        if (strcmp(main_commands[at]->name, argv[1]) != 0) continue;
-        struct cli cli = {
-            .command = main_commands[at], .scripts = "./scripts", .data = "./data", .tenant = "main"};
-        int code = main_parse(&cli, argc - 2, argv + 2);
-        if (code < 0) code = cli.command->run(&cli);
-        return main_end(code);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        if (argc == 2) return main_help(stdout);
+        const struct cli_command *command = main_find(argv[2]);
+        return command ? main_help_command(command) : main_unknown(argv[2]);
     }
-    fprintf(stderr, "lore: there is no command '%s'\n", argv[1]);
-    return main_help(stderr);
+    if (strcmp(argv[1], "--version") == 0) return puts("lore " LORE_VERSION) < 0;
+    const struct cli_command *command = main_find(argv[1]);
+    if (!command) return main_unknown(argv[1]);
+    struct cli cli = {.command = command, .scripts = "./scripts", .data = "./data", .tenant = "main"};
+    int code = main_parse(&cli, argc - 2, argv + 2);
+    if (code < 0) code = cli.command->run(&cli);
+    return main_end(code);
 }

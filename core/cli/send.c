@@ -156,7 +156,7 @@ static int send_run(struct cli *cli)
     if (!lines && cli->rest_count < 2) return cli_usage(cli, "a command's type is missing");
     struct fault fault;
     struct client *client;
-    if (client_open(cli, CLIENT_STATE, &client, &fault) < 0) return cli_fail(&fault);
+    if (client_open(cli, CLIENT_SEND, &client, &fault) < 0) return cli_fail(&fault);
     int code = lines ? send_lines(cli, client) : send_run_one(cli, client);
     client_close(client);
     return code;

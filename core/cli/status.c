@@ -22,9 +22,10 @@ static void status_print_projection(const struct fields *line)
     printf("%-36.*s %10lld %10lld %8lld %7lld  %s\n", SLICE_ARGS(fields_text(line, "name")),
            (long long)fields_int(line, "generation"), (long long)fields_int(line, "position"),
            (long long)fields_int(line, "lag"), (long long)fields_int(line, "parked"),
-           fields_has(line, "rebuilding") ? "rebuilding"
-           : fields_int(line, "lag")      ? "behind"
-                                          : "live");
+           fields_flag(line, "stopped")     ? "stopped"
+           : fields_has(line, "rebuilding") ? "rebuilding"
+           : fields_int(line, "lag")        ? "behind"
+                                            : "live");
     if (!fields_object(line, "rebuilding", &rebuilding)) return;
     printf("    generation %lld at position %lld, %.0f events/s, %.0f s left: %.*s\n",
            (long long)fields_int(&rebuilding, "generation"), (long long)fields_int(&rebuilding, "position"),

@@ -48,6 +48,7 @@ static int verify_run(struct cli *cli)
 {
     struct fault fault;
     struct verify_report report;
+    if (cli_find_data(cli, &fault) < 0) return cli_fail(&fault);
     struct progress progress = progress_start("verifying", "events");
     int done = verify_directory(cli->data, verify_progress, &progress, &report, &fault);
     progress_end(&progress);

@@ -12,12 +12,14 @@ bool text_is_utf8(struct slice text);
 /* The size of the well-formed sequence at `at` (1-4), 0 if there is none before end. */
 size_t text_utf8_step(const uint8_t *at, const uint8_t *end);
 
-bool text_is_tenant(struct slice text);  /* [a-z][a-z0-9_-]{0,62}, not reserved (status, deploys) */
-bool text_is_name(struct slice text);    /* [a-z][a-z0-9_]*, at most LIMIT_NAME_SIZE_MAX: context, declaration, field */
+bool text_is_tenant(struct slice text); /* [a-z][a-z0-9_-]{0,62}, not reserved (status, deploys) */
+bool text_is_name(
+    struct slice text); /* [a-z][a-z0-9_]*, at most LIMIT_NAME_SIZE_MAX: context, declaration, field */
 bool text_is_message(struct slice text); /* [A-Z][A-Za-z0-9]*, at most LIMIT_NAME_SIZE_MAX */
-bool text_is_context(struct slice text); /* a name that is not reserved: views events commands trace streams */
-bool text_is_id(struct slice text);      /* 1-200 bytes of UTF-8, no control characters, no '/' */
-bool text_is_key(struct slice text);     /* 1-255 bytes of UTF-8 without NUL: a document's key */
+bool text_is_context(
+    struct slice text);              /* a name that is not reserved: views events commands trace streams */
+bool text_is_id(struct slice text);  /* 1-200 bytes of UTF-8, no control characters, no '/' */
+bool text_is_key(struct slice text); /* 1-255 bytes of UTF-8 without NUL: a document's key */
 
 /* "billing/bill/7" into its three parts (borrowed). Fault: MALFORMED, naming the part that is wrong. */
 int text_split_stream(struct slice stream, struct slice *context, struct slice *aggregate, struct slice *id,

@@ -16,9 +16,11 @@
 enum { TIME_TEXT_SIZE = 24 };
 
 /* ISO-8601 to milliseconds since 1970 (UTC). Takes "2026-02-01", "...T08:26Z", seconds, fractions (cut to
- * milliseconds), offsets "+02:00"; a time of day needs an offset or Z. Years 0001-9999. False if it is none. */
+ * milliseconds), offsets "+02:00"; a time of day needs an offset or Z. Years 0001-9999. False if it is none.
+ */
 bool time_parse(struct slice text, int64_t *ms);
-/* "2026-02-01T08:26:00.000Z": TIME_TEXT_SIZE bytes and a NUL. ms must be in years 0001-9999 (see time_valid). */
+/* "2026-02-01T08:26:00.000Z": TIME_TEXT_SIZE bytes and a NUL. ms must be in years 0001-9999 (see time_valid).
+ */
 void time_format(int64_t ms, char text[TIME_TEXT_SIZE + 1]);
 bool time_valid(int64_t ms);
 

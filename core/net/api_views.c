@@ -110,10 +110,13 @@ static void put_one(struct call *call, struct docs_read *read, struct slice valu
 /* A key whose first event already failed has no document, but the reader should know why. */
 static void put_none(struct call *call, struct docs_read *read, struct buf *out)
 {
-    problem_begin(out, 404, "not_found", slice_of("no document with this key"));
-    json_put_int_member(out, "position", (int64_t)hub_view_position(read, call->match.tenant));
     struct buf parked = {0};
-    if (hub_view_parked(read, call->match.tenant, call->match.key, &parked)) {
+    bool is_parked = hub_view_parked(read, call->match.tenant, call->match.key, &parked);
+    problem_begin(out, 404, "not_found",
+                  slice_of(is_parked ? "no document with this key: its first event failed and it is parked"
+                                     : "no document with this key"));
+    json_put_int_member(out, "position", (int64_t)hub_view_position(read, call->match.tenant));
+    if (is_parked) {
         json_put_name(out, "parked");
         buf_put_slice(out, buf_slice(&parked));
     }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/limit.h"
 #include "codec/mp.h"
 #include "codec/text.h"
@@ -12,6 +13,70 @@ static void catalog_add(struct catalog *catalog, struct map *map, struct slice t
     struct slice *kept = arena_take(&catalog->arena, sizeof *kept);
     *kept = arena_copy(&catalog->arena, text);
     map_put(map, *kept, kept);
+}
+
+/* Every limit that hub.lua may set, each a whole number from 1. */
+static const char *const catalog_limits[] = {"message_size",   "document_size", "batch_commands",
+                                             "body_size",      "headers_size",  "connections",
+                                             "instructions",   "call_memory",   "state_memory",
+                                             "queue_commands", "flush_events",  "rebuild_partition_events"};
+static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy"};
+
+static bool catalog_knows(const char *const *names, size_t count, struct slice name)
+{
+    for (size_t at = 0; at < count; at++)
+        if (slice_is(name, names[at])) return true;
+    return false;
+}
+
+static int catalog_unknown(const char *what, struct slice name, const char *const *names, size_t count,
+                           struct fault *fault)
+{
+    struct buf list = {0};
+    for (size_t at = 0; at < count; at++) buf_format(&list, "%s%s", at ? " " : "", names[at]);
+    fault_set(fault, FAULT_SCRIPTS, "hub.lua: there is no %s %.*s: it knows %.*s", what,
+              name.size < 80 ? (int)name.size : 80, name.data, SLICE_ARGS(buf_slice(&list)));
+    buf_release(&list);
+    return -1;
+}
+
+static int catalog_check_limits(struct mp_reader *reader, struct fault *fault)
+{
+    struct mp_value limits, name, value;
+    enum { COUNT = sizeof catalog_limits / sizeof *catalog_limits };
+    if (mp_read(reader, &limits) < 0 || limits.kind != MP_MAP)
+        return fault_set(fault, FAULT_SCRIPTS, "hub.lua: limits is a table like { batch_commands = 100 }");
+    for (uint32_t left = limits.count; left; left--) {
+        if (mp_read(reader, &name) < 0) return fault_set(fault, FAULT_SCRIPTS, "hub.lua: limits is damaged");
+        if (!catalog_knows(catalog_limits, COUNT, name.text))
+            return catalog_unknown("limit", name.text, catalog_limits, COUNT, fault);
+        if (mp_read(reader, &value) < 0 || value.kind != MP_INT || value.integer < 1)
+            return fault_set(fault, FAULT_SCRIPTS, "hub.lua: limits.%.*s: expected a whole number from 1",
+                             SLICE_ARGS(name.text));
+    }
+    return 0;
+}
+
+/* What is misspelt must not be silently without effect. */
+static int catalog_check_options(struct slice hub_options, struct fault *fault)
+{
+    struct mp_reader reader = mp_reader_of(hub_options);
+    struct mp_value options, name;
+    enum { COUNT = sizeof catalog_options / sizeof *catalog_options };
+    if (!hub_options.size) return 0; /* no hub.lua */
+    if (mp_read(&reader, &options) < 0 || options.kind != MP_MAP)
+        return fault_set(fault, FAULT_SCRIPTS, "hub.lua: it must return a table of options");
+    for (uint32_t left = options.count; left; left--) {
+        if (mp_read(&reader, &name) < 0) return fault_set(fault, FAULT_SCRIPTS, "hub.lua is damaged");
+        if (!catalog_knows(catalog_options, COUNT, name.text))
+            return catalog_unknown("option", name.text, catalog_options, COUNT, fault);
+        if (slice_is(name.text, "limits")) {
+            if (catalog_check_limits(&reader, fault) < 0) return -1;
+        } else if (mp_skip(&reader) < 0) {
+            return fault_set(fault, FAULT_SCRIPTS, "hub.lua is damaged");
+        }
+    }
+    return 0;
 }
 
 /* tenants = "open", or a list of names. */
@@ -42,6 +107,7 @@ static int catalog_read_tenants(struct catalog *catalog, struct fault *fault)
 int catalog_init(struct catalog *catalog, const struct domain *domain, struct fault *fault)
 {
     catalog->hub_options = arena_copy(&catalog->arena, domain_hub_options(domain));
+    if (catalog_check_options(catalog->hub_options, fault) < 0) return -1;
     if (catalog_read_tenants(catalog, fault) < 0) return -1;
     for (size_t at = 0; at < domain_aggregate_count(domain); at++) {
         const struct domain_aggregate *declared = domain_aggregate(domain, (int)at);

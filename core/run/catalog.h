@@ -28,7 +28,7 @@ struct catalog {
     struct slice hub_options; /* MessagePack */
 };
 
-/* Fault: SCRIPTS when hub.lua's tenants cannot be understood. */
+/* Fault: SCRIPTS when hub.lua has an option, limit or tenant that cannot be understood. */
 int catalog_init(struct catalog *catalog, const struct domain *domain, struct fault *fault);
 void catalog_release(struct catalog *catalog);
 bool catalog_has_tenant(const struct catalog *catalog, struct slice tenant);

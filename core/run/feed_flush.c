@@ -7,6 +7,8 @@
 #include "codec/mp.h"
 #include "run/inside.h"
 
+enum { FEED_PARKED_TOLD = 5 }; /* keys of a generation that are named in the diagnostics */
+
 struct feed_put { /* one document on its way from drafts to disk */
     struct feed_tenant *tenant;
     size_t key_at, key_size, value_size;
@@ -109,6 +111,19 @@ static int feed_write(struct feed *feed, const struct feed_batch *batch, struct 
     return done;
 }
 
+/* Said once a key; a handler that fails for many keys does not fill the diagnostics. */
+static void feed_tell_parked(const struct feed_tenant *tenant, const struct feed_parked *parked,
+                             struct generation *generation)
+{
+    uint64_t before = atomic_fetch_add(&generation->parked, 1);
+    if (before < FEED_PARKED_TOLD)
+        say_warn("%s: key %.*s of tenant %.*s is parked at position %llu: %s", generation->view->name.data,
+                 SLICE_ARGS(parked->key), SLICE_ARGS(tenant->name), (unsigned long long)parked->position,
+                 parked->error);
+    else if (before == FEED_PARKED_TOLD)
+        say_warn("%s: more keys are parked: lore status shows them", generation->view->name.data);
+}
+
 /* What is on disk now is known as such. */
 static void feed_written(struct feed *feed)
 {
@@ -123,7 +138,7 @@ static void feed_written(struct feed *feed)
         size_t next = 0;
         struct feed_parked *parked;
         while ((parked = map_next(&tenant->parked, &next))) {
-            if (!parked->stored) atomic_fetch_add(&generation->parked, 1);
+            if (!parked->stored) feed_tell_parked(tenant, parked, generation);
             parked->stored = true;
             parked->changed = false;
         }

@@ -30,7 +30,8 @@ static int run_places(MDB_cursor *cursor, uint32_t run, uint64_t hash, struct bu
         uint64_t place;
         if (key.size <= INDEX_HASH_SIZE) return MDB_CORRUPTED;
         if (memcmp(key.data, text, sizeof text) != 0) return 0;
-        if (!index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place))
+        if (!index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE),
+                                   &place))
             return MDB_CORRUPTED;
         buf_put(places, &place, sizeof place);
         code = index_reader_next(&reader);
@@ -141,9 +142,9 @@ static int scan_open(struct scan *scan, struct index *index, size_t db, struct f
         size_t at = scan->run_count;
         code = mdb_cursor_open(scan->read->txn, lmdb_env_db(index->env, db), &scan->cursors[at]);
         if (code) break;
-        code = scan_moved(scan, at,
-                          index_reader_seek(&scan->readers[at], scan->cursors[at], runs->runs[at].number,
-                                            scan->prefix));
+        code = scan_moved(
+            scan, at,
+            index_reader_seek(&scan->readers[at], scan->cursors[at], runs->runs[at].number, scan->prefix));
     }
     return code ? index_fault(index, code, fault) : 0;
 }
@@ -273,7 +274,8 @@ int index_disk_ids(struct index *index, bool (*each)(void *user, uint64_t hash, 
         struct slice key = index_reader_key(scan->least);
         uint64_t place;
         if (key.size <= INDEX_HASH_SIZE ||
-            !index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE), &place)) {
+            !index_run_read_number(slice_make(key.data + INDEX_HASH_SIZE, key.size - INDEX_HASH_SIZE),
+                                   &place)) {
             result = index_fault(index, MDB_CORRUPTED, fault);
             break;
         }

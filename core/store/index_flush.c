@@ -112,7 +112,8 @@ struct gather {
 static int gather_end(struct gather *gather)
 {
     if (!gather->count) return 0;
-    size_t size = gather->key_size + index_run_put_number(gather->key + gather->key_size, gather->commits[0].version);
+    size_t size =
+        gather->key_size + index_run_put_number(gather->key + gather->key_size, gather->commits[0].version);
     buf_clear(&gather->value);
     index_entry_value(gather->commits, gather->count, &gather->value);
     gather->count = 0;
@@ -181,7 +182,8 @@ static int put_id(struct index_writer *writer, struct index_id id, struct merge 
     char key[INDEX_HASH_SIZE + 9];
     for (int at = 0; at < INDEX_HASH_SIZE; at++)
         key[at] = (char)(id.hash >> (8 * (INDEX_HASH_SIZE - 1 - at)));
-    struct slice entry = slice_make(key, INDEX_HASH_SIZE + index_run_put_number(key + INDEX_HASH_SIZE, id.place));
+    struct slice entry =
+        slice_make(key, INDEX_HASH_SIZE + index_run_put_number(key + INDEX_HASH_SIZE, id.place));
     while (merge->least && slice_compare(index_reader_key(merge->least), entry) < 0) {
         int code = index_writer_add(writer, index_reader_key(merge->least), SLICE_NONE);
         if (code || (code = merge_next(merge))) return code;

@@ -27,10 +27,26 @@ static void put_run(char *to, uint32_t run)
     for (int at = 0; at < 4; at++) to[at] = (char)(run >> (24 - 8 * at));
 }
 
-static uint32_t chunk_crc(struct slice key, struct slice entries)
+/* The checksum of a chunk. Every look-up sums up some chunks of 2 kB, so it must cost a fraction of a
+ * microsecond, which a CRC does not: four lanes side by side, each step of a lane a bijection, so that a
+ * change within one word never vanishes before the lanes are folded. Against accidents, not against forgers.
+ */
+static uint32_t chunk_sum(struct slice key, struct slice entries)
 {
-    uint32_t parts[2] = {hash_crc32(key), hash_crc32(entries)};
-    return hash_crc32(slice_make(parts, sizeof parts));
+    static const uint64_t odd = 0x9e3779b97f4a7c15ULL;
+    uint64_t lanes[4] = {hash_fast(key, entries.size), 1, 2, 3};
+    size_t at = 0;
+    for (; at + sizeof lanes <= entries.size; at += sizeof lanes) {
+        uint64_t words[4];
+        memcpy(words, entries.data + at, sizeof words);
+        for (int lane = 0; lane < 4; lane++) {
+            uint64_t mixed = (lanes[lane] ^ words[lane]) * odd;
+            lanes[lane] = mixed ^ mixed >> 29;
+        }
+    }
+    uint64_t rest = hash_fast(slice_make(entries.data + at, entries.size - at), 0);
+    uint64_t sum = hash_fast(slice_make(lanes, sizeof lanes), rest);
+    return (uint32_t)(sum ^ sum >> 32);
 }
 
 /* --- writing --- */
@@ -46,12 +62,12 @@ static int writer_put_chunk(struct index_writer *writer)
     }
     struct slice key = slice_make(writer->first, writer->first_size);
     struct slice entries = buf_slice(&writer->chunk);
-    uint32_t crc = chunk_crc(key, entries);
+    uint32_t sum = chunk_sum(key, entries);
     MDB_val at = lmdb_val(key), value = {4 + entries.size, NULL};
     int code = mdb_put(writer->txn, writer->db, &at, &value, MDB_RESERVE | MDB_APPEND);
     if (code) return code;
     uint8_t *to = value.mv_data;
-    for (int n = 0; n < 4; n++) to[n] = (uint8_t)(crc >> (8 * n));
+    for (int n = 0; n < 4; n++) to[n] = (uint8_t)(sum >> (8 * n));
     memcpy(to + 4, entries.data, entries.size);
     buf_clear(&writer->chunk);
     writer->chunk_entries = 0;
@@ -123,8 +139,7 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
     const uint8_t *bytes = value.mv_data, *end = bytes + value.mv_size;
     uint32_t stored =
         (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-    if (stored != chunk_crc(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4)))
-        return MDB_CORRUPTED;
+    if (stored != chunk_sum(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4))) return MDB_CORRUPTED;
     size_t restarts = (size_t)end[-2] | (size_t)end[-1] << 8;
     if (restarts == 0 || value.mv_size < 6 + 2 * restarts) return MDB_CORRUPTED;
     reader->at = reader->start = bytes + 4;
@@ -138,9 +153,9 @@ static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val v
 static int reader_entry(struct index_reader *reader)
 {
     uint64_t shared, own, value_size;
-    if (!buf_read_varint(&reader->at, reader->end, &shared) || !buf_read_varint(&reader->at, reader->end, &own) ||
-        shared > reader->key_size || own > sizeof reader->key - shared ||
-        own > (uint64_t)(reader->end - reader->at))
+    if (!buf_read_varint(&reader->at, reader->end, &shared) ||
+        !buf_read_varint(&reader->at, reader->end, &own) || shared > reader->key_size ||
+        own > sizeof reader->key - shared || own > (uint64_t)(reader->end - reader->at))
         return MDB_CORRUPTED;
     memcpy(reader->key + shared, reader->at, own);
     reader->key_size = shared + own;

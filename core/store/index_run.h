@@ -8,7 +8,7 @@
  * A run is a row of chunks, each one LMDB value of about half a page:
  *
  *   key     run number (4 bytes, big endian), first key of the chunk
- *   value   CRC-32 of key and the rest (4 bytes, little endian), then entries:
+ *   value   checksum of key and the rest (4 bytes, little endian; see index_run.c), then entries:
  *           varint bytes shared with the key before, varint bytes of its own, these bytes, varint value size,
  * value; then where every 16th entry begins (2 bytes each; these share nothing), and how many that are (2
  * bytes)

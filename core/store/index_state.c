@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "store/index_inside.h"
 
-enum { STATE_FORMAT = 1 };
+enum { STATE_FORMAT = 2 };
 static char STATE_KEY[] = "state";
 
 /* --- the state --- */
@@ -22,7 +22,8 @@ static bool read_runs(const uint8_t **at, const uint8_t *end, struct index_runs 
     if (!buf_read_varint(at, end, &count) || count > INDEX_RUNS_MAX) return false;
     runs->count = (size_t)count;
     for (size_t run = 0; run < runs->count; run++) {
-        if (!buf_read_varint(at, end, &number) || !buf_read_varint(at, end, &runs->runs[run].entries)) return false;
+        if (!buf_read_varint(at, end, &number) || !buf_read_varint(at, end, &runs->runs[run].entries))
+            return false;
         runs->runs[run].number = (uint32_t)number;
     }
     return true;
@@ -62,7 +63,8 @@ int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state)
     at += 5;
     uint64_t run_last;
     struct index_checkpoint *checkpoint = &state->checkpoint;
-    if (!buf_read_varint(&at, end, &checkpoint->position) || !buf_read_varint(&at, end, &checkpoint->outcomes) ||
+    if (!buf_read_varint(&at, end, &checkpoint->position) ||
+        !buf_read_varint(&at, end, &checkpoint->outcomes) ||
         !buf_read_varint(&at, end, &checkpoint->commits) || end - at < HASH_SIZE)
         return MDB_CORRUPTED;
     memcpy(checkpoint->chain.bytes, at, HASH_SIZE);
@@ -102,7 +104,8 @@ bool index_entry_read(struct slice key, struct slice value, struct index_entry *
         uint64_t between;
         if (entry->count == INDEX_ENTRY_COMMITS_MAX) return false;
         struct index_commit *commit = &entry->commits[entry->count];
-        if (!buf_read_varint(&at, stop, &between) || !buf_read_varint(&at, stop, &commit->count)) return false;
+        if (!buf_read_varint(&at, stop, &between) || !buf_read_varint(&at, stop, &commit->count))
+            return false;
         commit->position = end + between;
         commit->version = version;
         version += commit->count;

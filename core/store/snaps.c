@@ -110,7 +110,16 @@ int snaps_open(const char *path, bool read_only, struct snaps **snaps, struct fa
     struct snaps *made = MEM_NEW(struct snaps);
     made->read_only = read_only;
     struct fault inside;
-    if (open_inside(made, path, &inside) < 0) {
+    int result = open_inside(made, path, &inside);
+    if (result < 0 && inside.code == FAULT_CORRUPT && !read_only) {
+        /* Derived: rather none than none for ever. */
+        say_warn("%s: dropped: %s", path, inside.text);
+        if (made->environment) environment_close(made->environment);
+        made->environment = NULL;
+        result = environment_destroy(path, &inside);
+        if (result == 0) result = open_inside(made, path, &inside);
+    }
+    if (result < 0) {
         if (made->environment) environment_close(made->environment);
         mem_free(made);
         if (fault) *fault = inside;

@@ -27,7 +27,8 @@ struct snapshot {
     struct slice state; /* MessagePack */
 };
 
-/* read_only on a directory that is not there, or dirty: opens as empty. */
+/* read_only on a directory that is not there, or dirty: opens as empty. One that is too damaged to be opened
+ * is dropped and made anew, unless read_only (fault CORRUPT). */
 int snaps_open(const char *path, bool read_only, struct snaps **snaps, struct fault *fault);
 void snaps_close(struct snaps *snaps);
 /* Writes several in one transaction. One that is older than what is there is left out. Faults: DISK; nothing

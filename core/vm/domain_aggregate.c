@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "codec/text.h"
 #include "vm/domain_core.h"
+#include "vm/readonly.h"
 #include "vm/value.h"
 
 enum { PLAIN_ENTRIES_MAX = 128 };
@@ -319,6 +320,7 @@ static void take_returned(struct execution *execution, int index, bool in_list)
                         handler->message->name.data, domain_describe_value(lua, index, what),
                         in_list ? " in a list" : "");
     }
+    if (readonly_push_target(lua, index)) lua_replace(lua, index); /* a list made at file level */
     lua_Integer count = 0;
     lua_pushnil(lua);
     while (lua_next(lua, index)) {

@@ -15,7 +15,9 @@
  * declarations and handlers register themselves
  *   4. handlers are held against the contracts, options against what they may be, events against their
  * upcasters
- *   5. code hashes are taken
+ *   5. what handlers reach is looked at: nothing may outlive a call. Functions that live on and assign locals
+ * around them are errors; tables made while loading are frozen (readonly.h)
+ *   6. code hashes are taken
  * Whatever is wrong is one line "dir/path:line: message"; the lines are sorted by path and line.
  *
  * A context's globals: the sandbox's (vm->script_env), options.globals, the constructors of its own messages,

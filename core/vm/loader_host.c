@@ -240,7 +240,7 @@ static void run_prelude(struct loader *loader, const char *name, int host, int m
     struct fault fault;
     lua_pushglobaltable(lua);
     if (vm_load(loader->vm, slice_make(file->text, file->size), chunk, -1, &fault) < 0)
-        vm_raise(lua, FAULT_INTERNAL, 0, "%s", fault.text);
+        vm_raise(lua, fault.code == FAULT_BUDGET ? FAULT_BUDGET : FAULT_INTERNAL, 0, "%s", fault.text);
     lua_pushvalue(lua, host);
     lua_pushvalue(lua, module_table);
     lua_call(lua, 2, 1);
@@ -256,6 +256,8 @@ int loader_open_prelude(lua_State *lua)
     lua_newtable(lua);
     run_prelude(loader, "contracts", 2, 3);
     lua_setfield(lua, 3, "contracts");
+    run_prelude(loader, "outlive", 2, 3);
+    lua_setfield(lua, 3, "outlive");
     run_prelude(loader, "loader", 2, 3);
     loader->module = luaL_ref(lua, LUA_REGISTRYINDEX);
     loader_push(loader, "begin");

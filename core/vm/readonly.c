@@ -194,8 +194,6 @@ static void protect_content(lua_State *lua)
     if (had_meta) {
         lua_pushvalue(lua, -1);
         lua_rawsetp(lua, meta, &had_key);
-        lua_pushvalue(lua, -1);
-        lua_setmetatable(lua, target); /* by its target in fill_meta */
     }
     lua_pop(lua, 1);
     lua_pushvalue(lua, target);
@@ -210,6 +208,13 @@ static void protect_content(lua_State *lua)
     lua_settop(lua, table);
 }
 
+static void clear_field(lua_State *lua, int table, const char *name)
+{
+    lua_pushstring(lua, name);
+    lua_pushnil(lua);
+    lua_rawset(lua, table);
+}
+
 /* The metatable of the frozen table on top gets its fields: those it had, and ours. All content has moved. */
 static void fill_meta(lua_State *lua)
 {
@@ -219,6 +224,8 @@ static void fill_meta(lua_State *lua)
     lua_rawgetp(lua, meta, &had_key);
     readonly_to_target(lua);
     if (lua_istable(lua, had)) {
+        clear_field(lua, had, "__gc"); /* may have come after setmetatable, which would have refused it */
+        clear_field(lua, had, "__mode");
         lua_pushvalue(lua, had);
         lua_setmetatable(lua, target);
         for (lua_pushnil(lua); lua_next(lua, had);) {

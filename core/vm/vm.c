@@ -412,7 +412,13 @@ int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fau
 
 int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault *fault)
 {
-    CHECK(lua_checkstack(vm->lua, STACK_SLACK));
+    if (!lua_checkstack(vm->lua, STACK_SLACK)) {
+        struct fault ignored;
+        vm->stop = VM_STOP_STATE_MEMORY;
+        stop_fault(vm, fault ? fault : &ignored);
+        if (vm->depth == 0) vm->stop = VM_STOP_NONE;
+        return -1;
+    }
     lua_pushcfunction(vm->lua, function);
     lua_pushlightuserdata(vm->lua, user);
     return vm_call_trusted(vm, 1, LUA_MULTRET, fault);

@@ -36,6 +36,17 @@ class Help(unittest.TestCase):
                     said = lore(command, f"--{option}" + ("=x" if value else ""), "--nonsense", check=2).stderr
                     self.assertIn("unknown option --nonsense", said, option)
 
+    def test_help_of_a_command_by_its_name(self):
+        for command in COMMANDS:
+            self.assertEqual(lore("help", command, check=0).stdout, lore(command, "--help", check=0).stdout)
+        self.assertIn("did you mean status?", lore("help", "statu", check=2).stderr)
+        self.assertIn("did you mean status?", lore("statu", check=2).stderr)
+
+    def test_options_that_all_take(self):
+        for command in COMMANDS:
+            said = lore(command, "--scripts", "s", "--data=d", "--tenant", "main", "--nonsense", check=2).stderr
+            self.assertIn("unknown option --nonsense", said)
+
     def test_wrong_usage(self):
         for args in (["serve", "a", "b"], ["state", "billing/bill/7", "--version", "1", "--at", "2"], ["state", "billing/bill/7", "--version", "x"],
                      ["state", "billing/bill/7", "--version"], ["events", "--limit", "0"], ["events", "--json=yes"], ["send", "billing/bill/7"],

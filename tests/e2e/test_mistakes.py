@@ -45,6 +45,18 @@ class Mistakes(Case):
         self.edit("billing/contracts.lua", "CreateBill?          (bill, start_date: time)", "CreateBill?          (bill, start_date: tiem)")
         self.check(r"billing/contracts\.lua:8: .*tiem.*did you mean time\?")
 
+    def test_hub_options(self):
+        for text, said in (("{ limits = { btch = 3 } }", r"hub\.lua: there is no limit btch: it knows .*batch_commands"),
+                           ("{ tenats = 'open' }", r"hub\.lua: there is no option tenats: it knows tenants limits"),
+                           ("{ limits = { batch_commands = -1 } }", r"hub\.lua: limits\.batch_commands: expected a whole number from 1"),
+                           ("{ limits = { batch_commands = 'x' } }", r"hub\.lua: limits\.batch_commands: expected a whole number"),
+                           ("{ limits = 7 }", r"hub\.lua: limits is a table"), ("{ tenants = 'closed' }", r"hub\.lua: tenants is \"open\" or a list")):
+            self.write("hub.lua", f"return {text}\n")
+            self.check(said)
+            self.assertRegex(self.refuse(self.scripts, "--data", self.data, "--listen", "127.0.0.1:0", code=1), said)
+        self.write("hub.lua", "return { tenants = 'open', limits = { batch_commands = 3, message_size = 1000 } }\n")
+        lore("check", self.scripts, check=0)
+
     def test_wrong_field(self):
         hub = self.hub()
         answer = hub.request("POST", "/v1/main/billing/bill/1", {"type": "CreateBill", "data": {"customer": "a", "start_date": 7}})
@@ -103,6 +115,13 @@ class Mistakes(Case):
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertRegex(done.stderr, r"billing/bill\.lua: may not be read")
+
+    def test_no_data_directory(self):
+        nowhere = os.path.join(self.dir, "nowhere")
+        for args in (["events"], ["export"], ["state", "billing/bill/1"], ["view", "open_bills"], ["status"], ["rebuild", "open_bills"], ["verify"]):
+            done = lore(*args, "--scripts", self.scripts, "--data", nowhere, check=1)
+            self.assertRegex(done.stderr, rf"^lore: {nowhere}: no data directory.*--data DIR")
+            self.assertFalse(os.path.exists(nowhere), args)
 
     def test_wrong_usage(self):
         for args in (["frobnicate"], ["serve", "--lisen", "x"], ["state"], ["state", "billing/bill"], ["events", "--from", "x"], []):

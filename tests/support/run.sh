@@ -5,17 +5,19 @@ if [ ! -e data/log ]; then
   echo "make run: ./data is empty: sending a small made-up data set" >&2
   ./lore send - <scripts/sample.ndjson >/dev/null
 fi
-cat >&2 <<'T'
+listen="${LISTEN:-127.0.0.1:7070}"
+port="${listen##*:}"
+cat >&2 <<T
 
 The hub serves scripts/billing and scripts/fines. In another terminal, try:
 
-  curl -s localhost:7070/v1/main/views/billing/outstanding_invoices
-  curl -s localhost:7070/v1/main/billing/bill/42 -d '{"type":"CreateBill","data":{"customer":"you","start_date":"2026-01-01"}}'
-  curl -sN localhost:7070/v1/main/events -H 'Accept: text/event-stream'
+  curl -s localhost:$port/v1/main/views/billing/outstanding_invoices
+  curl -s localhost:$port/v1/main/billing/bill/42 -d '{"type":"CreateBill","data":{"customer":"you","start_date":"2026-01-01"}}'
+  curl -sN localhost:$port/v1/main/events -H 'Accept: text/event-stream'
   ./lore state billing/bill/42
   ./lore status
 
 Edit scripts/billing/open_bills.lua, stop this with Ctrl-C, run it again: only that view is built again.
 
 T
-exec ./lore serve scripts --data data --listen "${LISTEN:-127.0.0.1:7070}"
+exec ./lore serve scripts --data data --listen "$listen"

@@ -477,14 +477,10 @@ static void test_read_only_beside_writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_directories),
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_full_injected),
-        cmocka_unit_test(test_full_for_real),
-        cmocka_unit_test(test_failed_fsync),
-        cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_in_use),
-        cmocka_unit_test(test_read_only_beside_writer),
+        cmocka_unit_test(test_new_directories), cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_full_injected),   cmocka_unit_test(test_full_for_real),
+        cmocka_unit_test(test_failed_fsync),    cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_in_use),          cmocka_unit_test(test_read_only_beside_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

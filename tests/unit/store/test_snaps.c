@@ -125,6 +125,28 @@ static void a_damaged_one_is_ignored_and_removed(void **state)
     buf_release(&bytes);
 }
 
+static void one_that_cannot_be_opened_is_made_anew(void **state)
+{
+    struct fault fault;
+    char file[300];
+    struct snaps *snaps = snaps_start(test_path("unreadable"), false);
+    put(snaps, "acme", "7", 1, 10, "ten");
+    snaps_close(snaps);
+    snprintf(file, sizeof file, "%s/data.mdb", test_path("unreadable"));
+    int fd = open(file, O_WRONLY);
+    assert_true(fd >= 0);
+    /* Both head pages without their magic number. */
+    for (int page = 0; page < 2; page++) assert_int_equal(pwrite(fd, "xxxx", 4, page * 4096 + 16), 4);
+    close(fd);
+    assert_int_equal(snaps_open(test_path("unreadable"), true, &snaps, &fault), -1);
+    assert_int_equal(fault.code, FAULT_CORRUPT);
+    snaps = snaps_start(test_path("unreadable"), false);
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    put(snaps, "acme", "7", 1, 11, "eleven");
+    expect(snaps, "acme", "7", 1, 11, "eleven");
+    snaps_close(snaps);
+}
+
 static void another_boot_drops_all(void **state)
 {
     struct snaps *snaps = snaps_start(test_path("boot"), false);
@@ -220,6 +242,7 @@ int main(void)
         cmocka_unit_test(forgets_code_that_is_gone),
         cmocka_unit_test(impossible_streams_have_none),
         cmocka_unit_test(a_damaged_one_is_ignored_and_removed),
+        cmocka_unit_test(one_that_cannot_be_opened_is_made_anew),
         cmocka_unit_test(another_boot_drops_all),
         cmocka_unit_test(a_kill_leaves_what_was_put),
         cmocka_unit_test(threads_write_at_once),

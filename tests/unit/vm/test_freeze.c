@@ -209,6 +209,16 @@ static void closures_keep_nothing(void **state)
                  nothing);
 }
 
+/* A metatable may get __gc and __mode after setmetatable has looked at it. */
+static void no_finalizer_comes_in_by_freezing(void **state)
+{
+    handler_good(
+        HANDLER("local m = {} local t = setmetatable({}, m) m.__gc = function() while true do end end "
+                "m.__mode = 'k'",
+                "assert(getmetatable(t) == m and m.__gc == nil and m.__mode == nil)"),
+        nothing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +227,7 @@ int main(void)
         cmocka_unit_test(reading_is_as_before),
         cmocka_unit_test(constants_go_into_states_as_copies),
         cmocka_unit_test(closures_keep_nothing),
+        cmocka_unit_test(no_finalizer_comes_in_by_freezing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

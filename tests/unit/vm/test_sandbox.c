@@ -59,6 +59,11 @@ static void libraries_cannot_be_poisoned(void **state)
     run_bad(vm, "table.insert(string, 1)", FAULT_SCRIPT, "read-only");
     run_bad(vm, "getmetatable('').__index = function() end", FAULT_SCRIPT, "test/script.lua:1: ");
     run_good(vm, "assert(getmetatable('') == false) assert(getmetatable(string) == false)");
+    run_good(
+        vm, "local n = 0 for p, c in utf8.codes('a\xc3\xa9') do n = n + p * c end assert(n == 97 + 2 * 233)");
+    run_good(vm,
+             "local t = {2, 1} table.sort(t, function(a, b) t[1] = nil t[2] = nil list(t) return a < b end) "
+             "t.x = 1 t[1] = nil t[2] = nil assert(next(t) == 'x')");
     run_bad(vm, "local _, raw = pairs(string) raw.format = nil", FAULT_SCRIPT, "string is read-only");
     run_good(vm, "local _, raw = pairs(math) assert(rawequal(raw, math) and #math == 0)");
     run_good(vm, "assert(getmetatable(decimal '1') == false) assert(getmetatable(days(1)) == false)");

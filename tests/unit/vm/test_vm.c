@@ -1,6 +1,8 @@
 /* The state itself: calls, errors, faults, budgets, watchdog, memory. */
 #include "test_vm_run.h"
 
+#include "vm/value.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -442,6 +444,57 @@ static void any_allocation_may_fail(void **state)
     vm_free(vm);
 }
 
+/* Both are the first call of their state: the second must not inherit the ticks of the first. */
+static void ticks_belong_to_one_call(void **state)
+{
+    vm_watchdog_start();
+    for (int round = 0; round < 5; round++) {
+        struct vm *slow = run_new(0);
+        run_bad(slow, "while true do end", FAULT_BUDGET, "stopped after");
+        vm_free(slow);
+        struct vm *quick = run_new(0);
+        run_good(quick, "local n = 0 for i = 1, 1000000 do n = n + i % 3 end");
+        vm_free(quick);
+    }
+}
+
+static int encode_it(lua_State *lua)
+{
+    struct buf *out = lua_touserdata(lua, lua_upvalueindex(1));
+    buf_clear(out);
+    value_encode(lua, 1, out, "state", 4 << 20);
+    return 0;
+}
+
+static int copy_it(lua_State *lua)
+{
+    value_copy(lua, 1);
+    return 0;
+}
+
+/* An emptied table takes its old size to walk; a hundred thousand references to it would take a minute. */
+static void walking_in_c_is_stopped(void **state)
+{
+    vm_watchdog_start();
+    for (int copy = 0; copy < 2; copy++) {
+        struct vm *vm = run_new(0);
+        struct buf out = {0};
+        struct fault fault = {0};
+        lua_pushlightuserdata(vm->lua, &out);
+        lua_pushcclosure(vm->lua, copy ? copy_it : encode_it, 1);
+        if (run_text(vm,
+                     "local big, t = {}, {} for i = 1, 40000 do big[-i] = i end for i = 1, 40000 do big[-i] "
+                     "= nil end "
+                     "for i = 1, 200000 do t[i] = big end return t",
+                     1, &fault) < 0)
+            fail_msg("%s", fault.text);
+        assert_int_equal(vm_call(vm, 1, 0, &fault), -1);
+        assert_int_equal(fault.code, FAULT_BUDGET);
+        buf_release(&out);
+        vm_free(vm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +517,8 @@ int main(void)
         cmocka_unit_test(each_thread_has_its_watchdog),
         cmocka_unit_test_setup_teardown(protected_functions, make, drop),
         cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(ticks_belong_to_one_call),
+        cmocka_unit_test(walking_in_c_is_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
