@@ -46,7 +46,7 @@ static void *allocate(void *user, void *block, size_t old_size, size_t size)
     struct vm *vm = user;
     if (!block) old_size = 0; /* else it is a tag */
     if (size == 0) {
-        free(block);
+        if (block) blocks_resize(&vm->blocks, block, old_size, 0);
         vm->memory_used -= old_size;
         return NULL;
     }
@@ -66,7 +66,7 @@ static void *allocate(void *user, void *block, size_t old_size, size_t size)
             return NULL;
         }
     }
-    void *moved = realloc(block, size);
+    void *moved = blocks_resize(&vm->blocks, block, old_size, size);
     if (!moved) {
         /* Lua relies on shrinking never failing. */
         return size <= old_size ? block : NULL;
@@ -525,5 +525,6 @@ void vm_free(struct vm *vm)
     vm->lua = NULL;
     lua_close(lua);
     CHECK(vm->memory_used == 0);
+    blocks_release(&vm->blocks);
     mem_free(vm);
 }

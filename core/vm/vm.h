@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/fault.h"
 #include "base/limit.h"
+#include "vm/blocks.h"
 
 /* Kinds of values that C made; each has one metatable in a state. */
 enum vm_meta {
@@ -38,6 +39,7 @@ enum vm_stop { VM_STOP_NONE, VM_STOP_INSTRUCTIONS, VM_STOP_CALL_MEMORY, VM_STOP_
 
 struct vm {
     lua_State *lua;
+    struct blocks blocks;
     size_t memory_used, memory_max; /* bytes of this state; above max every allocation fails (ERRMEM) */
     size_t call_allocated;          /* gross bytes since the call began (exact mode) */
     size_t call_memory_max;

@@ -1,9 +1,10 @@
 """README's walk works as printed: its blocks are run here, in a copy of the project, against `make run`."""
 import os, re, shutil, signal, socket, subprocess, threading, unittest
 
-from hub import LORE, ROOT, TIMEOUT, Case, Tail, main
+from hub import ROOT, SMALL, TIMEOUT, Case, Tail, main
 
 
+@unittest.skipIf(SMALL, "skip: make run builds without sanitizers")
 class Walk(Case):
     def setUp(self):
         super().setUp()
