@@ -19,6 +19,7 @@ enum { ROWS_CHUNK_SIZE = 256 * 1024, ROWS_COLUMNS_MAX = 1024, ROWS_SHOWN_SIZE = 
 
 struct rows {
     gzFile file;
+    char *name; /* as it was given, for messages */
     int fd;
     off_t size; /* of the file, 0 if unknown */
     bool is_csv, ended, failed;
@@ -186,8 +187,10 @@ static long rows_split(struct rows *rows, struct slice *fields, bool *quoted, si
 static int rows_fail(struct rows *rows, struct fault *fault)
 {
     int status;
-    return fault_set(fault, FAULT_DISK, "the file cannot be read to its end: %s",
-                     gzerror(rows->file, &status));
+    const char *why = gzerror(rows->file, &status), *colon = strstr(why, ": ");
+    /* zlib names the file "<fd:3>" */
+    return fault_set(fault, FAULT_DISK, "%s cannot be read to its end: %s", rows->name,
+                     *why == '<' && colon ? colon + 2 : why);
 }
 
 static int rows_read_header(struct rows *rows, struct fault *fault)
@@ -316,6 +319,7 @@ int rows_open(const struct rows_options *options, struct rows **opened, struct f
     }
     struct rows *rows = MEM_NEW(struct rows);
     rows->file = gzdopen(fd, "rb");
+    rows->name = standard ? mem_text("stdin", 5) : mem_text(options->path, strlen(options->path));
     rows->fd = fd;
     if (S_ISREG(info.st_mode)) rows->size = info.st_size;
     gzbuffer(rows->file, ROWS_CHUNK_SIZE);
@@ -339,6 +343,7 @@ void rows_close(struct rows *rows)
     gzclose(rows->file);
     for (size_t at = 0; at < rows->column_count; at++) mem_free(rows->columns[at]);
     mem_free(rows->columns);
+    mem_free(rows->name);
     mem_free(rows->sorted);
     mem_free(rows->fields);
     mem_free(rows->quoted);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/limit.h"
+#include "base/say.h"
 #include "codec/mp.h"
 #include "run/inside.h"
 

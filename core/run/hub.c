@@ -68,6 +68,26 @@ static int hub_make_data(struct hub *hub, const struct hub_options *options, str
     return 0;
 }
 
+/* A log that is gone must not be begun anew beside what was derived from it, as if nothing had ever happened.
+ */
+static int hub_check_log(const struct hub *hub, struct fault *fault)
+{
+    static const char *const derived[] = {"index", "views", "snapshots"};
+    char path[4096];
+    snprintf(path, sizeof path, "%s/log", hub->data);
+    if (hub->in_memory || access(path, F_OK) == 0 || errno != ENOENT) return 0;
+    for (size_t at = 0; at < sizeof derived / sizeof *derived; at++) {
+        snprintf(path, sizeof path, "%s/%s", hub->data, derived[at]);
+        if (access(path, F_OK) == 0)
+            return fault_set(
+                fault, FAULT_CORRUPT,
+                "%s/log is gone, and with it all events, but %s is there: bring the log back, or "
+                "remove all of %s to begin anew",
+                hub->data, path, hub->data);
+    }
+    return 0;
+}
+
 static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
 {
     struct engine_options options = {
@@ -157,7 +177,9 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     watch_init(&made->watch);
     int done = -1;
     if (hub_load(made, options, &domain, fault) < 0 || hub_make_data(made, options, fault) < 0) goto end;
-    if (hub_open_store(made, options, fault) < 0 || hub_number_deploy(made, fault) < 0) goto end;
+    if (hub_check_log(made, fault) < 0 || hub_open_store(made, options, fault) < 0 ||
+        hub_number_deploy(made, fault) < 0)
+        goto end;
     if (options->projectors >= 0 &&
         views_open(made, hub_threads(options->projectors), domain, &made->views, fault) < 0)
         goto end;
@@ -209,8 +231,10 @@ void hub_close(struct hub *hub)
 bool hub_has_tenant(struct hub *hub, struct slice tenant)
 {
     if (catalog_has_tenant(&hub->catalog, tenant)) return true;
-    /* Without scripts nothing says which tenants there are, but the log knows whom it ever wrote for. */
-    return !hub->scripts && text_is_tenant(tenant) && names_find(engine_names(hub->engine), tenant) != 0;
+    /* Without scripts nothing says which tenants there are, but the log knows whom it ever wrote for; main is
+     * always there. */
+    return !hub->scripts && text_is_tenant(tenant) &&
+           (slice_is(tenant, "main") || names_find(engine_names(hub->engine), tenant) != 0);
 }
 
 struct engine *hub_engine(struct hub *hub)

@@ -58,7 +58,7 @@ int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *val
     MDB_val at = lmdb_val(key), found;
     int code = mdb_get(read->txn, lmdb_env_db(lmdb->log, LOG_DB_META), &at, &found), result = code == 0;
     if (code == 0) {
-        uint32_t crc;
+        uint32_t crc = 0;
         struct slice stored = lmdb_slice(found);
         if (stored.size >= 4) memcpy(&crc, stored.data, 4);
         if (stored.size < 4 || crc != engine_lmdb_meta_crc(key, slice_make(stored.data + 4, stored.size - 4)))

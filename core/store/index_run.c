@@ -1,5 +1,7 @@
 #include "store/index_run.h"
 
+#include <unistd.h>
+
 #include "base/check.h"
 #include "base/hash.h"
 #include "store/lmdb_env.h"
@@ -129,13 +131,19 @@ void index_writer_release(struct index_writer *writer)
 
 /* --- reading --- */
 
+bool index_run_value_fits(MDB_val value, size_t size_max)
+{
+    size_t page_size = (size_t)sysconf(_SC_PAGESIZE); /* LMDB's pages are as large or parts of such */
+    return value.mv_size <= size_max && (uintptr_t)value.mv_data % page_size + value.mv_size <= page_size;
+}
+
 /* Takes the chunk that the cursor is at, if it is of this run. */
 static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val value)
 {
     char run[4];
     put_run(run, reader->run);
     if (key.mv_size < 4 || memcmp(key.mv_data, run, 4) != 0) return MDB_NOTFOUND;
-    if (value.mv_size < 9) return MDB_CORRUPTED;
+    if (value.mv_size < 9 || !index_run_value_fits(value, 4 + INDEX_CHUNK_SIZE)) return MDB_CORRUPTED;
     const uint8_t *bytes = value.mv_data, *end = bytes + value.mv_size;
     uint32_t stored =
         (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;

@@ -75,6 +75,10 @@ static inline struct slice index_reader_key(const struct index_reader *reader)
     return slice_make(reader->key, reader->key_size);
 }
 
+/* Whether a value as LMDB hands it out can be one of size_max bytes within its page. LMDB believes the size
+ * that the page tells: a damaged one leads behind the end of the file, where reading ends the process. Not
+ * for values on pages that the transaction itself has changed. */
+bool index_run_value_fits(MDB_val value, size_t size_max);
 /* Removes a run's chunks. */
 int index_run_remove(MDB_txn *txn, MDB_dbi db, uint32_t run);
 

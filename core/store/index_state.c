@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "store/index_inside.h"
 
-enum { STATE_FORMAT = 2 };
+enum { STATE_FORMAT = 2, STATE_SIZE_MAX = 2048 };
 static char STATE_KEY[] = "state";
 
 /* --- the state --- */
@@ -56,7 +56,7 @@ int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state)
     if (code) return code;
     const uint8_t *at = value.mv_data, *end = at + value.mv_size;
     uint32_t crc;
-    if (value.mv_size < 5) return MDB_CORRUPTED;
+    if (value.mv_size < 5 || !index_run_value_fits(value, STATE_SIZE_MAX)) return MDB_CORRUPTED;
     memcpy(&crc, at, 4);
     if (crc != hash_crc32(slice_make(at + 4, value.mv_size - 4))) return MDB_CORRUPTED;
     if (at[4] != STATE_FORMAT) return MDB_CORRUPTED;

@@ -192,7 +192,7 @@ static void check_meta(struct walk *walk)
     bool log_id = false;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        uint32_t crc;
+        uint32_t crc = 0;
         struct slice name = lmdb_slice(key), stored = lmdb_slice(value);
         count++;
         if (stored.size >= 4) memcpy(&crc, stored.data, 4);

@@ -56,7 +56,8 @@ enum { POWERS = sizeof powers / sizeof powers[0] };
 static wide coefficient_limit(void)
 {
     _Static_assert(DECIMAL_DIGITS_MAX == 34, "10^17 * 10^17");
-    return (wide)100000000000000000ull * 100000000000000000ull; /* a constant: it is asked for at every digit */
+    return (wide)100000000000000000ull *
+           100000000000000000ull; /* a constant: it is asked for at every digit */
 }
 
 static struct parts take_apart(BID_UINT128 value)
@@ -144,7 +145,7 @@ static bool parse(struct slice text, bool exponent_allowed, struct parts *parts)
     if (digits == 0 || text.data[at - 1] == '.') return false;
     if (at < text.size) {
         if (!exponent_allowed || text.data[at] != 'e') return false;
-        parts->scale -= atoi(text.data + at + 1); /* of text_put_float: NUL-terminated */
+        parts->scale -= (int)strtol(text.data + at + 1, NULL, 10); /* of text_put_float: NUL-terminated */
     }
     return true;
 }
@@ -174,6 +175,7 @@ static int plain_text(BID_UINT128 value, char *text)
     int size = 0, width = count > parts.scale ? count : parts.scale + 1;
     if (parts.negative) text[size++] = '-';
     for (int i = width - 1; i >= 0; i--) {
+        // cppcheck-suppress uninitvar ; the loops above filled count digits
         text[size++] = i < count ? digits[i] : '0';
         if (i == parts.scale && i > 0) text[size++] = '.';
     }

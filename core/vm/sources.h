@@ -19,13 +19,15 @@ struct source {
     struct slice path;    /* relative to the folder: "billing/bill.lua"; NUL-terminated */
     struct slice context; /* "billing"; empty for SOURCE_SHARED */
     struct slice text;
-    struct hash tokens; /* of its tokens: neither comments nor layout change it; of the text if it does not even lex */
+    struct hash tokens; /* of its tokens: neither comments nor layout change it; of the text if it does not
+                           even lex */
 };
 
 struct sources;
 
-/* Reads every .lua file below dir (hidden ones and links that leave dir are skipped). Faults: NOT_FOUND, PERMISSION, TOO_LARGE,
- * MALFORMED (a context's name that is not allowed), each naming the path and what to do. */
+/* Reads every .lua file below dir (hidden ones and links that leave dir are skipped). Faults: NOT_FOUND,
+ * PERMISSION, TOO_LARGE, MALFORMED (a context's name that is not allowed), each naming the path and what to
+ * do. */
 int sources_read(const char *dir, struct sources **sources, struct fault *fault);
 /* The same from memory, for tests: pairs of path and text, NULL at the end. */
 struct sources *sources_of(const char *const *paths_and_texts);
@@ -34,6 +36,7 @@ size_t sources_count(const struct sources *sources);
 const struct source *sources_at(const struct sources *sources, size_t index); /* in order of path */
 const struct source *sources_find(const struct sources *sources, struct slice path);
 const char *sources_dir(const struct sources *sources); /* as given; error texts name files as dir/path */
-struct hash sources_digest(const struct sources *sources); /* over all paths and texts: has anything changed? */
+struct hash
+sources_digest(const struct sources *sources); /* over all paths and texts: has anything changed? */
 
 #endif

@@ -237,6 +237,7 @@ static void sort_keys(struct slice *keys, size_t count)
         return;
     }
     for (size_t i = 1; i < count; i++) {
+        // cppcheck-suppress uninitvar ; the caller filled count keys
         struct slice key = keys[i];
         size_t at = i;
         for (; at > 0 && slice_compare(keys[at - 1], key) > 0; at--) keys[at] = keys[at - 1];

@@ -209,7 +209,8 @@ int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format
     va_start(args, format);
     vsnprintf(fault.text + size, sizeof fault.text - (size_t)size, format, args);
     va_end(args);
-    return raise_fault(lua, &fault);
+    raise_fault(lua, &fault);
+    __builtin_unreachable(); /* lua_error does not come back */
 }
 
 int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text)
@@ -217,7 +218,8 @@ int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text)
     struct fault fault = {.code = FAULT_REJECTED};
     snprintf(fault.reason, sizeof fault.reason, "%.*s", SLICE_ARGS(reason));
     snprintf(fault.text, sizeof fault.text, "%.*s", SLICE_ARGS(text));
-    return raise_fault(lua, &fault);
+    raise_fault(lua, &fault);
+    __builtin_unreachable(); /* lua_error does not come back */
 }
 
 static int fault_tostring(lua_State *lua)

@@ -85,9 +85,9 @@ int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault
 /* Raises a fault as a Lua error that keeps its code. level 1: prefixes "file:line: " of the script function
  * that called. 0: as it is. */
 int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5), noreturn));
 /* The same with a reason (REJECTED). */
-int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text);
+int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text) __attribute__((noreturn));
 /* Spends steps of the call's budget inside long C loops; raises BUDGET when it is used up. */
 void vm_spend(lua_State *lua, uint64_t steps);
 

@@ -1,5 +1,5 @@
 """A newcomer's mistakes: one message each that says what, where and what to do."""
-import os, socket, subprocess, unittest
+import os, shutil, socket, subprocess, unittest
 
 from hub import LORE, TIMEOUT, Case, lore, main
 
@@ -115,6 +115,22 @@ class Mistakes(Case):
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertRegex(done.stderr, r"billing/bill\.lua: may not be read")
+
+    def test_log_removed(self):
+        hub = self.hub()
+        hub.send("billing/bill/1", "CreateBill", {"customer": "a", "start_date": "2026-01-01"})
+        hub.view("open_bills")
+        hub.stop()
+        shutil.rmtree(os.path.join(self.data, "log"))
+        said = self.refuse(self.scripts, "--data", self.data, "--listen", "127.0.0.1:0")
+        self.assertRegex(said, rf"{self.data}/log is gone.*bring the log back")
+
+    def test_nothing_written_yet(self):
+        hub = self.hub()
+        hub.stop()
+        for args in (["events"], ["export"]):
+            self.assertEqual(lore(*args, "--data", self.data, check=0).stdout, "")
+        self.assertRegex(lore("events", "--data", self.data, "--tenant", "other", check=1).stderr, "no tenant other")
 
     def test_no_data_directory(self):
         nowhere = os.path.join(self.dir, "nowhere")

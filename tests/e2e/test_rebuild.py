@@ -119,6 +119,7 @@ class Rebuild(Case):
         self.assertEqual(one["parked"]["position"], parked[0]["position"])
         failing = hub.get(f"/v1/main/events?from={parked[0]['position']}&limit=1")["events"][0]
         self.assertEqual((failing["subject"], failing["data"]), ("bill/4", {"services": 5}))
+        hub.wait_said(r"billing/open_bills: key 4 of tenant main is parked at position \d+: .*five is not for me")
         hub.stop()
         self.assertEqual(self.from_nothing("open_bills"), documents)
         # mended code is a changed hash: the key is tried again

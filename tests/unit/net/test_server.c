@@ -612,8 +612,8 @@ static void test_stop_answers_what_was_taken(void **state)
 
 static void test_many_bodies_are_bounded(void **state)
 {
-    struct fixture *fixture =
-        start((struct server_limits){.body_size_max = 100000, .bodies_size_max = 150000});
+    struct fixture *fixture = start(
+        (struct server_limits){.body_size_max = 100000, .bodies_size_max = 150000, .body_grace_ms = 600000});
     struct client a = client_connect(fixture->port), b = client_connect(fixture->port),
                   c = client_connect(fixture->port);
     const char *head = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n";
