@@ -1,8 +1,8 @@
 /* json.h: strict JSON <-> MessagePack in one pass, and small helpers to write JSON by hand.
  *
  * Refused with MALFORMED and "line:column": duplicate keys, NaN, 1e400, integers beyond 64 bit signed, lone
- * surrogates, bad UTF-8, raw control characters, trailing bytes, depth beyond LIMIT_DEPTH_MAX. 1 and 1.0 stay apart;
- * -0 is the float -0.0. Map keys come out in byte order. A decimal is written as text: "1.20".
+ * surrogates, bad UTF-8, raw control characters, trailing bytes, depth beyond LIMIT_DEPTH_MAX. 1 and 1.0 stay
+ * apart; -0 is the float -0.0. Map keys come out in byte order. A decimal is written as text: "1.20".
  *
  * Threads: any. Owns: nothing. */
 #ifndef LORE_CODEC_JSON_H
@@ -12,7 +12,8 @@
 #include "base/fault.h"
 #include "base/slice.h"
 
-/* One JSON value, white space around it allowed, to MessagePack appended to out. On a fault out is as before. */
+/* One JSON value, white space around it allowed, to MessagePack appended to out. On a fault out is as before.
+ */
 int json_to_mp(struct slice json, struct buf *out, struct fault *fault);
 /* One canonical MessagePack value to JSON, compact. Fault: CORRUPT. */
 int json_from_mp(struct slice bytes, struct buf *out, struct fault *fault);

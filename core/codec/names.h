@@ -1,7 +1,7 @@
 /* names.h: the few texts that every commit repeats (tenants, aggregates, message types, actors), numbered.
  *
- * A commit record refers to them by number; the first record that uses a number defines it, so the log explains
- * itself and the table below is only a cache of it. Numbers begin at 1; 0 is the empty text.
+ * A commit record refers to them by number; the first record that uses a number defines it, so the log
+ * explains itself and the table below is only a cache of it. Numbers begin at 1; 0 is the empty text.
  *
  * Threads: any; names_get takes no lock. Owns: the texts, which never move and live as long as the table. */
 #ifndef LORE_CODEC_NAMES_H

@@ -233,11 +233,11 @@ static int compare_keys(const void *a, const void *b)
 static void sort_keys(struct slice *keys, size_t count)
 {
     if (count > 12) {
+        // cppcheck-suppress uninitvar ; the caller filled count keys
         qsort(keys, count, sizeof *keys, compare_keys);
         return;
     }
     for (size_t i = 1; i < count; i++) {
-        // cppcheck-suppress uninitvar ; the caller filled count keys
         struct slice key = keys[i];
         size_t at = i;
         for (; at > 0 && slice_compare(keys[at - 1], key) > 0; at--) keys[at] = keys[at - 1];

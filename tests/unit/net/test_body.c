@@ -137,9 +137,9 @@ static void test_header_ids(void **state)
 
 static void test_content_types(void **state)
 {
-    static const char *const good[] = {"application/json", "Application/JSON; charset=utf-8",
-                                       "application/cloudevents+json", "application/json ;x",
-                                       "application/x-www-form-urlencoded", "text/plain"};
+    static const char *const good[] = {
+        "application/json",    "Application/JSON; charset=utf-8",   "application/cloudevents+json",
+        "application/json ;x", "application/x-www-form-urlencoded", "text/plain"};
     static const char *const bad[] = {"",
                                       "text/html",
                                       "multipart/form-data; boundary=x",
