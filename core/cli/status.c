@@ -19,7 +19,7 @@ static void status_interrupt(int signal_number)
 static void status_print_projection(const struct fields *line)
 {
     struct fields rebuilding;
-    printf("%-36.*s %10lld %10lld %8lld %7lld  %s\n", SLICE_ARGS(fields_text(line, "name")),
+    printf("%-28.*s %10lld %10lld %8lld %7lld  %s\n", SLICE_ARGS(fields_text(line, "name")),
            (long long)fields_int(line, "generation"), (long long)fields_int(line, "position"),
            (long long)fields_int(line, "lag"), (long long)fields_int(line, "parked"),
            fields_flag(line, "stopped")     ? "stopped"
@@ -45,7 +45,7 @@ static void status_print_other(const struct fields *line, struct slice kind)
                SLICE_ARGS(fields_text(line, "name")), SLICE_ARGS(fields_text(line, "tenant")),
                (long long)fields_int(line, "position"), SLICE_ARGS(fields_text(line, "error")));
     else if (slice_is(kind, "hub"))
-        printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-36s %10s %10s %8s %7s\n",
+        printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
                (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
                (long long)fields_int(line, "index_behind"), "projection", "generation", "position", "lag",
                "parked");

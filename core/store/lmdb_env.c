@@ -46,6 +46,17 @@ static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lmdb_env *open_envs;
 static _Thread_local int reads_held; /* active reads of this thread, over all environments */
 
+static bool disk_is_full(const struct lmdb_env *env, uint64_t bytes)
+{
+    struct statvfs status;
+    return statvfs(env->path, &status) == 0 && (uint64_t)status.f_bavail * status.f_frsize < bytes;
+}
+
+static int fault_full(const struct lmdb_env *env, struct fault *fault)
+{
+    return fault_set(fault, FAULT_DISK, "%s: no space left on the disk", env->path);
+}
+
 int lmdb_env_fault(struct lmdb_env *env, int code, struct fault *fault)
 {
     switch (code) {
@@ -62,6 +73,8 @@ int lmdb_env_fault(struct lmdb_env *env, int code, struct fault *fault)
         return fault_set(fault, FAULT_UNAVAILABLE, "%s: too many readers at once", env->path);
     default: break;
     }
+    /* LMDB says EIO, too, for a write that a full disk cut short. */
+    if (code == EIO && disk_is_full(env, ROOM_STEP_MIN)) return fault_full(env, fault);
     if (code > 0) return fault_errno(fault, code, "%s", env->path);
     return fault_set(fault, FAULT_INTERNAL, "%s: %s", env->path, mdb_strerror(code));
 }
@@ -304,17 +317,6 @@ static int env_grow(struct lmdb_env *env, uint64_t map_size, bool wait)
     pthread_cond_broadcast(&env->changed);
     pthread_mutex_unlock(&env->lock);
     return code;
-}
-
-static bool disk_is_full(const struct lmdb_env *env, uint64_t bytes)
-{
-    struct statvfs status;
-    return statvfs(env->path, &status) == 0 && (uint64_t)status.f_bavail * status.f_frsize < bytes;
-}
-
-static int fault_full(const struct lmdb_env *env, struct fault *fault)
-{
-    return fault_set(fault, FAULT_DISK, "%s: no space left on the disk", env->path);
 }
 
 /* Room in the file up to end, or at least up to end_min. */

@@ -436,6 +436,18 @@ static void a_view_of_another_log_is_rebuilt(void **state)
     char path[300];
     snprintf(path, sizeof path, "%s/log", data);
     remove_folder(path);
+    /* Without any log a hub does not open: its events are gone, and that must not go unseen. */
+    struct hub_options refused = {.scripts = folder("scripts"), .data = data, .shards = 1, .projectors = 1};
+    assert_int_equal(hub_open(&refused, &hub, &test_fault), -1);
+    assert_int_equal(test_fault.code, FAULT_CORRUPT);
+    assert_non_null(strstr(test_fault.text, "log is gone"));
+    /* The log of another hub. */
+    const char *other = folder("other");
+    hub_close(open_hub(other, 1, 1));
+    char from[300];
+    snprintf(from, sizeof from, "%s/log", other);
+    assert_int_equal(rename(from, path), 0);
+    remove_folder(other);
     snprintf(path, sizeof path, "%s/index", data);
     remove_folder(path);
     hub = open_hub(data, 1, 1);
