@@ -22,7 +22,9 @@ struct writer {
     size_t queued;                                /* in lanes */
     size_t returned;                              /* left since inbox_done */
     uint64_t sequence, ordered;                   /* whose turn it is */
-    uint64_t serial;                              /* of the batch being built */
+    uint64_t broken_sequence; /* one of it could not be written: no later one may be, or the
+                                 log would not be in its order */
+    uint64_t serial;          /* of the batch being built */
     struct append appends[WRITER_BATCH_MAX];
     struct pending *batch[WRITER_BATCH_MAX];
     size_t count;
@@ -110,10 +112,20 @@ static void writer_refuse(struct writer *writer, struct pending *pending, const 
     writer_answer_later(writer, pending, fault->code);
 }
 
+static void writer_break(struct pending *pending, enum pending_result result)
+{
+    if (pending->commit.event_count == 0 && !pending->tied) return;
+    if (pending->chain <= pending->stream->broken_chain) return;
+    pending->stream->broken_chain = pending->chain;
+    pending->stream->broken_result = result;
+}
+
 /* See shard.h, the chain. True if the pending was dealt with. */
 static bool writer_is_broken(struct writer *writer, struct pending *pending)
 {
     struct stream *stream = pending->stream;
+    if (pending->ordered && pending->sequence == writer->broken_sequence)
+        writer_break(pending, PENDING_FAILED);
     if (pending->chain > stream->broken_chain || (pending->commit.event_count == 0 && !pending->tied))
         return false;
     if (stream->broken_result == PENDING_FAILED) {
@@ -207,14 +219,6 @@ static void writer_answer(struct writer *writer, struct pending *pending)
     writer_answer_later(writer, pending, code);
 }
 
-static void writer_break(struct pending *pending, enum pending_result result)
-{
-    if (pending->commit.event_count == 0 && !pending->tied) return;
-    if (pending->chain <= pending->stream->broken_chain) return;
-    pending->stream->broken_chain = pending->chain;
-    pending->stream->broken_result = result;
-}
-
 /* Nothing of the batch is on disk: every command of it is refused, and what builds on them will be. */
 static void writer_failed(struct writer *writer, const struct fault *fault)
 {
@@ -226,6 +230,7 @@ static void writer_failed(struct writer *writer, const struct fault *fault)
     atomic_fetch_add_explicit(&writer->stats.failed, 1, memory_order_relaxed);
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
+        if (pending->ordered) writer->broken_sequence = pending->sequence;
         writer_break(pending, PENDING_FAILED);
         writer_refuse(writer, pending, fault);
         writer_back(writer, pending, PENDING_FAILED);
