@@ -20,6 +20,7 @@ int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors,
     const struct catalog *catalog = &hub->catalog;
     struct domain_options options = {
         .sources = hub->sources,
+        .on_demand_later = true,
         .memory_max = (size_t)catalog_limit(catalog, "state_memory", 0),
         .instructions_max = (uint64_t)catalog_limit(catalog, "instructions", 0),
         .call_memory_max = (size_t)catalog_limit(catalog, "call_memory", 0),

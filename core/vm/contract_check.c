@@ -217,9 +217,9 @@ static const struct contract_field *find_field(const struct contract_type *type,
     return NULL;
 }
 
-/* The table holds more than its declared fields: say which, the first in byte order. */
-static void fail_unknown(const struct check *check, const struct contract_type *type, int table,
-                         const struct path *path)
+/* If the table holds more than its declared fields: says which, the first in byte order. */
+static void fail_if_unknown(const struct check *check, const struct contract_type *type, int table,
+                            const struct path *path)
 {
     size_t count = count_keys(check->lua, table);
     const struct slice *keys = push_keys(check, table, count, path);
@@ -234,7 +234,7 @@ static void fail_unknown(const struct check *check, const struct contract_type *
                  SLICE_ARGS(found));
         fail(check, &unknown, words);
     }
-    CHECK(!"a table has more keys than fields, but none is unknown");
+    lua_pop(check->lua, 1);
 }
 
 /* Stack: …, table. Result in its place. */
@@ -251,10 +251,13 @@ static bool check_record(const struct check *check, const struct contract_type *
     for (size_t i = 0; i < type->field_count; i++) {
         const struct contract_field *field = &type->fields[i];
         lua_rawgeti(lua, keys, (lua_Integer)i + 1);
-        if (lua_rawget(lua, table) == LUA_TNIL && field->optional) {
+        bool absent = lua_rawget(lua, table) == LUA_TNIL;
+        if (absent && field->optional) {
             lua_pop(lua, 1);
             continue;
         }
+        /* What is missing is often there under a misspelt name: then that is the better thing to say. */
+        if (absent) fail_if_unknown(check, type, table, path);
         struct path inner = {.parent = path, .name = field->name};
         bool changed = check_value(check, &field->type, &inner);
         present++;
@@ -266,7 +269,7 @@ static bool check_record(const struct check *check, const struct contract_type *
             lua_pop(lua, 1);
         }
     }
-    if (count_keys(lua, table) != present) fail_unknown(check, type, table, path);
+    if (count_keys(lua, table) != present) fail_if_unknown(check, type, table, path);
     lua_settop(lua, target);
     if (check->copy) lua_replace(lua, table);
     return check->copy;

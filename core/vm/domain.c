@@ -45,7 +45,8 @@ static int domain_load(struct domain *domain, struct buf *errors, struct fault *
     struct loader_options options = {.vm = vm,
                                      .sources = domain->sources,
                                      .globals = domain->globals_ref,
-                                     .document_size_max = domain->document_size_max};
+                                     .document_size_max = domain->document_size_max,
+                                     .on_demand_later = domain->on_demand_later};
     return loader_load(&options, &domain->loader, errors, fault);
 }
 
@@ -54,6 +55,7 @@ int domain_open(const struct domain_options *options, struct domain **result, st
 {
     struct domain *domain = MEM_NEW(struct domain);
     domain->sources = options->sources;
+    domain->on_demand_later = options->on_demand_later;
     domain->message_size_max = options->message_size_max ? options->message_size_max : LIMIT_MESSAGE_SIZE_MAX;
     domain->document_size_max =
         options->document_size_max ? options->document_size_max : LIMIT_DOCUMENT_SIZE_MAX;

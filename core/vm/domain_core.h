@@ -23,6 +23,7 @@ struct domain {
     struct vm *vm;
     struct loader *loader;
     const struct sources *sources;
+    bool on_demand_later;
     size_t message_size_max, document_size_max;
     struct envelope_view *m;          /* of the call that runs */
     struct envelope_view *m_applying; /* of the apply inside an execute */

@@ -366,6 +366,7 @@ int loader_load(const struct loader_options *options, struct loader **result, st
     loader->globals = options->globals;
     loader->document_size_max =
         options->document_size_max ? options->document_size_max : LIMIT_DOCUMENT_SIZE_MAX;
+    loader->on_demand_later = options->on_demand_later;
     loader->contracts = contracts_new();
     loader->files = mem_zero((count + 1) * sizeof *loader->files);
     for (size_t i = 0; i < count; i++) loader->files[i].chunk = LUA_NOREF;
@@ -383,6 +384,7 @@ int loader_load(const struct loader_options *options, struct loader **result, st
         return -1;
     }
     loader_put_problems(loader, &loader->warnings, &loader->warnings_text);
+    loader_put_problems(loader, &loader->later, &loader->warnings_text);
     *result = loader;
     return 0;
 }
@@ -394,6 +396,7 @@ void loader_free(struct loader *loader)
     mem_free(loader->files);
     mem_free(loader->errors.items);
     mem_free(loader->warnings.items);
+    mem_free(loader->later.items);
     buf_release(&loader->warnings_text);
     buf_release(&loader->scratch);
     contracts_free(loader->contracts);
@@ -528,6 +531,12 @@ int loader_load_on_demand(struct loader *loader, struct slice path, int globals,
 {
     const struct source *source = find_source(loader, path);
     if (source == NULL || source->kind != SOURCE_ON_DEMAND) return refuse_path(loader, path, fault);
+    for (size_t i = 0; i < loader->later.count; i++) {
+        const struct loader_problem *problem = &loader->later.items[i];
+        if (slice_equal(problem->path, source->path))
+            return fault_set(fault, FAULT_SCRIPTS, "%s/%.*s:%d: %.*s", sources_dir(loader->sources),
+                             SLICE_ARGS(problem->path), problem->line, SLICE_ARGS(problem->text));
+    }
     struct step step = {.path = source->path, .globals = globals};
     bool exact = loader->vm->exact;
     loader->vm->exact = true;

@@ -48,6 +48,8 @@ struct loader_options {
     int globals; /* registry reference of a table: what every script sees beside the sandbox (emit, reject,
                     …); LUA_NOREF: nothing */
     size_t document_size_max; /* of `initial`; 0: limit.h */
+    bool on_demand_later;     /* an error in a file that is loaded on demand only is a warning now, and the
+                                 fault of loader_load_on_demand */
 };
 
 struct loader_handler { /* function bill.apply.BillCreated(state, e, m) */

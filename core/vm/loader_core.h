@@ -38,9 +38,10 @@ struct loader {
     struct contracts *contracts;
     struct arena arena;
     struct loader_file *files;
-    int module;   /* registry reference of what lua/loader.lua returned */
-    bool foreign; /* problems reported now are of a text that is no source */
-    struct loader_problems errors, warnings;
+    int module;           /* registry reference of what lua/loader.lua returned */
+    bool foreign;         /* problems reported now are of a text that is no source */
+    bool on_demand_later; /* errors of on-demand files wait until somebody asks for the file */
+    struct loader_problems errors, warnings, later;
     struct buf warnings_text, scratch;
     struct slice *contexts;
     size_t context_count;

@@ -19,6 +19,10 @@
 void loader_note(struct loader *loader, struct loader_problems *problems, struct slice path, int line,
                  struct slice text, bool from_run)
 {
+    if (problems == &loader->errors && loader->on_demand_later && !loader->foreign) {
+        const struct source *source = sources_find(loader->sources, path);
+        if (source && source->kind == SOURCE_ON_DEMAND) problems = &loader->later;
+    }
     if (problems->count == problems->size_max) {
         problems->size_max = problems->size_max ? problems->size_max * 2 : 16;
         problems->items = mem_resize(problems->items, problems->size_max * sizeof *problems->items);

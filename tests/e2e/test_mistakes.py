@@ -73,7 +73,7 @@ class Mistakes(Case):
         answer = hub.request("POST", "/v1/main/billing/bill/1",
                              {"type": "CreateBill", "data": {"customer": "a", "start_date": "2026-01-01"}})
         self.assertEqual((answer.status, answer.json["code"]), (500, "script"))
-        self.assertRegex(answer.json["detail"], r"billing/bill\.lua:28: BillCreated\.start")
+        self.assertRegex(answer.json["detail"], r"billing/bill\.lua:28: BillCreated\.start: unknown field")
         hub.stop()
 
     def refuse(self, *args, code=3):
@@ -138,6 +138,19 @@ class Mistakes(Case):
             done = lore(*args, "--scripts", self.scripts, "--data", nowhere, check=1)
             self.assertRegex(done.stderr, rf"^lore: {nowhere}: no data directory.*--data DIR")
             self.assertFalse(os.path.exists(nowhere), args)
+
+    def test_a_broken_import_script_stops_no_hub(self):
+        """It is loaded on demand only: check tells, the hub warns and serves, the import says where."""
+        self.write("billing/import/broken.lua", "return function(row)\n  send.bill(row.id, CreateBil {})\nend\n")
+        where = r"billing/import/broken\.lua:2: .*CreateBil.*CreateBill"
+        self.check(where)
+        hub = self.hub()
+        hub.wait_said(where)
+        hub.send("billing/bill/1", "CreateBill", {"customer": "a", "start_date": "2026-01-01"})
+        hub.stop()
+        script = os.path.join(self.scripts, "billing", "import", "broken.lua")
+        done = lore("import", "-", "--with", script, "--scripts", self.scripts, "--data", self.data, input='{"id":"1"}\n', check=1)
+        self.assertRegex(done.stderr, where)
 
     def test_wrong_usage(self):
         for args in (["frobnicate"], ["serve", "--lisen", "x"], ["state"], ["state", "billing/bill"], ["events", "--from", "x"], []):

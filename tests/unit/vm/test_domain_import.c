@@ -105,7 +105,7 @@ static void mistakes_of_a_row(void **unused)
                  {"event sent", FAULT_SCRIPT, "send.fine takes a command, got the event FineSent"},
                  {"command recorded", FAULT_SCRIPT, "record.fine takes an event, got the command CreateFine"},
                  {"plain", FAULT_SCRIPT, "send.fine takes a command such as Name { … }, got a table"},
-                 {"bad field", FAULT_CONTRACT, "CreateFine.amount: expected decimal"},
+                 {"bad field", FAULT_CONTRACT, "CreateFine.amuont: unknown field: did you mean amount?"},
                  {"bad time", FAULT_SCRIPT, "at must be a time, got the text 'x'"},
                  {"bad option", FAULT_SCRIPT, "send.fine has no option att"},
                  {"bad id", FAULT_SCRIPT, "the id of send.fine"},
