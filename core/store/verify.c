@@ -170,6 +170,11 @@ int verify_directory(const char *path, void (*progress)(void *user, uint64_t eve
     *report = (struct verify_report){.ok = true};
     snprintf(file, sizeof file, "%s/log/data.mdb", path);
     if (access(file, R_OK) < 0) return fault_errno(fault, errno, "%s", file);
+    /* A reader announces itself in LMDB's lock file, so that a running hub leaves its pages alone. */
+    snprintf(file, sizeof file, "%s/log/lock.mdb", path);
+    if (access(file, W_OK) < 0 && errno == EACCES)
+        return fault_errno(fault, errno, "%s must be writable to read beside a hub: verify as the hub's user",
+                           file);
     for (size_t at = 0; at < sizeof parts / sizeof *parts; at++) {
         struct listening listening = {.report = report, .progress = progress, .user = user};
         parts[at].path = path;
