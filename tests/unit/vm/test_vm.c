@@ -262,12 +262,15 @@ static void state_memory_is_capped(void **state)
     struct vm *vm = vm_new(&options);
     for (int exact = 0; exact < 2; exact++) {
         vm->exact = exact;
+        /* A fast call may be stopped by its time before; only the exact verdict is the same on every machine.
+         */
         run_bad(vm, "local t = {} for i = 1, 1e6 do t[i] = {} end", FAULT_BUDGET,
-                "test/script.lua:1: the Lua state needs more than its 4 MiB of memory");
+                exact ? "test/script.lua:1: the Lua state needs more than its 4 MiB of memory"
+                      : "test/script.lua:1: ");
         assert_int_equal(vm->must_repeat, !exact);
         assert_true(vm->memory_used <= vm->memory_max);
         run_bad(vm, "pcall(function() local t = {} for i = 1, 1e6 do t[i] = {} end end)", FAULT_BUDGET,
-                "its 4 MiB");
+                exact ? "its 4 MiB" : "test/script.lua:1: ");
         run_good(vm, "local t = {} for i = 1, 1000 do t[i] = {} end");
     }
     vm_free(vm);
