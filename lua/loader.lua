@@ -13,8 +13,7 @@ local tostring = host.text -- shows no addresses: texts are the same in every pr
 
 local loader = {}
 
-local INDEXES_MAX = 8
-local UNAVAILABLE = { receptor = true, service = true, task = true }
+local INDEXES_MAX, UNAVAILABLE = 8, { receptor = true, service = true, task = true }
 local IMPORT_WORDS = { send = true, record = true }
 
 local contexts = {}   -- name -> { env, shared_env, set, messages, modules, aggregates, projections, upcasters, ... }
@@ -114,9 +113,10 @@ function loader.env_with(name, globals)
 end
 
 function loader.file(path, context, kind, compiled)
-  files[path] = { path = path, context = context, kind = kind, compiled = compiled, contracts = {}, requires = {},
-    outer = {} }
-  if not compiled and contexts[context] then contexts[context].broken_files = true end
+  files[path] = { path = path, context = context, kind = kind, compiled = compiled, contracts = {}, requires = {}, outer = {} }
+  local broken = not compiled and contexts[context]
+  if broken then broken.broken_files = true end
+  if broken and path == context .. "/contracts.lua" then broken.set.broken = true end -- its own error says enough
 end
 
 -- --- contracts ---

@@ -32,6 +32,11 @@ class Mistakes(Case):
         self.edit("billing/open_bills.lua", "open.when.BillCreated", "open.when.BillCraeted")
         self.check(r"billing/bill\.lua:1: ", r"billing/open_bills\.lua:8: .*BillCraeted")
 
+    def test_contracts_that_do_not_parse_are_one_error(self):
+        self.edit("billing/contracts.lua", "]]", "]")
+        said = self.check(r"billing/contracts\.lua:\d+: ")
+        self.assertEqual(len(said.splitlines()), 2, said)  # the error, and their number
+
     def test_missing_module(self):
         self.edit("billing/invoice.lua", 'require "pricing"', 'require "prizing"')
         self.check(r"billing/invoice\.lua:1: .*prizing.*pricing")
