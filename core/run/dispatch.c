@@ -9,7 +9,9 @@
 static int dispatch_check_item(const struct hub *hub, const struct command_item *item, struct fault *fault)
 {
     if (!text_is_message(item->type))
-        return fault_set(fault, FAULT_MALFORMED, "a message type is a name like CloseBill");
+        return fault_set(
+            fault, FAULT_UNKNOWN_COMMAND, "no command can be named '%.*s': names are like CloseBill",
+            item->type.size < 80 ? (int)item->type.size : 80, item->type.data ? item->type.data : "");
     if (item->id.size && !text_is_id(item->id))
         return fault_set(fault, FAULT_MALFORMED,
                          "an id is 1-200 bytes of UTF-8 without control characters and '/'");

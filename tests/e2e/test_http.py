@@ -84,6 +84,7 @@ class Http(Case):
                  ("billing/bill/7", b'{"type":"CreateBill","dat":{}}', 400, "malformed"), ("billing/bill/7", b"7", 400, "malformed"),
                  ("billing/bill/7", b'{"type":"CreateBill","data":{"customer":"a","start_date":"2026-01-01","x":1}}', 400, "contract"),
                  ("billing/bill/7", b'{"type":"Nothing","data":{}}', 400, "unknown_command"),
+                 ("billing/bill/7", b'{"type":"closeBill","data":{}}', 400, "unknown_command"),
                  ("billing/nothing/7", b'{"type":"CreateBill"}', 404, "not_found"), ("nothing/bill/7", b'{"type":"CreateBill"}', 404, "not_found"),
                  ("billing/bill/a%2Fb", b'{"type":"CreateBill"}', 400, "malformed"), ("billing/bill/%ff", b'{"type":"CreateBill"}', 400, "malformed"),
                  ("billing/bill/" + "x" * 201, b'{"type":"CreateBill"}', 400, "malformed")]

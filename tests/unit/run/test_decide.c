@@ -55,7 +55,7 @@ static void refuses_at_the_door(void **state)
                {"main", "bank", "acount", "a", "Open", FAULT_NOT_FOUND},
                {"main", "bank", "account", "a/b", "Open", FAULT_MALFORMED},
                {"main", "bank", "account", "", "Open", FAULT_MALFORMED},
-               {"main", "bank", "account", "a", "open", FAULT_MALFORMED}};
+               {"main", "bank", "account", "a", "open", FAULT_UNKNOWN_COMMAND}};
     for (size_t at = 0; at < sizeof bad / sizeof *bad; at++) {
         struct command *command = command_of(bad[at].id, bad[at].type, "{'owner':'x'}", NULL);
         command->tenant = slice_of(bad[at].tenant);
