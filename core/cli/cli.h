@@ -38,7 +38,6 @@ struct cli_command {
 struct cli {
     const struct cli_command *command;
     const char *scripts, *data, *tenant, *to; /* with their defaults; to is NULL if it was not given */
-    bool scripts_given;
     bool json;
     char **rest; /* positional arguments */
     int rest_count;

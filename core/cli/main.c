@@ -197,7 +197,6 @@ static int main_parse(struct cli *cli, int argc, char **argv)
         if (!equals && (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0))
             return cli_usage(cli, "--%s expects %s", option->name, option->value);
         *slot = equals ? equals + 1 : argv[++at];
-        if (slot == &cli->scripts) cli->scripts_given = true;
     }
     if (cli->rest_count < cli->command->rest_min) return cli_usage(cli, "an argument is missing");
     if (cli->rest_count > cli->command->rest_max)
