@@ -1,6 +1,5 @@
 #include "cli/client.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "cli/fields.h"
 #include "cli/host.h"
 
@@ -68,7 +68,7 @@ static int client_open_own(struct client *client, const struct cli *cli, enum cl
     buf_release(&errors);
     if (done < 0) return -1;
     if (needs == CLIENT_VIEWS) hub_settle(host_hub(client->host), CLIENT_SETTLE_MS);
-    pthread_create(&client->thread, NULL, client_host_main, client->host);
+    client->thread = thread_start(client_host_main, client->host, "host");
     return 0;
 }
 

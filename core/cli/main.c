@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/say.h"
 #include "cli/cli.h"
 
@@ -253,6 +254,12 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0) return puts("lore " LORE_VERSION) < 0;
     const struct cli_command *command = main_find(argv[1]);
     if (!command) return main_unknown(argv[1]);
+    struct fault fault;
+    if (fault_points_arm(getenv("LORE_FAULTS"), &fault) < 0) {
+        fprintf(stderr, "lore: LORE_FAULTS: %s\n", fault.text);
+        return CLI_USAGE;
+    }
+    if (fault_points_armed) say_warn("fault points are armed: %s", getenv("LORE_FAULTS"));
     struct cli cli = {.command = command, .scripts = "./scripts", .data = "./data", .tenant = "main"};
     int code = main_parse(&cli, argc - 2, argv + 2);
     if (code < 0) code = cli.command->run(&cli);

@@ -1,8 +1,8 @@
 #include "run/indexer.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "run/inside.h"
 
 enum {
@@ -75,8 +75,7 @@ struct indexer *indexer_start(struct hub *hub)
     struct indexer *indexer = MEM_NEW(struct indexer);
     indexer->hub = hub;
     inbox_init(&indexer->inbox, INDEXER_SNAPSHOTS_MAX);
-    int error = pthread_create(&indexer->thread, NULL, indexer_run, indexer);
-    CHECK(error == 0);
+    indexer->thread = thread_start(indexer_run, indexer, "indexer");
     return indexer;
 }
 

@@ -2,10 +2,10 @@
 
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "run/fold.h"
 #include "run/inside.h"
 
@@ -330,8 +330,7 @@ int projector_start(struct views *views, int index, struct projector **projector
     }
     inbox_init(&made->inbox, 0);
     *projector = made;
-    int error = pthread_create(&made->thread, NULL, projector_run, made);
-    CHECK(error == 0);
+    made->thread = thread_start(projector_run, made, "projector %d", made->index);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 #include "run/query.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "base/ring.h"
+#include "base/thread.h"
 #include "run/fold.h"
 #include "run/inside.h"
 
@@ -73,8 +73,7 @@ int query_start(struct hub *hub, struct query **query, struct fault *fault)
         return -1;
     }
     made->ring = ring_new(QUERY_QUEUE_MAX);
-    int error = pthread_create(&made->thread, NULL, query_run, made);
-    CHECK(error == 0);
+    made->thread = thread_start(query_run, made, "query");
     *query = made;
     return 0;
 }

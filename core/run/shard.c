@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "run/inside.h"
 
 enum {
@@ -188,8 +189,7 @@ int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *
     size_t memory = hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT;
     made->memory_max = memory / hub->shard_count;
     atomic_store(&made->memory, domain_memory(made->domain));
-    int error = pthread_create(&made->thread, NULL, shard_run, made);
-    CHECK(error == 0);
+    made->thread = thread_start(shard_run, made, "shard %d", made->index);
     *shard = made;
     return 0;
 }

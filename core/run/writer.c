@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "run/inside.h"
 
 enum { WRITER_BATCH_MAX = 8192, WRITER_COMPLAIN_MS = 5000 };
@@ -346,8 +347,7 @@ struct writer *writer_start(struct hub *hub)
     writer->hub = hub;
     writer->last_answer = &writer->answers;
     inbox_init(&writer->inbox, 0);
-    int error = pthread_create(&writer->thread, NULL, writer_run, writer);
-    CHECK(error == 0);
+    writer->thread = thread_start(writer_run, writer, "writer");
     return writer;
 }
 

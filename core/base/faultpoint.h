@@ -1,0 +1,56 @@
+/* faultpoint.h: named places where the world outside may fail, so that a test can make it fail there.
+ *
+ *     int error = fault_point(POINT_LOG_FSYNC);       0 unless a test armed this very point
+ *     if (error || fdatasync(fd) < 0) ...
+ *
+ * Armed by the environment: LORE_FAULTS="log.fsync@3=EIO,index.write=ENOSPC". A clause is
+ * NAME[@N[+]][=ACTION]: the Nth passing (default 1) of the point, with + every one from it on, does ACTION
+ * (default EIO): an errno's name, `short` (a read or write that moves fewer bytes than asked for), or `kill`
+ * (SIGKILL to this process, then and there). A hub says at its start that points are armed. Unarmed, a point
+ * costs one load and a branch that is never taken.
+ *
+ * Each point stands in the table below and nowhere else, with a test that fires it. Threads: any; arm before
+ * others start. */
+#ifndef LORE_BASE_FAULTPOINT_H
+#define LORE_BASE_FAULTPOINT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/fault.h"
+
+/* X(identifier, name, what fails) */
+#define FAULT_POINTS(X)                                                                                      \
+    X(LOG_WRITE, "log.write", "writing a batch to the log")                                                  \
+    X(LOG_FSYNC, "log.fsync", "making a batch durable")                                                      \
+    X(LOG_GROW, "log.grow", "room on disk or in the map for the log")
+
+enum fault_point_id {
+#define FAULT_POINT_ID(id, name, what) POINT_##id,
+    FAULT_POINTS(FAULT_POINT_ID)
+#undef FAULT_POINT_ID
+        FAULT_POINT_COUNT
+};
+
+enum { FAULT_POINT_SHORT = -1 };
+
+extern atomic_bool fault_points_armed;
+
+int fault_point_fire(enum fault_point_id point);
+
+/* 0: go on; an errno: fail with it (errno is set too); FAULT_POINT_SHORT: move fewer bytes. */
+static inline int fault_point(enum fault_point_id point)
+{
+    if (__builtin_expect(!atomic_load_explicit(&fault_points_armed, memory_order_relaxed), 1)) return 0;
+    return fault_point_fire(point);
+}
+
+/* Arms the clauses of text, on top of what is armed; NULL or "" is none. Fault: USAGE, with the clause. */
+int fault_points_arm(const char *text, struct fault *fault);
+void fault_points_disarm(void);
+/* How often the point was passed since the first arming: a test learns from a run that fires nothing
+ * (LORE_FAULTS="none") how many passings there are to enumerate. */
+unsigned long fault_point_passed(enum fault_point_id point);
+const char *fault_point_name(enum fault_point_id point);
+
+#endif

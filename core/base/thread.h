@@ -1,0 +1,17 @@
+/* thread.h: threads with a name, so that `top -H`, a debugger and a profiler tell them apart.
+ *
+ *     pthread_t thread = thread_start(writer_run, writer, "writer");
+ *     pthread_join(thread, NULL);
+ */
+#ifndef LORE_BASE_THREAD_H
+#define LORE_BASE_THREAD_H
+
+#include <pthread.h>
+
+/* Runs main(user) in a thread of its own; the caller joins it. The name is a printf format; the kernel keeps
+ * its first 15 bytes. That a thread cannot be made is a bug of the limits, not a state to go on in: it
+ * aborts. */
+pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
