@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/say.h"
 #include "base/slice.h"
 
 enum { FAULT_CLAUSES_MAX = 16, ACTION_KILL = -2 };
@@ -16,6 +17,7 @@ struct fault_clause {
     unsigned long from;
     bool on; /* not only the one passing */
     int action;
+    atomic_bool told;
 };
 
 static const char *const point_names[] = {
@@ -27,9 +29,17 @@ static const char *const point_names[] = {
 static const struct {
     const char *name;
     int action;
-} actions[] = {{"EIO", EIO},         {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT},
-               {"ENOMEM", ENOMEM},   {"EMFILE", EMFILE}, {"EACCES", EACCES},
-               {"EROFS", EROFS},     {"EINTR", EINTR},   {"short", FAULT_POINT_SHORT},
+} actions[] = {{"EIO", EIO},
+               {"ENOSPC", ENOSPC},
+               {"EDQUOT", EDQUOT},
+               {"ENOMEM", ENOMEM},
+               {"EMFILE", EMFILE},
+               {"EACCES", EACCES},
+               {"EROFS", EROFS},
+               {"EINTR", EINTR},
+               {"EFBIG", EFBIG},
+               {"EAGAIN", EAGAIN},
+               {"short", FAULT_POINT_SHORT},
                {"kill", ACTION_KILL}};
 
 atomic_bool fault_points_armed;
@@ -37,15 +47,25 @@ static struct fault_clause clauses[FAULT_CLAUSES_MAX];
 static size_t clause_count;
 static atomic_ulong passed[FAULT_POINT_COUNT];
 
+static const char *action_name(int action)
+{
+    for (size_t at = 0; at < sizeof actions / sizeof *actions; at++)
+        if (actions[at].action == action) return actions[at].name;
+    return "none";
+}
+
 int fault_point_fire(enum fault_point_id point)
 {
     unsigned long passing = atomic_fetch_add(&passed[point], 1) + 1;
     for (size_t at = 0; at < clause_count; at++) {
-        const struct fault_clause *clause = &clauses[at];
+        struct fault_clause *clause = &clauses[at];
         if (clause->point != point || passing < clause->from || (passing > clause->from && !clause->on))
             continue;
+        if (!atomic_exchange(&clause->told, true))
+            say_warn("fault point %s fires at passing %lu: %s", point_names[point], passing,
+                     action_name(clause->action));
         if (clause->action == ACTION_KILL) kill(getpid(), SIGKILL);
-        if (clause->action > 0) errno = clause->action;
+        errno = clause->action > 0 ? clause->action : EIO;
         return clause->action;
     }
     return 0;
@@ -130,4 +150,13 @@ unsigned long fault_point_passed(enum fault_point_id point)
 const char *fault_point_name(enum fault_point_id point)
 {
     return point_names[point];
+}
+
+void fault_points_tell(void)
+{
+    if (!atomic_load(&fault_points_armed)) return;
+    for (int at = 0; at < FAULT_POINT_COUNT; at++) {
+        unsigned long count = fault_point_passed((enum fault_point_id)at);
+        if (count) say_warn("fault point %s was passed %lu times", point_names[at], count);
+    }
 }

@@ -6,7 +6,8 @@
  * Armed by the environment: LORE_FAULTS="log.fsync@3=EIO,index.write=ENOSPC". A clause is
  * NAME[@N[+]][=ACTION]: the Nth passing (default 1) of the point, with + every one from it on, does ACTION
  * (default EIO): an errno's name, `short` (a read or write that moves fewer bytes than asked for), or `kill`
- * (SIGKILL to this process, then and there). A hub says at its start that points are armed. Unarmed, a point
+ * (SIGKILL to this process, then and there). A process with armed points says so at its start, says when a
+ * clause fires for the first time, and at its orderly end how often each point was passed. Unarmed, a point
  * costs one load and a branch that is never taken.
  *
  * Each point stands in the table below and nowhere else, with a test that fires it. Threads: any; arm before
@@ -23,7 +24,18 @@
 #define FAULT_POINTS(X)                                                                                      \
     X(LOG_WRITE, "log.write", "writing a batch to the log")                                                  \
     X(LOG_FSYNC, "log.fsync", "making a batch durable")                                                      \
-    X(LOG_GROW, "log.grow", "room on disk or in the map for the log")
+    X(LOG_GROW, "log.grow", "room on disk or in the map for the log")                                        \
+    X(INDEX_WRITE, "index.write", "writing a run of the index")                                              \
+    X(INDEX_READ, "index.read", "a look-up in the index on disk")                                            \
+    X(INDEX_SYNC, "index.sync", "making the index durable at an orderly end")                                \
+    X(INDEX_MARK, "index.mark", "writing the mark that says whether the index is whole")                     \
+    X(SCRIPTS_READ, "scripts.read", "reading a file of the scripts folder")                                  \
+    X(LUA_MEMORY, "lua.memory", "memory for a Lua state")                                                    \
+    X(THREAD_START, "thread.start", "making a thread")                                                       \
+    X(NET_LISTEN, "net.listen", "opening a socket to listen on")                                             \
+    X(NET_ACCEPT, "net.accept", "taking a connection")                                                       \
+    X(IMPORT_READ, "import.read", "reading the rows of an import")                                           \
+    X(IMPORT_REJECTED, "import.rejected", "writing a refused row of an import")
 
 enum fault_point_id {
 #define FAULT_POINT_ID(id, name, what) POINT_##id,
@@ -38,7 +50,8 @@ extern atomic_bool fault_points_armed;
 
 int fault_point_fire(enum fault_point_id point);
 
-/* 0: go on; an errno: fail with it (errno is set too); FAULT_POINT_SHORT: move fewer bytes. */
+/* 0: go on; an errno: fail with it (errno is set too); FAULT_POINT_SHORT: move fewer bytes, or fail with
+ * errno where there are none to move. */
 static inline int fault_point(enum fault_point_id point)
 {
     if (__builtin_expect(!atomic_load_explicit(&fault_points_armed, memory_order_relaxed), 1)) return 0;
@@ -52,5 +65,7 @@ void fault_points_disarm(void);
  * (LORE_FAULTS="none") how many passings there are to enumerate. */
 unsigned long fault_point_passed(enum fault_point_id point);
 const char *fault_point_name(enum fault_point_id point);
+/* A diagnostic line for each point that was passed; none when unarmed. */
+void fault_points_tell(void);
 
 #endif

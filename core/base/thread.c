@@ -1,22 +1,25 @@
 #include "base/thread.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "base/check.h"
+#include "base/faultpoint.h"
+#include "base/say.h"
 
 enum { THREAD_NAME_MAX = 16 }; /* of the kernel, the final zero included */
 
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
 {
     pthread_t thread;
-    int error = pthread_create(&thread, NULL, main, user);
-    CHECK(error == 0);
     char name[THREAD_NAME_MAX];
     va_list list;
     va_start(list, name_format);
     vsnprintf(name, sizeof name, name_format, list);
     va_end(list);
+    int error = fault_point(POINT_THREAD_START) ? errno : pthread_create(&thread, NULL, main, user);
+    if (error) say_stop("no thread for %s: %s", name, strerror(error));
     pthread_setname_np(thread, name);
     return thread;
 }

@@ -9,8 +9,8 @@
 #include <pthread.h>
 
 /* Runs main(user) in a thread of its own; the caller joins it. The name is a printf format; the kernel keeps
- * its first 15 bytes. That a thread cannot be made is a bug of the limits, not a state to go on in: it
- * aborts. */
+ * its first 15 bytes. That a thread cannot be made is no state to go on in: it says so and stops with exit
+ * code 3. */
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
     __attribute__((format(printf, 3, 4)));
 

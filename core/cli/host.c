@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "base/say.h"
 
@@ -54,12 +55,17 @@ int host_open(const struct host_options *options, struct host **opened, struct f
     /* A client that goes away while it is answered must not end the process. */
     signal(SIGPIPE, SIG_IGN);
     struct host *host = MEM_NEW(struct host);
-    uv_loop_init(&host->loop);
-    uv_async_init(&host->loop, &host->stop, host_on_stop);
+    int error = uv_loop_init(&host->loop);
+    if (error) {
+        mem_free(host);
+        return fault_errno(fault, -error, "the event loop cannot be started");
+    }
+    CHECK(uv_async_init(&host->loop, &host->stop, host_on_stop) == 0); /* shares what the loop opened */
     static const int numbers[HOST_SIGNALS] = {SIGINT, SIGTERM};
     for (int at = 0; options->signals && at < HOST_SIGNALS; at++) {
-        uv_signal_init(&host->loop, &host->signals[at]);
-        uv_signal_start(&host->signals[at], host_on_signal, numbers[at]);
+        error = uv_signal_init(&host->loop, &host->signals[at]);
+        if (!error) error = uv_signal_start(&host->signals[at], host_on_signal, numbers[at]);
+        if (error) say_stop("signals cannot be taken: %s", uv_strerror(error));
         uv_unref((uv_handle_t *)&host->signals[at]);
         host->signal_count++;
     }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/faultpoint.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/progress.h"
@@ -18,7 +19,8 @@ struct import {
     struct cli *cli;
     struct rows *rows;
     struct importer *importer;
-    FILE *rejected; /* opened with the first line that goes there */
+    FILE *rejected;     /* opened with the first line that goes there */
+    int rejected_error; /* of the first write there that failed: no later one is tried */
     char *rejected_path;
     uint64_t row_count, malformed;
     struct progress progress;
@@ -44,8 +46,11 @@ static void import_catch(int signal_number)
 static void import_write_refusal(struct import *import, uint64_t row, struct slice source_line,
                                  const struct fault *fault)
 {
-    if (!import->rejected) import->rejected = fopen(import->rejected_path, "w");
-    if (!import->rejected) return; /* told once, at the end */
+    if (import->rejected_error) return; /* told once, at the end */
+    if (!import->rejected && !(import->rejected = fopen(import->rejected_path, "w"))) {
+        import->rejected_error = errno;
+        return;
+    }
     struct buf line = {0};
     buf_format(&line, "{\"row\":%" PRIu64, row);
     json_put_text_member(&line, "code", slice_of(fault_name(fault->code)));
@@ -54,7 +59,8 @@ static void import_write_refusal(struct import *import, uint64_t row, struct sli
     json_put_text_member(&line, "detail", slice_of(fault->text));
     json_put_text_member(&line, "source", source_line);
     buf_put_text(&line, "}\n");
-    fwrite(line.data, 1, line.size, import->rejected);
+    if (fault_point(POINT_IMPORT_REJECTED) || fwrite(line.data, 1, line.size, import->rejected) != line.size)
+        import->rejected_error = errno;
     buf_release(&line);
 }
 
@@ -144,8 +150,11 @@ static int import_run_open(struct import *import)
     if (done < 0) return cli_fail(&fault);
     struct importer_counts counts = importer_counts(import->importer);
     bool refused = counts.rejected + import->malformed > 0;
-    if (refused && (!import->rejected || ferror(import->rejected) || fflush(import->rejected) != 0)) {
-        fprintf(stderr, "lore: %s cannot be written: %s\n", import->rejected_path, strerror(errno));
+    if (import->rejected && !import->rejected_error && fflush(import->rejected) != 0)
+        import->rejected_error = errno;
+    if (import->rejected_error) {
+        fprintf(stderr, "lore: %s cannot be written: %s\n", import->rejected_path,
+                strerror(import->rejected_error));
         return CLI_ENVIRONMENT;
     }
     if (import_interrupted) {

@@ -263,5 +263,6 @@ int main(int argc, char **argv)
     struct cli cli = {.command = command, .scripts = "./scripts", .data = "./data", .tenant = "main"};
     int code = main_parse(&cli, argc - 2, argv + 2);
     if (code < 0) code = cli.command->run(&cli);
+    fault_points_tell();
     return main_end(code);
 }

@@ -9,6 +9,7 @@
 
 #include <zlib.h>
 
+#include "base/faultpoint.h"
 #include "base/limit.h"
 #include "base/mem.h"
 #include "codec/json.h"
@@ -23,6 +24,7 @@ struct rows {
     int fd;
     off_t size; /* of the file, 0 if unknown */
     bool is_csv, ended, failed;
+    int error; /* of the read that failed, where zlib has no words for it */
     char separator;
     uint64_t number;
     struct buf input; /* read; used up to at */
@@ -48,8 +50,11 @@ static bool rows_fill(struct rows *rows)
         rows->input.size -= rows->at;
         rows->at = 0;
     }
-    int got = gzread(rows->file, buf_room(&rows->input, ROWS_CHUNK_SIZE), ROWS_CHUNK_SIZE);
+    int error = fault_point(POINT_IMPORT_READ);
+    char *room = buf_room(&rows->input, ROWS_CHUNK_SIZE);
+    int got = error > 0 ? -1 : gzread(rows->file, room, error < 0 ? 1 : ROWS_CHUNK_SIZE);
     int status;
+    if (got < 0) rows->error = errno;
     gzerror(rows->file, &status);
     if (got < 0 || (got == 0 && status == Z_BUF_ERROR)) rows->failed = true;
     if (got <= 0)
@@ -188,6 +193,7 @@ static int rows_fail(struct rows *rows, struct fault *fault)
 {
     int status;
     const char *why = gzerror(rows->file, &status), *colon = strstr(why, ": ");
+    if (!*why) why = strerror(rows->error);
     /* zlib names the file "<fd:3>" */
     return fault_set(fault, FAULT_DISK, "%s cannot be read to its end: %s", rows->name,
                      *why == '<' && colon ? colon + 2 : why);
@@ -313,12 +319,20 @@ int rows_open(const struct rows_options *options, struct rows **opened, struct f
     int fd = standard ? dup(STDIN_FILENO) : open(options->path, O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (fd < 0) return fault_errno(fault, errno, "%s cannot be read", options->path);
-    if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+    gzFile file = NULL;
+    int done = fstat(fd, &info);
+    if (done < 0)
+        fault_errno(fault, errno, "%s cannot be read", options->path);
+    else if (S_ISDIR(info.st_mode))
+        done = fault_set(fault, FAULT_USAGE, "%s is a folder, not a file of rows", options->path);
+    else if (!(file = gzdopen(fd, "rb")))
+        done = fault_set(fault, FAULT_INTERNAL, "%s cannot be read: zlib has no memory", options->path);
+    if (done < 0) {
         close(fd);
-        return fault_set(fault, FAULT_USAGE, "%s is a folder, not a file of rows", options->path);
+        return -1;
     }
     struct rows *rows = MEM_NEW(struct rows);
-    rows->file = gzdopen(fd, "rb");
+    rows->file = file;
     rows->name = standard ? mem_text("stdin", 5) : mem_text(options->path, strlen(options->path));
     rows->fd = fd;
     if (S_ISREG(info.st_mode)) rows->size = info.st_size;

@@ -101,6 +101,7 @@ struct listener {
     int fd;
     bool is_local;
     bool is_paused;
+    bool is_failing; /* no connection could be taken since that was said */
 };
 
 struct server {
@@ -592,6 +593,16 @@ static void turn_away(struct server *server, int fd)
     server->counts.refused++;
 }
 
+/* Until the next sweep, since polling on would spin. Said once until one is taken again. */
+static void pause_listener(struct listener *listener, int error)
+{
+    if (!listener->is_failing)
+        say_warn("connections cannot be taken: %s%s", strerror(error),
+                 error == EMFILE ? ": raise the limit (ulimit -n)" : "");
+    uv_poll_stop(&listener->poll);
+    listener->is_paused = listener->is_failing = true;
+}
+
 static void on_listen(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
@@ -599,13 +610,10 @@ static void on_listen(uv_poll_t *poll, int status, int events)
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         int fd = socket_accept(listener->fd);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                say_warn("no more file descriptors for connections: raise the limit (ulimit -n)");
-                uv_poll_stop(poll); /* until the next sweep; polling on would spin */
-                listener->is_paused = true;
-            }
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) pause_listener(listener, errno);
             return;
         }
+        listener->is_failing = false;
         if (listener->is_local && !socket_is_own(fd)) {
             close(fd);
         } else if (server->counts.connections >= server->limits.connections_max) {

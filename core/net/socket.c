@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/faultpoint.h"
 #include "net/problem.h"
 
 enum { BACKLOG = 1024 };
@@ -63,13 +64,19 @@ static int refuse_port(int error, const char *host, int port, struct fault *faul
     return fault_errno(fault, error, "cannot listen on %s:%d", host, port);
 }
 
+/* A descriptor that does not block and is not inherited; -1 with errno. */
+static int open_socket(int family)
+{
+    return fault_point(POINT_NET_LISTEN) ? -1 : socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
 int socket_listen(const char *host, int *port, int *fd, struct fault *fault)
 {
     union address address;
     socklen_t size = 0;
     if (*port < 0 || *port > 65535) return fault_set(fault, FAULT_USAGE, "there is no port %d", *port);
     if (read_address(host, *port, &address, &size, fault) < 0) return -1;
-    int opened = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int opened = open_socket(address.any.sa_family);
     if (opened < 0) return fault_errno(fault, errno, "cannot open a socket");
     int on = 1;
     setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -108,7 +115,7 @@ int socket_listen_local(const char *path, int *fd, struct fault *fault)
         if (is_answered(&address)) return fault_set(fault, FAULT_IN_USE, "another hub answers on %s", path);
         unlink(path);
     }
-    int opened = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int opened = open_socket(AF_UNIX);
     if (opened < 0) return fault_errno(fault, errno, "cannot open a socket");
     /* Nobody can connect before listen, so the mode is right from the first moment that counts. A umask would
      * do as well, but it belongs to the whole process and other threads make files meanwhile. */
@@ -124,7 +131,7 @@ int socket_listen_local(const char *path, int *fd, struct fault *fault)
 
 int socket_accept(int fd)
 {
-    return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return fault_point(POINT_NET_ACCEPT) ? -1 : accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
 bool socket_is_own(int fd)

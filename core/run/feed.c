@@ -215,7 +215,8 @@ void feed_break(struct feed *feed, const struct fault *fault)
 
 bool feed_is_environment(const struct fault *fault)
 {
-    return fault->code == FAULT_DISK || fault->code == FAULT_CORRUPT || fault->code == FAULT_PERMISSION;
+    return fault->code == FAULT_DISK || fault->code == FAULT_CORRUPT || fault->code == FAULT_PERMISSION ||
+           fault->code == FAULT_UNAVAILABLE;
 }
 
 static void feed_stop_tenant(struct feed *feed, struct feed_tenant *tenant, uint64_t position,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/index_inside.h"
@@ -32,11 +33,14 @@ int index_fault(struct index *index, int code, struct fault *fault)
 
 /* --- opening --- */
 
-static void drop_files(const struct index *index)
+static int drop_files(const struct index *index, struct fault *fault)
 {
     char file[4096];
     static const char *const names[] = {"mark", "data.mdb", "lock.mdb"};
-    for (size_t at = 0; at < sizeof names / sizeof *names; at++) unlink(file_of(index, names[at], file));
+    for (size_t at = 0; at < sizeof names / sizeof *names; at++)
+        if (unlink(file_of(index, names[at], file)) < 0 && errno != ENOENT)
+            return fault_errno(fault, errno, "%s cannot be removed", file);
+    return 0;
 }
 
 static int open_env(struct index *index, uint64_t map_size, struct fault *fault)
@@ -124,7 +128,7 @@ static int open_new(struct index *index, uint64_t map_size, const char *why, str
 {
     char file[4096];
     if (why[0]) say_warn("%s is rebuilt from the log: %s", index->path, why);
-    drop_files(index);
+    if (drop_files(index, fault) < 0) return -1;
     if (mkdir(index->path, 0755) < 0 && errno != EEXIST) return fault_errno(fault, errno, "%s", index->path);
     if (index_mark_write(file_of(index, "mark", file), index->log_id, false, fault) < 0) return -1;
     index->marked_dirty = true;
@@ -173,7 +177,7 @@ void index_close(struct index *index)
     if (!index) return;
     char file[4096];
     bool complete = !index->frozen && index->active->events == 0;
-    if (index->env && index->marked_dirty && complete && !index->damaged &&
+    if (index->env && index->marked_dirty && complete && !index->damaged && !fault_point(POINT_INDEX_SYNC) &&
         lmdb_env_sync(index->env, NULL) == 0)
         index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
     index_free(index);
@@ -230,6 +234,7 @@ struct disk { /* a read transaction and what the runs are in it */
 static int disk_begin(struct index *index, struct disk *disk, struct fault *fault)
 {
     if (!index->env) return 0;
+    if (fault_point(POINT_INDEX_READ)) return fault_errno(fault, errno, "%s", index->path);
     if (lmdb_env_begin(index->env, &disk->read, fault) < 0) return -1;
     int code = index_state_get(disk->read->txn, lmdb_env_db(index->env, INDEX_DB_META), &disk->state);
     if (code == 0) return 1;

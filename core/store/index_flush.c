@@ -2,9 +2,11 @@
  *
  * Invariants: the entries of one stream lie in runs by age, so the newest run that has the stream has its
  * last version; within a run they are in version order. A commit is in exactly one entry. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 #include "store/index_mark.h"
 #include "store/index_inside.h"
@@ -227,6 +229,7 @@ static int write_runs(struct index *index, MDB_txn *txn)
     if (code && code != MDB_NOTFOUND) return code;
     code = flush_streams(index, txn, tail, &state);
     if (!code) code = flush_ids(index, txn, tail, &state);
+    if (!code && fault_point(POINT_INDEX_WRITE)) code = errno;
     struct index_checkpoint *checkpoint = &state.checkpoint;
     if (tail->commits) {
         checkpoint->position = tail->position;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/faultpoint.h"
 #include "base/hash.h"
 
 enum { BOOT_SIZE = 36, LINE_MAX_SIZE = 160 };
@@ -54,8 +55,9 @@ int index_mark_write(const char *path, const char *log_id, bool clean, struct fa
     /* Over the old line, never through an empty file: a kill or a full disk leaves one of the two. */
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fault_errno(fault, errno, "%s", path);
-    int error = 0;
-    ssize_t written = pwrite(fd, line, (size_t)size, 0);
+    int error = fault_point(POINT_INDEX_MARK);
+    ssize_t written = error > 0 ? -1 : pwrite(fd, line, (size_t)size - (error < 0), 0);
+    error = 0;
     if (written != size)
         error = written < 0 ? errno : ENOSPC;
     else if (ftruncate(fd, size) < 0 || fsync(fd) < 0)

@@ -119,7 +119,9 @@ int drafts_flush(struct drafts *drafts,
     drafts_restart_collector(drafts);
     if (vm_protected(vm, flush_documents, &flush, &wrong) < 0) {
         *failure = DRAFTS_REPEAT;
-        if (!vm->exact) {
+        if (wrong.code == FAULT_UNAVAILABLE) {
+            *failure = DRAFTS_NONE; /* the machine's memory: no document's fault */
+        } else if (!vm->exact) {
             struct fault ignored;
             vm_protected(vm, find_lazy, &flush, &ignored);
         } else {

@@ -302,11 +302,13 @@ static int end_exact(struct drafts_step *step, int result, struct fault *fault)
     return result;
 }
 
-/* Whose fault it was: damage and the disk are nobody's verdict. */
+/* Whose fault it was: damage, the disk and the machine's memory are nobody's verdict. */
 static enum drafts_failure failure_of(const struct drafts *drafts, enum drafts_failure of_script,
                                       const struct fault *fault)
 {
-    if (drafts->load_failed || fault->code == FAULT_CORRUPT || fault->code == FAULT_DISK) return DRAFTS_NONE;
+    if (drafts->load_failed || fault->code == FAULT_CORRUPT || fault->code == FAULT_DISK ||
+        fault->code == FAULT_UNAVAILABLE)
+        return DRAFTS_NONE;
     return drafts->upcasting ? DRAFTS_STOPPED : of_script;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 #include "codec/text.h"
 #include "vm/tokens.h"
@@ -117,7 +118,8 @@ static bool stays_inside(const struct sources *sources, const char *path)
 static int read_whole(int fd, const char *path, struct buf *out, struct fault *fault)
 {
     for (;;) {
-        ssize_t count = read(fd, buf_room(out, 65536), 65536);
+        int error = fault_point(POINT_SCRIPTS_READ);
+        ssize_t count = error > 0 ? -1 : read(fd, buf_room(out, 65536), error < 0 ? 1 : 65536);
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return refuse(path, errno, fault);
         if (count == 0) return 0;

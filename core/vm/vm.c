@@ -19,7 +19,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
+#include "base/say.h"
 #include "codec/text.h"
 #include "vm/decimal.h"
 #include "vm/keys.h"
@@ -63,13 +65,19 @@ static void *allocate(void *user, void *block, size_t old_size, size_t size)
         }
         if (more > vm->memory_max || vm->memory_used > vm->memory_max - more) {
             note_where(vm);
+            vm->memory_stop = VM_STOP_STATE_MEMORY;
             return NULL;
         }
     }
-    void *moved = blocks_resize(&vm->blocks, block, old_size, size);
+    void *moved = size > old_size && fault_point(POINT_LUA_MEMORY)
+                      ? NULL
+                      : blocks_resize(&vm->blocks, block, old_size, size);
     if (!moved) {
         /* Lua relies on shrinking never failing. */
-        return size <= old_size ? block : NULL;
+        if (size <= old_size) return block;
+        note_where(vm);
+        vm->memory_stop = VM_STOP_MACHINE_MEMORY;
+        return NULL;
     }
     vm->memory_used += size;
     vm->memory_used -= old_size;
@@ -113,7 +121,7 @@ static int stop_call(lua_State *lua, enum vm_stop stop)
 bool vm_is_stopped(lua_State *lua, int status)
 {
     struct vm *vm = vm_of(lua);
-    if (status == LUA_ERRMEM && vm->depth > 0 && vm->stop == VM_STOP_NONE) vm->stop = VM_STOP_STATE_MEMORY;
+    if (status == LUA_ERRMEM && vm->depth > 0 && vm->stop == VM_STOP_NONE) vm->stop = vm->memory_stop;
     return vm->stop != VM_STOP_NONE;
 }
 
@@ -175,6 +183,10 @@ static void stop_fault(struct vm *vm, struct fault *fault)
     case VM_STOP_STATE_MEMORY:
         fault_set(fault, FAULT_BUDGET, "%sthe Lua state needs more than its %zu MiB of memory", vm->where,
                   (vm->memory_max + (1 << 20) - 1) >> 20);
+        break;
+    case VM_STOP_MACHINE_MEMORY:
+        /* Nobody's verdict: elsewhere or later the same call ends well. */
+        fault_set(fault, FAULT_UNAVAILABLE, "%sthe machine has no memory left for scripts", vm->where);
         break;
     default:
         fault_set(fault, FAULT_BUDGET, "%sstopped after %d ms in one call", vm->where,
@@ -312,12 +324,12 @@ static void take_error(struct vm *vm, int status, struct fault *fault)
     lua_State *lua = vm->lua;
     struct fault ignored;
     if (!fault) fault = &ignored;
-    if (vm->depth == 0 && status == LUA_ERRMEM) vm->stop = VM_STOP_STATE_MEMORY;
+    if (vm->depth == 0 && status == LUA_ERRMEM) vm->stop = vm->memory_stop;
     if (!vm_is_stopped(lua, status) && lua_type(lua, -1) != LUA_TSTRING && !vm_find_fault(lua, -1)) {
         lua_pushcfunction(lua, error_text);
         lua_insert(lua, -2);
         status = lua_pcall(lua, 1, 1, 0); /* a script's __tostring: may fail or be stopped itself */
-        if (vm->depth == 0 && status == LUA_ERRMEM) vm->stop = VM_STOP_STATE_MEMORY;
+        if (vm->depth == 0 && status == LUA_ERRMEM) vm->stop = vm->memory_stop;
     }
     const struct fault *raised = vm_find_fault(lua, -1);
     if (vm_is_stopped(lua, status)) {
@@ -339,6 +351,7 @@ static void begin_call(struct vm *vm)
 {
     vm->must_repeat = false;
     vm->stop = VM_STOP_NONE;
+    vm->memory_stop = VM_STOP_STATE_MEMORY;
     vm->overtime = 0;
     vm->where[0] = 0;
     if (vm->exact) {
@@ -414,9 +427,10 @@ int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fau
 
 int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault *fault)
 {
+    vm->memory_stop = VM_STOP_STATE_MEMORY;
     if (!lua_checkstack(vm->lua, STACK_SLACK)) {
         struct fault ignored;
-        vm->stop = VM_STOP_STATE_MEMORY;
+        vm->stop = vm->memory_stop;
         stop_fault(vm, fault ? fault : &ignored);
         if (vm->depth == 0) vm->stop = VM_STOP_NONE;
         return -1;
@@ -503,19 +517,17 @@ static int build(lua_State *lua)
 struct vm *vm_new(const struct vm_options *options)
 {
     struct vm *vm = MEM_NEW(struct vm);
+    vm->memory_stop = VM_STOP_STATE_MEMORY;
     vm->memory_max = options->memory_max ? options->memory_max : LIMIT_STATE_MEMORY_MAX;
     vm->call_memory_max = options->call_memory_max ? options->call_memory_max : LIMIT_CALL_MEMORY_MAX;
     vm->instructions_max = options->instructions_max ? options->instructions_max : LIMIT_INSTRUCTIONS_MAX;
     lua_State *lua = lua_newstate(allocate, vm);
-    CHECK(lua);
+    if (!lua) say_stop("no memory for a Lua state");
     *(struct vm **)lua_getextraspace(lua) = vm;
     vm->lua = lua;
     lua_atpanic(lua, panic);
     struct fault fault;
-    if (vm_protected(vm, build, NULL, &fault) < 0) {
-        fprintf(stderr, "lore: %s\n", fault.text);
-        CHECK(!"a Lua state could be built");
-    }
+    if (vm_protected(vm, build, NULL, &fault) < 0) say_stop("a Lua state cannot be built: %s", fault.text);
     return vm;
 }
 

@@ -35,7 +35,14 @@ enum vm_meta {
 };
 
 /* Why the call now running may not go on; sticky until the outermost vm_call has ended. */
-enum vm_stop { VM_STOP_NONE, VM_STOP_INSTRUCTIONS, VM_STOP_CALL_MEMORY, VM_STOP_STATE_MEMORY, VM_STOP_TIME };
+enum vm_stop {
+    VM_STOP_NONE,
+    VM_STOP_INSTRUCTIONS,
+    VM_STOP_CALL_MEMORY,
+    VM_STOP_STATE_MEMORY,
+    VM_STOP_MACHINE_MEMORY,
+    VM_STOP_TIME
+};
 
 struct vm {
     lua_State *lua;
@@ -52,10 +59,11 @@ struct vm {
     volatile int running;
     volatile int overtime; /* set by the watchdog: the hook is armed */
     enum vm_stop stop;
-    bool keys_kept;                     /* next has kept sorted keys: keys.c */
-    bool was_exact;                     /* the call before ran in exact mode */
-    size_t memory_collected;            /* memory_used after the last full collection */
-    char where[320];                    /* "file:line: " of the last error or stop, or "" */
+    enum vm_stop memory_stop; /* what LUA_ERRMEM means: who refused the last allocation that failed */
+    bool keys_kept;           /* next has kept sorted keys: keys.c */
+    bool was_exact;           /* the call before ran in exact mode */
+    size_t memory_collected;  /* memory_used after the last full collection */
+    char where[320];          /* "file:line: " of the last error or stop, or "" */
     const void *meta_at[VM_META_COUNT]; /* identity of the metatables, and registry references to them */
     int meta_reference[VM_META_COUNT];
     int script_env; /* registry reference of the table of allowed globals (read-only, shared by contexts) */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,7 +61,7 @@ void vm_watchdog_start(void)
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &watch.timer) < 0)
-        say_stop("no timer for the watchdog of scripts: error %d", errno);
+        say_stop("no timer for the watchdog of scripts: %s", strerror(errno));
     struct timespec tick = {.tv_nsec = LIMIT_WATCHDOG_TICK_MS * 1000000L};
     struct itimerspec period = {.it_interval = tick, .it_value = tick};
     CHECK(timer_settime(watch.timer, 0, &period, NULL) == 0);
