@@ -64,7 +64,7 @@ static struct shard *dispatch_shard(struct hub *hub, const struct command *comma
     return hub->shards[hash % hub->shard_count];
 }
 
-static int dispatch(struct hub *hub, struct command *command, uint64_t sequence, bool wait,
+static int dispatch(struct hub *hub, struct command *command, uint64_t sequence, bool wait, bool quietly,
                     struct fault *fault)
 {
     if (!catalog_has_tenant(&hub->catalog, command->tenant))
@@ -81,13 +81,14 @@ static int dispatch(struct hub *hub, struct command *command, uint64_t sequence,
     command->stage = work;
     struct shard *shard = dispatch_shard(hub, command, aggregate);
     if (wait)
-        inbox_put_wait(&shard->commands, &work->link);
-    else if (!inbox_put(&shard->commands, &work->link))
+        inbox_put_wait_quietly(&shard->commands, &work->link);
+    else if (!inbox_put_quietly(&shard->commands, &work->link))
         return fault_set(fault, FAULT_BUSY, "too many commands are waiting: try again");
+    if (!quietly) inbox_rouse(&shard->commands);
     return 0;
 }
 
-static int hub_enter(struct hub *hub, struct command *command, bool wait, struct fault *fault)
+static int hub_enter(struct hub *hub, struct command *command, bool wait, bool quietly, struct fault *fault)
 {
     if (hub->read_only) return fault_set(fault, FAULT_UNAVAILABLE, "the hub was opened to look only");
     uint64_t ordered = command->ordered; /* the command may be answered and gone before dispatch returns */
@@ -98,7 +99,7 @@ static int hub_enter(struct hub *hub, struct command *command, bool wait, struct
     if (atomic_load(&hub->stopping))
         done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     else
-        done = dispatch(hub, command, sequence, wait, fault);
+        done = dispatch(hub, command, sequence, wait, quietly, fault);
     if (done < 0) {
         atomic_fetch_add_explicit(&hub->refused[fault ? fault->code : FAULT_INTERNAL], 1,
                                   memory_order_relaxed);
@@ -112,10 +113,20 @@ static int hub_enter(struct hub *hub, struct command *command, bool wait, struct
 
 int hub_submit(struct hub *hub, struct command *command, struct fault *fault)
 {
-    return hub_enter(hub, command, false, fault);
+    return hub_enter(hub, command, false, false, fault);
 }
 
 int hub_submit_wait(struct hub *hub, struct command *command, struct fault *fault)
 {
-    return hub_enter(hub, command, true, fault);
+    return hub_enter(hub, command, true, false, fault);
+}
+
+int hub_submit_quietly(struct hub *hub, struct command *command, bool wait, struct fault *fault)
+{
+    return hub_enter(hub, command, wait, true, fault);
+}
+
+void hub_rouse(struct hub *hub)
+{
+    for (size_t at = 0; at < hub->shard_count; at++) inbox_rouse(&hub->shards[at]->commands);
 }

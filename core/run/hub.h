@@ -45,6 +45,10 @@ int hub_submit(struct hub *hub, struct command *command, struct fault *fault);
  * strangers. An ordered command that is refused at the door has used its number (BUSY of hub_submit has not).
  * UNKNOWN_COMMAND comes through done. */
 int hub_submit_wait(struct hub *hub, struct command *command, struct fault *fault);
+/* For who submits many at a time: the shards are not woken before hub_rouse, then once for all of them. wait:
+ * as hub_submit_wait. */
+int hub_submit_quietly(struct hub *hub, struct command *command, bool wait, struct fault *fault);
+void hub_rouse(struct hub *hub);
 bool hub_has_tenant(struct hub *hub, struct slice tenant);
 struct engine *hub_engine(struct hub *hub);
 /* Value of a limit of hub.lua's limits table by its name there, or otherwise `otherwise`. */

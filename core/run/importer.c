@@ -197,18 +197,22 @@ static int importer_submit(struct importer *importer, struct fault *fault)
     struct importer_list *chunk = &importer->chunk;
     while (chunk->first) {
         struct command *command = chunk->first;
-        if (importer->in_flight == IMPORTER_IN_FLIGHT_MAX) importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+        if (importer->in_flight == IMPORTER_IN_FLIGHT_MAX) {
+            hub_rouse(importer->options.hub);
+            importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+        }
         chunk->first = command->next;
         command->next = NULL;
         command->ordered = ++importer->ordered;
         importer->in_flight++;
         struct fault refused;
-        if (hub_submit_wait(importer->options.hub, command, &refused) == 0) continue;
+        if (hub_submit_quietly(importer->options.hub, command, true, &refused) == 0) continue;
         /* Refused at the door; its number is used up all the same. */
         command->fault = refused;
         importer_answer(importer, command);
     }
     *chunk = (struct importer_list){0};
+    hub_rouse(importer->options.hub);
     importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
     if (importer->ended.code == FAULT_NONE) return 0;
     *fault = importer->ended;

@@ -29,11 +29,19 @@ void inbox_release(struct inbox *inbox)
     pthread_mutex_destroy(&inbox->mutex);
 }
 
-static void inbox_rouse(struct inbox *inbox)
+/* Only the first who finds it asleep pays for waking it. Signalled within the lock, since the consumer may
+ * release the inbox as soon as it has seen the last link. */
+static void inbox_signal(struct inbox *inbox)
 {
+    if (!atomic_load(&inbox->sleeping) || !atomic_exchange(&inbox->sleeping, false)) return;
     pthread_mutex_lock(&inbox->mutex);
     pthread_cond_signal(&inbox->filled);
     pthread_mutex_unlock(&inbox->mutex);
+}
+
+void inbox_rouse(struct inbox *inbox)
+{
+    if (atomic_load(&inbox->top)) inbox_signal(inbox);
 }
 
 /* The put and the look at `sleeping` are sequentially consistent, as are the consumer's `sleeping` and its
@@ -43,10 +51,9 @@ static void inbox_push(struct inbox *inbox, struct inbox_link *link)
     struct inbox_link *top = atomic_load_explicit(&inbox->top, memory_order_relaxed);
     do link->next = top;
     while (!atomic_compare_exchange_weak(&inbox->top, &top, link));
-    if (atomic_load(&inbox->sleeping)) inbox_rouse(inbox);
 }
 
-bool inbox_put(struct inbox *inbox, struct inbox_link *link)
+bool inbox_put_quietly(struct inbox *inbox, struct inbox_link *link)
 {
     if (atomic_fetch_add(&inbox->size, 1) >= inbox->size_max) {
         atomic_fetch_sub(&inbox->size, 1);
@@ -56,9 +63,17 @@ bool inbox_put(struct inbox *inbox, struct inbox_link *link)
     return true;
 }
 
-void inbox_put_wait(struct inbox *inbox, struct inbox_link *link)
+bool inbox_put(struct inbox *inbox, struct inbox_link *link)
 {
-    if (inbox_put(inbox, link)) return;
+    if (!inbox_put_quietly(inbox, link)) return false;
+    inbox_signal(inbox);
+    return true;
+}
+
+void inbox_put_wait_quietly(struct inbox *inbox, struct inbox_link *link)
+{
+    if (inbox_put_quietly(inbox, link)) return;
+    inbox_rouse(inbox); /* what it is full of may have been put quietly */
     pthread_mutex_lock(&inbox->mutex);
     atomic_fetch_add(&inbox->waiting, 1);
     while (atomic_load(&inbox->size) >= inbox->size_max) pthread_cond_wait(&inbox->room, &inbox->mutex);
@@ -66,6 +81,12 @@ void inbox_put_wait(struct inbox *inbox, struct inbox_link *link)
     atomic_fetch_add(&inbox->size, 1);
     pthread_mutex_unlock(&inbox->mutex);
     inbox_push(inbox, link);
+}
+
+void inbox_put_wait(struct inbox *inbox, struct inbox_link *link)
+{
+    inbox_put_wait_quietly(inbox, link);
+    inbox_signal(inbox);
 }
 
 static struct timespec inbox_deadline(int timeout_ms)
@@ -85,8 +106,9 @@ static void inbox_sleep(struct inbox *inbox, int timeout_ms)
 {
     struct timespec deadline = inbox_deadline(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&inbox->mutex);
-    atomic_store(&inbox->sleeping, true);
-    while (!atomic_load(&inbox->top) && !atomic_load(&inbox->woken) && !atomic_load(&inbox->closed)) {
+    for (;;) {
+        atomic_store(&inbox->sleeping, true);
+        if (atomic_load(&inbox->top) || atomic_load(&inbox->woken) || atomic_load(&inbox->closed)) break;
         if (timeout_ms < 0)
             pthread_cond_wait(&inbox->filled, &inbox->mutex);
         else if (pthread_cond_timedwait(&inbox->filled, &inbox->mutex, &deadline) == ETIMEDOUT)
@@ -127,13 +149,13 @@ void inbox_done(struct inbox *inbox, size_t count)
 void inbox_wake(struct inbox *inbox)
 {
     atomic_store(&inbox->woken, true);
-    if (atomic_load(&inbox->sleeping)) inbox_rouse(inbox);
+    inbox_signal(inbox);
 }
 
 void inbox_close(struct inbox *inbox)
 {
     atomic_store(&inbox->closed, true);
-    inbox_rouse(inbox);
+    inbox_signal(inbox);
 }
 
 bool inbox_closed(struct inbox *inbox)

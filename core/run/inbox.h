@@ -5,6 +5,8 @@
  *     struct inbox_link *list = inbox_take(&inbox, -1)  -> all that is there, oldest first
  *     inbox_done(&inbox, count)                         -> makes room for the producers
  *
+ * Who puts many at a time puts them quietly and rouses the consumer once: it then finds all of them.
+ *
  * Threads: put, wake and close from any; take and done from one. Owns: nothing that is linked. */
 #ifndef LORE_RUN_INBOX_H
 #define LORE_RUN_INBOX_H
@@ -32,8 +34,13 @@ void inbox_init(struct inbox *inbox, size_t size_max); /* 0: no bound */
 void inbox_release(struct inbox *inbox);
 /* False when it is full. Never waits. */
 bool inbox_put(struct inbox *inbox, struct inbox_link *link);
+/* The same without waking the consumer: inbox_rouse must follow. */
+bool inbox_put_quietly(struct inbox *inbox, struct inbox_link *link);
+/* Wakes a consumer that sleeps although something is there. */
+void inbox_rouse(struct inbox *inbox);
 /* Waits while it is full. */
 void inbox_put_wait(struct inbox *inbox, struct inbox_link *link);
+void inbox_put_wait_quietly(struct inbox *inbox, struct inbox_link *link);
 /* Everything that is there, oldest first. Waits up to timeout_ms (-1: for ever, 0: not at all). NULL:
  * time-out, woken, or closed and empty. */
 struct inbox_link *inbox_take(struct inbox *inbox, int timeout_ms);

@@ -130,23 +130,32 @@ static void shard_complete_all(struct shard *shard, int timeout_ms)
         shard_complete(shard, pending);
         count++;
     }
-    if (count) inbox_done(&shard->completions, count);
+    if (count == 0) return;
+    inbox_done(&shard->completions, count);
+    writer_rouse(shard->hub->writer); /* some may have been decided again */
 }
 
+/* All that has arrived is decided, then the writer is woken once: what it finds is one batch. */
 static void shard_take(struct shard *shard, struct inbox_link *list)
 {
+    struct writer *writer = shard->hub->writer;
     size_t done = 0;
     while (list) {
         struct work *work = (struct work *)list;
         list = list->next;
         /* The writer is behind: waiting here fills the queue, and a full queue is refused at the door. */
-        while (shard->in_flight >= shard->in_flight_max) shard_complete_all(shard, -1);
+        while (shard->in_flight >= shard->in_flight_max) {
+            writer_rouse(writer);
+            shard_complete_all(shard, -1);
+        }
         shard_decide(shard, work);
         if (++done % SHARD_DONE_EVERY == 0) {
+            writer_rouse(writer);
             inbox_done(&shard->commands, SHARD_DONE_EVERY);
             shard_complete_all(shard, 0);
         }
     }
+    writer_rouse(writer);
     inbox_done(&shard->commands, done % SHARD_DONE_EVERY);
 }
 

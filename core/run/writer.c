@@ -294,9 +294,10 @@ static void writer_give_back(struct writer *writer)
         if (!pending) continue;
         while (pending) {
             struct pending *next = pending->next;
-            inbox_put(&shard->completions, &pending->link);
+            inbox_put_quietly(&shard->completions, &pending->link);
             pending = next;
         }
+        inbox_rouse(&shard->completions);
         if (wake || atomic_load(&shard->wants_completions)) inbox_wake(&shard->commands);
     }
 }
@@ -366,7 +367,12 @@ void writer_free(struct writer *writer)
 
 void writer_put(struct writer *writer, struct pending *pending)
 {
-    inbox_put(&writer->inbox, &pending->link);
+    inbox_put_quietly(&writer->inbox, &pending->link);
+}
+
+void writer_rouse(struct writer *writer)
+{
+    inbox_rouse(&writer->inbox);
 }
 
 void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
@@ -375,6 +381,7 @@ void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
     number->ordered = ordered;
     number->sequence = sequence;
     writer_put(writer, number);
+    writer_rouse(writer);
 }
 
 size_t writer_queue(struct writer *writer)

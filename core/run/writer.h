@@ -24,7 +24,9 @@ struct writer *writer_start(struct hub *hub);
 /* All shards have ended: writes what is left and ends. */
 void writer_stop(struct writer *writer);
 void writer_free(struct writer *writer);
+/* The writer is not woken for each: writer_rouse must follow. */
 void writer_put(struct writer *writer, struct pending *pending);
+void writer_rouse(struct writer *writer);
 /* A number of a sequence whose command was refused at the door. */
 void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence);
 size_t writer_queue(struct writer *writer);

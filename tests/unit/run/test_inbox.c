@@ -27,8 +27,13 @@ static void *produce(void *user)
         struct item *item = &items[producer][number];
         item->producer = producer;
         item->number = number;
-        if (number % 3 || !inbox_put(&inbox, &item->link)) inbox_put_wait(&inbox, &item->link);
+        if (number % 3 == 0 && inbox_put(&inbox, &item->link)) continue;
+        if (number % 3 == 1)
+            inbox_put_wait_quietly(&inbox, &item->link);
+        else
+            inbox_put_wait(&inbox, &item->link);
     }
+    inbox_rouse(&inbox); /* the last may have been a quiet one */
     return NULL;
 }
 
