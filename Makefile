@@ -15,7 +15,7 @@ DEPS       = gcc libc6-dev xxd python3 libuv1-dev libmicrohttpd-dev libcurl4-gnu
              libsodium-dev zlib1g-dev libintelrdfpmath-dev lua-busted libcmocka-dev
 DEPS_CHECK = clang-format cppcheck lua-check
 DEPS_FUZZ  = clang libclang-rt-14-dev
-DEPS_BENCH = wrk
+DEPS_BENCH = wrk redis-server redis-tools tarantool postgresql-15
 
 # The layers, highest first: to the linker this order is the direction of dependencies.
 LAYERS    = cli net run vm store codec base
@@ -135,7 +135,7 @@ tsan: deps ## all tests under ThreadSanitizer
 test-sanitized: $(BUILD)/lore units
 	@python3 tests/run.py --build $(BUILD) --lore $(BUILD)/lore $(TESTS)
 
-bench: deps ## measure, each figure beside its limit
+bench: deps ## measure, each figure beside its limit and beside Redis, Tarantool, PostgreSQL, SQLite (installs them; 20 min)
 	@sh tests/support/deps.sh install $(DEPS) $(DEPS_BENCH)
 	@$(MAKE) --no-print-directory -s lore
 	@python3 tests/bench/bench.py

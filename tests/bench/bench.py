@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""bench.py [--json] [--runs N] [--dir DIR] [WORD ...]: measures this ./lore on this machine and prints each figure beside its limit.
+"""bench.py [--json] [--runs N] [--copies N] [--streams N] [--no-peers] [--dir DIR] [WORD ...]: measures this ./lore on this machine
+and prints each figure beside its limit and beside other systems that do the same work in the same run (peers.py).
 
 Figures are medians of several runs. The limit is what the hardware, or a throw-away program that does nothing but this work,
 reaches (measured in this run, or design/limits.md); the ratio is figure to limit, turned round where less is better. `*`: below
-the goal. Words select works: disk, http, import, rebuild, scan, start, size. The data is the fines log, 561,470 events.
+the goal. Words select works: disk, http, import, rebuild, scan, size, start, streams. The data is the fines log, 561,470 events;
+all but `import` work on nine copies of it with ids of their own, 5,053,230 events.
 """
-import argparse, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, threading, time
+import argparse, gzip, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
-from hub import LORE, ROOT, Hub, lines, lore  # noqa: E402
+from hub import ROOT, Hub, lines, lore  # noqa: E402
+import peers  # noqa: E402
 
 EVENTS = os.path.join(os.path.dirname(ROOT), "shared", "data", "road_fines", "events.ndjson.gz")
 SCRIPTS = os.path.join(ROOT, "scripts")
-VIEWS = ["fines/totals_by_month", "fines/cases", "fines/in_collection", "fines/officers"]
+VIEWS = ["fines/totals_by_month", "fines/cases", "fines/in_collection"]
 BLOCK_SIZE = 4096
-HTTP_SECONDS = 4
+HTTP_SECONDS = 3
 DISK_SECONDS = 2
 
 
@@ -25,23 +28,25 @@ class Table:
     def __init__(self):
         self.rows = []
 
-    def add(self, work, values, unit, limit=None, limit_of="", goal=None, less=False, **more):
+    def add(self, work, values, unit, limit=None, limit_of="", goal=None, less=False, peers=None, **more):
+        """peers: {name: figure} of the same work, done in this run."""
         values = sorted(values)
         figure = statistics.median(values)
         ratio = None if not limit or not figure else (limit / figure if less else figure / limit)
         missed = goal is not None and (figure > goal if less else figure < goal)
         self.rows.append(dict(work=work, figure=figure, unit=unit, low=values[0], high=values[-1], runs=len(values), limit=limit,
-                              limit_of=limit_of, ratio=ratio, goal=goal, less=less, missed=missed, peer=None, **more))
+                              limit_of=limit_of, ratio=ratio, goal=goal, less=less, missed=missed, peers=peers or {}, **more))
         print(f"  {work}: {number(figure)} {unit} ({number(values[0])} to {number(values[-1])})", file=sys.stderr, flush=True)
         return figure
 
     def print(self):
-        cells = [["work", "figure", "limit", "ratio", "peer"]]
+        cells = [["work", "figure", "limit", "ratio", "peers in this run"]]
         for row in self.rows:
             limit = f"{number(row['limit'])} {row['limit_of']}".strip() if row["limit"] else "–"
             note = f", p99 {row['p99_ms']:.1f} ms" if "p99_ms" in row else ""
             cells.append([row["work"], f"{number(row['figure'])} {row['unit']}{note}{' *' if row['missed'] else ''}", limit,
-                          f"{row['ratio']:.2f}" if row["ratio"] else "–", "–"])
+                          f"{row['ratio']:.2f}" if row["ratio"] else "–",
+                          ", ".join(f"{name} {number(figure)}" for name, figure in row["peers"].items()) or "–"])
         widths = [max(len(line[at]) for line in cells) for at in range(5)]
         for at, line in enumerate(cells):
             print(" | ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
@@ -57,22 +62,31 @@ def number(value):
 
 
 class Bench:
-    def __init__(self, table, runs, folder):
-        self.table, self.runs, self.folder = table, runs, folder
+    def __init__(self, table, args, folder):
+        self.table, self.runs, self.copies, self.stream_count, self.folder = table, args.runs, args.copies, args.streams, folder
         self.fines = os.path.join(folder, "fines")
-        self.appends = None
-        self.hubs = []
+        self.appends, self.sizes = None, {}
+        self.hubs, self.servers = [], []
+        self.peers = [] if args.no_peers else [peer for peer in peers.SERVERS if peer.installed()]
         self.prefix = 0
 
-    def hub(self, data, *args):
-        self.hubs.append(Hub(SCRIPTS, data, *args))
+    def hub(self, data, *args, scripts=SCRIPTS):
+        self.hubs.append(Hub(scripts, data, *args))
         return self.hubs[-1]
+
+    def peer(self, kind):
+        """One server at a time, so that it has the machine as lore has."""
+        self.servers.append(kind(self.folder))
+        self.servers[-1].start()
+        return self.servers[-1]
 
     def close(self):
         """None outlives the measurement, however it ended."""
         for hub in self.hubs:
             if hub.process.poll() is None:
                 hub.kill()
+        for server in self.servers:
+            server.stop()
 
     def times(self, work):
         return [work() for _ in range(self.runs)]
@@ -130,39 +144,108 @@ class Bench:
             stop.set()
             sampler.join()
         hub.stop()
+        rates, p99s = self.peers_commands((1, 64))
         for count, limit, name, goal in ((1, self.appends, "bare appends", 0.6 * self.appends), (64, 47000, "prototype", 35000)):
             p99 = statistics.median(result["p99_ms"] for result in results[count])
             self.table.add(f"durable commands, {count} connection{'s' if count > 1 else ''}",
                            [result["requests"] / result["seconds"] for result in results[count]], "/s", limit, name, goal, p99_ms=p99,
-                           p50_ms=statistics.median(result["p50_ms"] for result in results[count]))
+                           p50_ms=statistics.median(result["p50_ms"] for result in results[count]), peers=rates[count])
             if count == 64:
-                self.table.add("p99 of these", [result["p99_ms"] for result in results[count]], "ms", 2.5, "prototype", 10, less=True)
+                self.table.add("p99 of these", [result["p99_ms"] for result in results[count]], "ms", 2.5, "prototype", 10, less=True,
+                               peers=p99s[count])
         self.table.add("resident memory while serving, page cache aside", [max(resident) / 1e6], "MB", 200, "allowed", 200, less=True)
+        shutil.rmtree(data)
+
+    def peers_commands(self, counts):
+        """Medians of the peers: {connections: {name: commands a second}}, {connections: {name: p99 in ms}}."""
+        rates, p99s = {count: {} for count in counts}, {count: {} for count in counts}
+        for kind in self.peers:
+            server = self.peer(kind)
+            for count in counts:
+                if count > 1 and kind is peers.Sqlite:
+                    continue
+                results = self.times(lambda: server.commands(count, HTTP_SECONDS))
+                rates[count][kind.name] = statistics.median(rate for rate, _ in results)
+                p99s[count][kind.name] = statistics.median(p99 for _, p99 in results)
+                print(f"  {kind.name}, {count}: {number(rates[count][kind.name])} /s", file=sys.stderr, flush=True)
+            server.stop()
+        return rates, p99s
+
+    def streams(self):
+        """The rate on an empty directory and on one with very many streams; no views, so that the log and its index alone are compared."""
+        scripts, data = os.path.join(self.folder, "scripts"), os.path.join(self.folder, "streams")
+        os.makedirs(os.path.join(scripts, "billing", "import"))
+        for name in ("contracts.lua", "bill.lua", "pricing.lua"):
+            shutil.copy(os.path.join(SCRIPTS, "billing", name), os.path.join(scripts, "billing"))
+        rows, script = os.path.join(self.folder, "bills.ndjson"), os.path.join(scripts, "billing", "import", "bills.lua")
+        with open(script, "w") as file:
+            file.write("""local start = time "2026-01-01T00:00:00Z"
+return function(row) send.bill(row.id, CreateBill { customer = "acme", start_date = start }) end
+""")
+        with open(rows, "w") as file:
+            for at in range(self.stream_count):
+                file.write(f'{{"id":"bill-{at}"}}\n')
+
+        def rate():
+            hub = self.hub(data, scripts=scripts)
+            self.wrk(hub, 64, 1)
+            rates = [result["requests"] / result["seconds"] for result in self.times(lambda: self.wrk(hub, 64, HTTP_SECONDS))]
+            resident = resident_bytes(hub.process.pid)
+            hub.stop()
+            return rates, resident
+        empty, _ = rate()
+        shutil.rmtree(data)
+        lore("import", rows, "--with", script, "--scripts", scripts, "--data", data, "--rejected", os.path.join(self.folder, "rejected"), check=0)
+        os.unlink(rows)
+        full, resident = rate()
+        many = f"{number(self.stream_count / 1e6)} M streams"
+        base = statistics.median(empty)
+        self.table.add("durable commands, 64 connections, no views, empty directory", empty, "/s")
+        self.table.add(f"the same with {many} there", full, "/s", base, "on an empty directory", 0.8 * base)
+        self.table.add(f"resident memory with {many}", [resident / 1e6], "MB", 200, "allowed", 200, less=True)
         shutil.rmtree(data)
 
     # --- thirteen years of fines ---
 
-    def do_import(self):
-        shutil.rmtree(self.fines, ignore_errors=True)
+    def do_import(self, rows, data):
+        """Rows a second, starting and stopping included."""
+        shutil.rmtree(data, ignore_errors=True)
         began = time.monotonic()
-        done = lore("import", EVENTS, "--with", os.path.join(SCRIPTS, "fines/import/road_fines.lua"), "--scripts", SCRIPTS,
-                    "--data", self.fines, "--rejected", os.path.join(self.folder, "rejected"), "--json", check=0)
-        seconds = time.monotonic() - began  # starting and stopping too
+        done = lore("import", rows, "--with", os.path.join(SCRIPTS, "fines/import/road_fines.lua"), "--scripts", SCRIPTS,
+                    "--data", data, "--rejected", os.path.join(self.folder, "rejected"), "--json", check=0)
+        seconds = time.monotonic() - began
         figures = lines(done.stdout)[-1]
         if figures["commands"] + figures["facts"] != figures["rows"]:
             raise SystemExit(f"bench: the import refused rows: {figures}")
-        self.rows = figures["rows"]
         return figures["rows"] / seconds
 
     def imports(self):
-        self.table.add("import through commands into an empty directory", self.times(self.do_import), "rows/s", 300000,
-                       "log in batches of 64", 100000)
+        data, loads = os.path.join(self.folder, "import"), {}
+        values = self.times(lambda: self.do_import(EVENTS, data))
+        shutil.rmtree(data)
+        for kind in self.peers:
+            if hasattr(kind, "load"):
+                server = self.peer(kind)
+                loads[kind.name + (" COPY" if kind is peers.Postgres else " 1,000 a transaction")] = server.load(EVENTS)
+                server.stop()
+        self.table.add("import through commands into an empty directory", values, "rows/s", 300000, "log in batches of 64", 100000, peers=loads)
+
+    def replicate(self, path):
+        """The fines so many times, each copy with case ids of its own, row beside row: all of it stays in the order of time."""
+        with gzip.open(EVENTS, "rt") as source, open(path, "w") as file:
+            for line in source:
+                for copy in range(self.copies):
+                    file.write(line.replace('"case_id":"', f'"case_id":"{copy}-', 1))
 
     def need_fines(self):
-        if not os.path.exists(self.fines):
-            print("  (importing the fines)", file=sys.stderr, flush=True)
-            self.do_import()
-            self.settle()
+        if os.path.exists(self.fines):
+            return
+        print(f"  (importing {self.copies} copies of the fines)", file=sys.stderr, flush=True)
+        rows = os.path.join(self.folder, "rows.ndjson")
+        self.replicate(rows)
+        self.do_import(rows, self.fines)
+        os.unlink(rows)
+        self.settle()
 
     def settle(self):
         """All views up, the index flushed, the hub stopped cleanly."""
@@ -225,21 +308,43 @@ class Bench:
             if answer.bytes.count(b"\n") != expected:
                 raise SystemExit(f"bench: {type}: {answer.bytes.count(10)} events, expected {expected}")
             return head / seconds
-        run("AppealedToJudge", counts["Appeal to Judge"])
-        for type, activity, goal in (("AppealedToJudge", "Appeal to Judge", 5000000), ("PaymentReceived", "Payment", None)):
-            self.table.add(f"scan for type {type} ({number(counts[activity])} found)",
-                           self.times(lambda: run(type, counts[activity])), "events/s", 20000000, "LMDB scan", goal)
+        figures = {}
+        run("AppealedToJudge", self.copies * counts["Appeal to Judge"])
+        for type, activity in (("AppealedToJudge", "Appeal to Judge"), ("PaymentReceived", "Payment")):
+            figures[activity] = self.times(lambda: run(type, self.copies * counts[activity]))
         client.close()
         hub.stop()
+        found = {activity: {} for activity in figures}
+        for kind in self.peers:
+            if hasattr(kind, "scan"):
+                server = self.peer(kind)
+                server.load(EVENTS)
+                for activity in figures:
+                    server.scan(activity)
+                    found[activity][kind.name] = statistics.median(self.times(lambda: server.scan(activity)[0]))
+                self.sizes[kind.name] = server.bytes_per_event()
+                server.stop()
+        for (activity, values), goal in zip(figures.items(), (5000000, None)):
+            self.table.add(f"scan for one type, {number(self.copies * counts[activity])} of {number(head)} found", values, "events/s", 20000000,
+                           "LMDB scan", goal, peers=found[activity])
+
+    def size(self):
+        self.need_fines()
+        hub = self.hub(self.fines)
+        events = hub.head()
+        hub.stop()
+        log, index, views = (disk_bytes(os.path.join(self.fines, name)) / events for name in ("log", "index", "views"))
+        self.table.add("disk per event of the log", [log], "bytes")
+        self.table.add("disk per event of the index", [index], "bytes")
+        self.table.add("disk per event of log and index", [log + index], "bytes", 200, "allowed", 200, less=True, peers=self.sizes)
+        self.table.add("disk per event of all views", [views], "bytes")
 
     def start(self):
         self.need_fines()
-        data = os.path.join(self.folder, "start")
-        shutil.copytree(self.fines, data)
 
         def ready():
             began = time.monotonic()
-            hub = self.hub(data)
+            hub = self.hub(self.fines)
             while hub.request("GET", "/readyz").status != 200:
                 time.sleep(0.001)
             return hub, time.monotonic() - began
@@ -256,19 +361,10 @@ class Bench:
             hub, seconds = ready()
             hub.stop()
             return seconds
-        self.table.add("start to ready after a clean stop", self.times(clean), "s", 1, "allowed", 1, less=True)
-        self.table.add("start to ready after kill -9 under load", self.times(killed), "s", 1, "allowed", 1, less=True)
-        shutil.rmtree(data)
-
-    def size(self):
-        self.need_fines()
-        self.settle()
-        events = lines(lore("verify", "--json", "--data", self.fines, check=0).stdout)[-1]["events"]
-        log, index, views = (disk_bytes(os.path.join(self.fines, name)) / events for name in ("log", "index", "views"))
-        self.table.add("disk per event of the log", [log], "bytes", 200, "allowed with the index", 200, less=True)
-        self.table.add("disk per event of the index", [index], "bytes")
-        self.table.add("disk per event of log and index", [log + index], "bytes", 200, "allowed", 200, less=True)
-        self.table.add("disk per event of all views", [views], "bytes")
+        clean_times, killed_times = self.times(clean), self.times(killed)
+        of = f"{number(self.copies * 0.56147)} M events"
+        self.table.add(f"start to ready on {of}, after a clean stop", clean_times, "s", 1, "allowed", 1, less=True)
+        self.table.add(f"start to ready on {of}, after kill -9 under load", killed_times, "s", 1, "allowed", 1, less=True)
 
 
 def resident_bytes(pid):
@@ -288,13 +384,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one object a line on stdout")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=9, help="copies of the fines (default 9: 5 million events)")
+    parser.add_argument("--streams", type=int, default=10000000, help="streams that are there for `streams` (default 10 million)")
+    parser.add_argument("--no-peers", action="store_true", help="lore alone")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the disk to measure (default /var/tmp)")
     parser.add_argument("words", nargs="*", metavar="WORD")
     args = parser.parse_args()
     table, folder = Table(), tempfile.mkdtemp(prefix="lore-bench-", dir=args.dir)
-    bench = Bench(table, args.runs, folder)
-    works = {"disk": bench.disk, "http": bench.http, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan,
-             "start": bench.start, "size": bench.size}
+    bench = Bench(table, args, folder)
+    works = {"disk": bench.disk, "http": bench.http, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
+             "start": bench.start, "streams": bench.streams}
     unknown = [word for word in args.words if word not in works]
     if unknown:
         parser.error(f"unknown work {unknown[0]}: one of {', '.join(works)}")
