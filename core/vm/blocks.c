@@ -4,28 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Under AddressSanitizer every block is its own, so that a use after free is found. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { BLOCKS_OFF = 1 };
-#else
-enum { BLOCKS_OFF = 0 };
-#endif
-
 enum { BLOCKS_CHUNK_SIZE = 64 * 1024 };
-
-struct blocks_free {
-    struct blocks_free *next;
-};
 
 struct blocks_chunk {
     struct blocks_chunk *older;
     _Alignas(max_align_t) char data[];
 };
-
-static size_t blocks_class(size_t size)
-{
-    return (size - 1) / BLOCKS_GRAIN;
-}
 
 static void *blocks_cut(struct blocks *blocks, size_t class)
 {
@@ -51,50 +35,26 @@ static void *blocks_cut(struct blocks *blocks, size_t class)
     return cut;
 }
 
-static void *blocks_take(struct blocks *blocks, size_t size)
+void *blocks_take_new(struct blocks *blocks, size_t size)
 {
-    size_t class = blocks_class(size);
-    struct blocks_free *taken = blocks->free[class];
-    if (!taken) return blocks_cut(blocks, class);
-    blocks->free[class] = taken->next;
-    return taken;
+    return size > BLOCKS_KEPT_MAX ? malloc(size) : blocks_cut(blocks, blocks_class(size));
 }
 
-static void blocks_give(struct blocks *blocks, void *block, size_t size)
+void blocks_give_large(void *block)
 {
-    struct blocks_free *given = block;
-    given->next = blocks->free[blocks_class(size)];
-    blocks->free[blocks_class(size)] = given;
-}
-
-static void *blocks_move(struct blocks *blocks, void *block, size_t old_size, size_t size)
-{
-    bool was_small = old_size <= BLOCKS_SMALL_MAX, small = size <= BLOCKS_SMALL_MAX;
-    if (was_small && small && blocks_class(old_size) == blocks_class(size)) return block;
-    void *moved = small ? blocks_take(blocks, size) : malloc(size);
-    if (!moved) return NULL;
-    memcpy(moved, block, old_size < size ? old_size : size);
-    if (was_small)
-        blocks_give(blocks, block, old_size);
-    else
-        free(block);
-    return moved;
+    free(block);
 }
 
 void *blocks_resize(struct blocks *blocks, void *block, size_t old_size, size_t size)
 {
-    if (BLOCKS_OFF || (old_size > BLOCKS_SMALL_MAX && size > BLOCKS_SMALL_MAX)) {
-        if (size) return realloc(block, size);
-        free(block);
-        return NULL;
-    }
-    if (!block) return size <= BLOCKS_SMALL_MAX ? blocks_take(blocks, size) : malloc(size);
-    if (size) return blocks_move(blocks, block, old_size, size);
-    if (old_size <= BLOCKS_SMALL_MAX)
-        blocks_give(blocks, block, old_size);
-    else
-        free(block);
-    return NULL;
+    bool was_kept = old_size <= BLOCKS_KEPT_MAX, kept = size <= BLOCKS_KEPT_MAX;
+    if (!was_kept && !kept) return realloc(block, size);
+    if (was_kept && kept && blocks_class(old_size) == blocks_class(size)) return block;
+    void *moved = blocks_take(blocks, size);
+    if (!moved) return NULL;
+    memcpy(moved, block, old_size < size ? old_size : size);
+    blocks_give(blocks, block, old_size);
+    return moved;
 }
 
 void blocks_release(struct blocks *blocks)

@@ -7,7 +7,10 @@
 #include "codec/mp.h"
 #include "vm/value.h"
 
-enum { DRAFTS_SIZE_DEFAULT = 100000, COLLECT_MIN = 4 << 20, COLLECT_MAX = 32 << 20 };
+/* Garbage piles up to what is live, within these bounds. At least so much that marking what the scripts are
+ * made of (some hundred KiB) costs little for each event; not much more, so that new objects find their
+ * memory in the cache. */
+enum { DRAFTS_SIZE_DEFAULT = 100000, COLLECT_MIN = 1 << 20, COLLECT_MAX = 32 << 20 };
 
 #define GROW(items, count, max)                                                                              \
     do {                                                                                                     \

@@ -42,43 +42,53 @@ static void note_where(struct vm *vm)
     if (vm->lua && vm->stop == VM_STOP_NONE) vm_where(vm->lua, vm->where, sizeof vm->where);
 }
 
+/* Whether the call and the state may have so much more; else says why not. */
+static bool may_grow(struct vm *vm, size_t more)
+{
+    if (more > vm->call_allocated_max - vm->call_allocated) {
+        note_where(vm);
+        if (vm->stop == VM_STOP_NONE) vm->stop = VM_STOP_CALL_MEMORY;
+        return false;
+    }
+    vm->call_allocated += more;
+    if (more > vm->memory_max - vm->memory_used) {
+        note_where(vm);
+        vm->memory_stop = VM_STOP_STATE_MEMORY;
+        return false;
+    }
+    return true;
+}
+
+static void *refuse_memory(struct vm *vm)
+{
+    note_where(vm);
+    vm->memory_stop = VM_STOP_MACHINE_MEMORY;
+    return NULL;
+}
+
 /* NULL makes Lua collect everything and try once more, then raise. */
 static void *allocate(void *user, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = user;
-    if (!block) old_size = 0; /* else it is a tag */
+    if (!block) {
+        /* old_size is a tag */
+        if (size == 0 || !may_grow(vm, size)) return NULL;
+        void *made = fault_point(POINT_LUA_MEMORY) ? NULL : blocks_take(&vm->blocks, size);
+        if (!made) return refuse_memory(vm);
+        vm->memory_used += size;
+        return made;
+    }
     if (size == 0) {
-        if (block) blocks_resize(&vm->blocks, block, old_size, 0);
+        blocks_give(&vm->blocks, block, old_size);
         vm->memory_used -= old_size;
         return NULL;
     }
-    if (size > old_size) {
-        size_t more = size - old_size;
-        if (vm->depth > 0) {
-            size_t limit = vm->exact ? vm->call_memory_max : vm->call_memory_max / 2;
-            if (more > limit || vm->call_allocated > limit - more) {
-                note_where(vm);
-                if (vm->stop == VM_STOP_NONE) vm->stop = VM_STOP_CALL_MEMORY;
-                return NULL;
-            }
-            vm->call_allocated += more;
-        }
-        if (more > vm->memory_max || vm->memory_used > vm->memory_max - more) {
-            note_where(vm);
-            vm->memory_stop = VM_STOP_STATE_MEMORY;
-            return NULL;
-        }
-    }
-    void *moved = size > old_size && fault_point(POINT_LUA_MEMORY)
-                      ? NULL
-                      : blocks_resize(&vm->blocks, block, old_size, size);
-    if (!moved) {
-        /* Lua relies on shrinking never failing. */
-        if (size <= old_size) return block;
-        note_where(vm);
-        vm->memory_stop = VM_STOP_MACHINE_MEMORY;
-        return NULL;
-    }
+    bool grows = size > old_size;
+    if (grows && !may_grow(vm, size - old_size)) return NULL;
+    void *moved =
+        grows && fault_point(POINT_LUA_MEMORY) ? NULL : blocks_resize(&vm->blocks, block, old_size, size);
+    /* Lua relies on shrinking never failing. */
+    if (!moved) return grows ? refuse_memory(vm) : block;
     vm->memory_used += size;
     vm->memory_used -= old_size;
     return moved;
@@ -367,6 +377,7 @@ static void begin_call(struct vm *vm)
     if (vm->exact || WATCHDOG_POLLS) lua_sethook(vm->lua, watchdog_hook, LUA_MASKCOUNT, HOOK_EVERY);
     vm->was_exact = vm->exact;
     vm->call_allocated = 0;
+    vm->call_allocated_max = vm->exact ? vm->call_memory_max : vm->call_memory_max / 2;
     vm->call_serial++;
 }
 
@@ -375,6 +386,8 @@ static void end_call(struct vm *vm)
     vm->overtime = 0;
     if (lua_gethookmask(vm->lua)) lua_sethook(vm->lua, NULL, 0, 0);
     vm->stop = VM_STOP_NONE;
+    vm->call_allocated = 0;
+    vm->call_allocated_max = SIZE_MAX;
     keys_forget(vm->lua);
 }
 
@@ -518,6 +531,7 @@ struct vm *vm_new(const struct vm_options *options)
 {
     struct vm *vm = MEM_NEW(struct vm);
     vm->memory_stop = VM_STOP_STATE_MEMORY;
+    vm->call_allocated_max = SIZE_MAX;
     vm->memory_max = options->memory_max ? options->memory_max : LIMIT_STATE_MEMORY_MAX;
     vm->call_memory_max = options->call_memory_max ? options->call_memory_max : LIMIT_CALL_MEMORY_MAX;
     vm->instructions_max = options->instructions_max ? options->instructions_max : LIMIT_INSTRUCTIONS_MAX;

@@ -48,7 +48,8 @@ struct vm {
     lua_State *lua;
     struct blocks blocks;
     size_t memory_used, memory_max; /* bytes of this state; above max every allocation fails (ERRMEM) */
-    size_t call_allocated;          /* gross bytes since the call began (exact mode) */
+    size_t call_allocated;          /* gross bytes since the call began */
+    size_t call_allocated_max;      /* where the call that runs ends; no limit outside of a call */
     size_t call_memory_max;
     uint64_t instructions_left; /* exact mode */
     uint64_t instructions_max;
