@@ -6,7 +6,7 @@
  * call->resume │                          │ runs on the loop's thread └──ended───► api_end: leaves the lists,
  * frees the command
  *
- * A call lives in its exchange's arena, which outlives all work done for it (see server.c). */
+ * A call lives in its exchange's arena, which outlives all work done for it (see exchange.c). */
 #ifndef LORE_NET_API_H
 #define LORE_NET_API_H
 

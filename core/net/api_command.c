@@ -112,6 +112,7 @@ void api_command_take(struct call *call)
     call->command = command_new();
     call->resume = answer;
     struct fault fault;
-    if (read_command(call, &fault) < 0 || hub_submit(call->net->hub, call->command, &fault) < 0)
+    if (read_command(call, &fault) < 0 ||
+        hub_submit_quietly(call->net->hub, call->command, false, &fault) < 0)
         api_fault(call, &fault);
 }

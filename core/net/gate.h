@@ -1,9 +1,9 @@
 /* gate.h: judges the head of a request before anything else looks at it.
  *
- * It exists because the HTTP library is lenient where leniency is dangerous (two Content-Lengths,
- * Content-Length beside Transfer-Encoding, unknown codings) and because a browser on this machine may be
- * steered by strangers: a page of another site must not send commands, and a name that was rebound to
- * 127.0.0.1 must not read answers.
+ * It refuses what can be read in two ways (two Content-Lengths, Content-Length beside Transfer-Encoding,
+ * unknown codings); and who must not speak here, since a browser on this machine may be steered by strangers:
+ * a page of another site must not send commands, and a name that was rebound to 127.0.0.1 must not read
+ * answers.
  *
  *     struct gate_verdict verdict;
  *     if (!gate_check(&request, &limits, &verdict)) answer verdict.status, verdict.code, verdict.text and

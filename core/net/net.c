@@ -47,6 +47,13 @@ static void on_beat(uv_timer_t *timer)
     api_events_beat(net, (int64_t)uv_now(net->options.loop));
 }
 
+/* The commands that came in this turn are begun. */
+static void on_turned(void *user)
+{
+    struct net *net = user;
+    hub_rouse(net->hub);
+}
+
 /* --- opening and closing --- */
 
 static void fill_limits(struct net *net, struct server_limits *limits)
@@ -84,8 +91,12 @@ int net_open(const struct net_options *options, struct net **opened, struct faul
     struct net *net = MEM_NEW(struct net);
     net->options = *options;
     net->hub = options->hub;
-    struct server_options server = {
-        .loop = options->loop, .limits = options->limits, .handle = api_take, .ended = api_end, .user = net};
+    struct server_options server = {.loop = options->loop,
+                                    .limits = options->limits,
+                                    .handle = api_take,
+                                    .ended = api_end,
+                                    .turned = on_turned,
+                                    .user = net};
     fill_limits(net, &server.limits);
     int tcp = -1, local = -1;
     if (open_sockets(net, &tcp, &local, fault) < 0 || server_open(&server, &net->server, fault) < 0) {

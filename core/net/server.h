@@ -1,5 +1,4 @@
-/* server.h: HTTP/1.1 for the rest of net/, so that the library beneath (server.c alone knows it) can be
- * replaced.
+/* server.h: HTTP/1.1 for the rest of net/.
  *
  * An exchange is one request and its answer. The handler gets it when the whole request is there and passed
  * the gate; it answers at once or later, once, on the loop's thread:
@@ -58,6 +57,8 @@ struct server_options {
     /* The exchange is over, answered in full or not; status 0: never answered. Its arena and bufs go after
      * this. */
     void (*ended)(void *user, struct exchange *exchange, int status);
+    /* At the end of each turn of the loop: everything that was ready has been handled. May be NULL. */
+    void (*turned)(void *user);
     void *user;
 };
 

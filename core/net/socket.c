@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/tcp.h> /* tcpi_bytes_received, which netinet/tcp.h lacks */
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -140,16 +139,6 @@ bool socket_is_own(int fd)
     socklen_t size = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
            (peer.uid == geteuid() || peer.uid == 0);
-}
-
-bool socket_heard(int fd, uint64_t *bytes)
-{
-    struct tcp_info info;
-    socklen_t size = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return false;
-    if (size < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received) return false;
-    *bytes = info.tcpi_bytes_received;
-    return true;
 }
 
 void socket_send_problem(int fd, int status, const char *code, const char *detail)

@@ -20,8 +20,6 @@ int socket_listen_local(const char *path, int *fd, struct fault *fault);
 int socket_accept(int fd);
 /* Whether the other end of an AF_UNIX connection is this process's user or root. */
 bool socket_is_own(int fd);
-/* Bytes that ever arrived on a TCP connection, read by us or not; false where the system does not tell. */
-bool socket_heard(int fd, uint64_t *bytes);
 /* A whole answer that says no, written at once or not at all: for connections that end here. */
 void socket_send_problem(int fd, int status, const char *code, const char *detail);
 /* Lets the process have count descriptors if its hard limit allows. */

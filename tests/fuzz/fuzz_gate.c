@@ -1,4 +1,4 @@
-/* The gate, the router and the query parser on any bytes: a request head, lines as the HTTP library would cut
+/* The gate, the router and the query parser on any bytes: a request head, lines as they would be cut
  * them. What passes must keep its promises: no ambiguous framing, a target that is safe to route, names that
  * are well-formed. */
 #include <stdlib.h>

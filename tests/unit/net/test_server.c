@@ -282,6 +282,13 @@ static void test_smuggling(void **state)
         "GET / HTTP/1.1\r\n\r\n" GET("/smuggled"),
         "GET / HTTP/1.1\r\n" HOST HOST "\r\n" GET("/smuggled"),
         "GET /a b HTTP/1.1\r\n" HOST "\r\n" GET("/smuggled"),
+        "GET / HTTP/1.1\n" HOST "\r\n" GET("/smuggled"),
+        "GET / HTTP/1.1\r\n" HOST "\n" GET("/smuggled"),
+        "GET / HTTP/1.1\r\n" HOST "no colon\r\n\r\n" GET("/smuggled"),
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n" GET("/smuggled"),
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n" GET("/smuggled"),
         "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n" GET("/smuggled"),
         "GET / HTTP/1.1\r\n" HOST "Origin: http://evil.example\r\n\r\n" GET("/smuggled"),
         "GET http://localhost/ HTTP/1.1\r\n" HOST "\r\n" GET("/smuggled"),
@@ -292,8 +299,7 @@ static void test_smuggling(void **state)
         struct answer answer = client_answer(&client);
         if (answer.status != 400 && answer.status != 403)
             fail_msg("row %zu: %d %s", i, answer.status, answer.head);
-        /* A bad Content-Length is refused by the library, which then says its head twice; but never a second
-         * answer. */
+        /* And never a second answer. */
         while (client_hear(&client)) {
         }
         buf_put_byte(&client.heard, 0);
@@ -641,6 +647,42 @@ static void test_many_bodies_are_bounded(void **state)
     stop(fixture);
 }
 
+/* Who has said everything may close that direction and still hears the answer, also a late one. */
+static void test_half_closed_clients_are_answered(void **state)
+{
+    struct fixture *fixture = start((struct server_limits){0});
+    struct client client = client_connect(fixture->port);
+    client_say(&client, GET("/x") GET("/kept"));
+    shutdown(client.fd, SHUT_WR);
+    expect(&client, 200, "hello /x");
+    uv_sem_wait(&fixture->taken);
+    uv_async_send(&fixture->later);
+    expect(&client, 200, "later");
+    assert_true(client_is_over(&client));
+    client_close(&client);
+    stop(fixture);
+}
+
+/* A refusal reaches also those who are in the midst of sending: the connection is not reset under them. */
+static void test_refusals_are_heard(void **state)
+{
+    struct fixture *fixture = start((struct server_limits){0});
+    struct client client = client_connect(fixture->port);
+    client_say(&client, "POST /echo HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 3000000\r\n\r\n");
+    assert_true(say_body(&client, 3000000, false));
+    expect(&client, 403, "forbidden");
+    assert_true(client_is_over(&client));
+    client_close(&client);
+    client = client_connect(fixture->port);
+    client_say(&client, "GET /x HTTP/1.1\r\n" HOST "Connection: TE, Close\r\n\r\n" GET("/more"));
+    struct answer answer = client_answer(&client);
+    assert_string_equal(answer_header(&answer, "Connection"), "close");
+    assert_true(client_is_over(&client));
+    answer_release(&answer);
+    client_close(&client);
+    stop(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -660,6 +702,8 @@ int main(void)
         cmocka_unit_test(test_thousand_idle_connections),
         cmocka_unit_test(test_stop_answers_what_was_taken),
         cmocka_unit_test(test_many_bodies_are_bounded),
+        cmocka_unit_test(test_half_closed_clients_are_answered),
+        cmocka_unit_test(test_refusals_are_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
