@@ -171,7 +171,9 @@ static int has_seen(struct call *call, uint64_t *position)
     }
     *position = lease.position;
     hub_view_release(call->net->hub, &lease);
-    return *position >= call->view.wanted;
+    if (*position >= call->view.wanted) return 1;
+    hub_view_hurry(call->net->hub, call->view.wanted);
+    return 0;
 }
 
 static void answer_lagging(struct call *call, uint64_t position)

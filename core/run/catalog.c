@@ -19,7 +19,8 @@ static void catalog_add(struct catalog *catalog, struct map *map, struct slice t
 static const char *const catalog_limits[] = {"message_size",   "document_size", "batch_commands",
                                              "body_size",      "headers_size",  "connections",
                                              "instructions",   "call_memory",   "state_memory",
-                                             "queue_commands", "flush_events",  "rebuild_partition_events"};
+                                             "queue_commands", "flush_events",  "rebuild_partition_events",
+                                             "view_lag_ms"};
 static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)

@@ -99,6 +99,9 @@ int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease,
 void hub_view_release(struct hub *hub, struct view_lease *lease);
 /* The checkpoint as committed together with the documents that this read sees, for this tenant. */
 uint64_t hub_view_position(struct docs_read *read, struct slice tenant);
+/* A reader waits until the views have this position: it need not wait for the next rest of the projectors to
+ * end. For whoever looks again when woken (hub_watch). */
+void hub_view_hurry(struct hub *hub, uint64_t position);
 /* Whether this key is parked as of this read: 1 (JSON object {"position","error"} appended), 0. */
 int hub_view_parked(struct docs_read *read, struct slice tenant, struct slice key, struct buf *json);
 size_t hub_view_count(struct hub *hub);

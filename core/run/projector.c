@@ -1,7 +1,5 @@
 #include "run/projector.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -16,8 +14,7 @@ enum {
     PROJECTOR_FLUSH_MS = 2000,  /* a rebuild is not set back further than that by a kill */
     PROJECTOR_FULL_EVERY = 512, /* events between two looks whether a feed is full */
     PROJECTOR_RETRY_MS = 200,
-    PROJECTOR_PAUSE_US =
-        2000, /* under load, between two flushes of live feeds: each costs a page write per view */
+    PROJECTOR_LAG_MS = 20, /* (hub.lua) under load, between two flushes of live feeds that nobody waits for */
     PROJECTOR_STOP_MS = 5000 /* for live feeds to reach the head */
 };
 
@@ -51,9 +48,18 @@ struct projector {
     struct arena arena; /* takers */
     struct route *routes;
     size_t route_count, routes_max; /* a power of two */
-    int64_t rested_ns;              /* when the last scan of live feeds ended */
+    int lag_ms;
+    int64_t scanned_ns;    /* when live feeds were flushed last */
+    atomic_ullong settled; /* up to here they are */
+    atomic_bool resting;   /* it looks at the log by itself before long: appends need not wake it */
     atomic_size_t memory;
 };
+
+enum scan_result {
+    SCAN_NONE,
+    SCAN_DONE,
+    SCAN_CUT
+}; /* nothing to do; all feeds at their limits; time is over */
 
 /* --- routes --- */
 
@@ -202,7 +208,15 @@ static void projector_report(struct feed *feed)
     feed->retry_ns = clock_monotonic_ns() + PROJECTOR_RETRY_MS * 1000000LL;
 }
 
-static bool projector_scan(struct projector *projector, uint64_t head, bool near)
+/* A feed that went back in the scan has its stretch before it again. */
+static bool projector_is_cut(const struct projector *projector, bool cut)
+{
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next)
+        cut = cut || (feed->behind && !feed->broken && !feed->dropped);
+    return cut;
+}
+
+static enum scan_result projector_scan(struct projector *projector, uint64_t head, bool near)
 {
     uint64_t position = UINT64_MAX, limit = 0;
     int64_t now_ns = clock_monotonic_ns();
@@ -211,7 +225,7 @@ static bool projector_scan(struct projector *projector, uint64_t head, bool near
         if (feed->position < position) position = feed->position;
         if (feed->limit > limit) limit = feed->limit;
     }
-    if (position == UINT64_MAX) return false;
+    if (position == UINT64_MAX) return SCAN_NONE;
     uint64_t reached = projector_read(projector, position, limit, now_ns + PROJECTOR_SLICE_MS * 1000000LL);
     now_ns = clock_monotonic_ns();
     for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
@@ -222,7 +236,17 @@ static bool projector_scan(struct projector *projector, uint64_t head, bool near
         if (due || feed_is_full(feed)) projector_flush(feed);
         if (!near) rebuild_say_progress(feed->generation);
     }
-    return true;
+    return projector_is_cut(projector, reached < limit) ? SCAN_CUT : SCAN_DONE;
+}
+
+/* Whether live feeds have more to do at once. */
+static bool projector_scan_near(struct projector *projector, uint64_t head)
+{
+    enum scan_result result = projector_scan(projector, head, true);
+    if (result == SCAN_CUT) return true;
+    if (result == SCAN_DONE) projector->scanned_ns = clock_monotonic_ns();
+    atomic_store(&projector->settled, head);
+    return false;
 }
 
 /* --- the thread --- */
@@ -271,7 +295,7 @@ static void projector_end(struct projector *projector)
 {
     int64_t until_ns = clock_monotonic_ns() + PROJECTOR_STOP_MS * 1000000LL;
     while (clock_monotonic_ns() < until_ns &&
-           projector_scan(projector, engine_head(projector->views->hub->engine).position, true))
+           projector_scan(projector, engine_head(projector->views->hub->engine).position, true) != SCAN_NONE)
         projector_drop(projector);
     while (projector->feeds) {
         struct feed *feed = projector->feeds;
@@ -281,31 +305,46 @@ static void projector_end(struct projector *projector)
     }
 }
 
-/* The first event behind a silence is folded at once; in a stream of them some are folded together. */
-static bool projector_scan_near(struct projector *projector, uint64_t head)
+static int64_t projector_rest_ms(const struct projector *projector)
 {
-    int64_t since_us = (clock_monotonic_ns() - projector->rested_ns) / 1000;
-    if (since_us < PROJECTOR_PAUSE_US) {
-        usleep((useconds_t)(PROJECTOR_PAUSE_US - since_us));
-        head = engine_head(projector->views->hub->engine).position;
+    const struct views *views = projector->views;
+    if (atomic_load(&views->stopping) || atomic_load(&views->wanted) > atomic_load(&projector->settled))
+        return 0;
+    return projector->lag_ms - (clock_monotonic_ns() - projector->scanned_ns) / 1000000;
+}
+
+/* The first event behind a silence is folded at once; in a stream of them those of lag_ms are folded and
+ * flushed together, since each flush costs some page writes a view. A reader that waits ends the rest.
+ * True: it did rest, and may have been woken for something else meanwhile. */
+static bool projector_rest(struct projector *projector)
+{
+    int64_t left_ms;
+    bool rested = false;
+    atomic_store(&projector->resting, true);
+    while ((left_ms = projector_rest_ms(projector)) > 0) {
+        struct inbox_link *list = inbox_take(&projector->inbox, (int)left_ms);
+        projector_take(projector, list);
+        rested = true;
+        if (list) break;
     }
-    if (!projector_scan(projector, head, true)) return false;
-    projector->rested_ns = clock_monotonic_ns();
-    return true;
+    atomic_store(&projector->resting, false);
+    return rested;
 }
 
 static void *projector_run(void *user)
 {
     struct projector *projector = user;
-    bool busy = true;
+    bool far = true, behind = true;
     domain_thread_start();
     while (!atomic_load(&projector->views->stopping)) {
-        int timeout_ms = busy ? 0 : projector_has_broken(projector) ? PROJECTOR_RETRY_MS : -1;
-        struct inbox_link *list = inbox_take(&projector->inbox, timeout_ms);
-        projector_take(projector, list);
+        bool rested = !far && !behind && projector_rest(projector);
         uint64_t head = engine_head(projector->views->hub->engine).position;
-        busy = projector_scan(projector, head, false);
-        busy = projector_scan_near(projector, head) || busy;
+        int timeout_ms = projector_has_broken(projector) ? PROJECTOR_RETRY_MS : -1;
+        if (far || behind || rested || head > atomic_load(&projector->settled)) timeout_ms = 0;
+        projector_take(projector, inbox_take(&projector->inbox, timeout_ms));
+        head = engine_head(projector->views->hub->engine).position;
+        far = projector_scan(projector, head, false) != SCAN_NONE;
+        behind = projector_scan_near(projector, head);
         for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
             feed->limit = feed_limit(feed, head);
             projector_report(feed);
@@ -324,6 +363,7 @@ int projector_start(struct views *views, int index, struct projector **projector
     struct projector *made = MEM_NEW(struct projector);
     made->views = views;
     made->index = index;
+    made->lag_ms = (int)catalog_limit(&views->hub->catalog, "view_lag_ms", PROJECTOR_LAG_MS);
     if (hub_domain_open(views->hub, &made->domain, NULL, fault) < 0) {
         mem_free(made);
         return -1;
@@ -357,6 +397,16 @@ void projector_adopt(struct projector *projector, struct generation *generation,
     adoption->partition = partition;
     adoption->partition_count = partition_count;
     inbox_put(&projector->inbox, &adoption->link);
+}
+
+void projector_look(struct projector *projector)
+{
+    if (!atomic_load(&projector->resting)) inbox_wake(&projector->inbox);
+}
+
+void projector_hurry(struct projector *projector, uint64_t position)
+{
+    if (atomic_load(&projector->settled) < position) inbox_wake(&projector->inbox);
 }
 
 void projector_wake(struct projector *projector)

@@ -124,7 +124,16 @@ int views_start(struct views *views, struct fault *fault)
 
 void views_look(struct views *views)
 {
-    for (size_t at = 0; at < views->projector_count; at++) projector_wake(views->projectors[at]);
+    for (size_t at = 0; at < views->projector_count; at++) projector_look(views->projectors[at]);
+}
+
+void views_hurry(struct views *views, uint64_t position)
+{
+    unsigned long long before = atomic_load(&views->wanted);
+    do
+        if (before >= position) return;
+    while (!atomic_compare_exchange_weak(&views->wanted, &before, position));
+    for (size_t at = 0; at < views->projector_count; at++) projector_hurry(views->projectors[at], position);
 }
 
 void views_moved(struct views *views)
@@ -337,6 +346,13 @@ int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault)
     return rebuild_by_hand(view, fault);
 }
 
+void hub_view_hurry(struct hub *hub, uint64_t position)
+{
+    /* What is not in the log yet is asked for again when it is: a reader looks after each append. */
+    uint64_t head = engine_head(hub->engine).position;
+    if (hub->views && !hub->read_only) views_hurry(hub->views, position < head ? position : head);
+}
+
 /* Under the lock. */
 static bool views_settled(const struct views *views, uint64_t head)
 {
@@ -360,6 +376,7 @@ bool hub_settle(struct hub *hub, int timeout_ms)
         until.tv_nsec -= 1000000000L;
         until.tv_sec++;
     }
+    hub_view_hurry(hub, head);
     pthread_mutex_lock(&views->lock);
     bool settled;
     /* Nobody feeds the views of a hub that only looks. */

@@ -87,6 +87,7 @@ struct views {
     size_t count;
     struct projector **projectors;
     size_t projector_count;
+    atomic_ullong wanted; /* the highest position that a reader waits for */
     atomic_bool stopping;
 };
 
@@ -96,6 +97,8 @@ int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct
 int views_start(struct views *views, struct fault *fault);
 /* After an append. */
 void views_look(struct views *views);
+/* Somebody waits for this position: live views do not rest before they have it. */
+void views_hurry(struct views *views, uint64_t position);
 void views_stop(struct views *views);
 void views_free(struct views *views);
 size_t views_memory(const struct views *views); /* Lua memory of the projectors */

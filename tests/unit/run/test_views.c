@@ -142,6 +142,27 @@ static void follows_live(void **state)
     hub_close(hub);
 }
 
+/* With a rest longer than any test: whoever waits does not wait for its end, and without anybody waiting it
+ * is kept. */
+static void rests_unless_somebody_waits(void **state)
+{
+    write_script("hub.lua", "return { limits = { view_lag_ms = 3600000 } }\n");
+    struct hub *hub = open_hub(NULL, 1, 1);
+    expect(hub, "a", "Add", "{'amount':3}", FAULT_NONE);
+    settle(hub);
+    for (int round = 0; round < 4; round++) {
+        uint64_t position = info_of(hub, "bank/totals").position;
+        expect(hub, "a", "Add", "{'amount':1}", FAULT_NONE);
+        expect(hub, "b", "Add", "{'amount':1}", FAULT_NONE);
+        assert_int_equal(info_of(hub, "bank/totals").position, position);
+        hub_view_hurry(hub, position); /* it is there already: no reason to hurry */
+        assert_int_equal(info_of(hub, "bank/totals").position, position);
+        settle(hub);
+        assert_int_equal(info_of(hub, "bank/totals").position, position + 2);
+    }
+    hub_close(hub); /* does not wait either */
+}
+
 /* Live with many small flushes; from nothing in four partitions; from nothing in one; index and views
  * deleted. */
 static void rebuilt_equals_live(void **state)
@@ -574,6 +595,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         {"follows_live (memory)", follows_live, setup_views, teardown, NULL},
         {"follows_live (lmdb)", follows_live, setup_views, teardown, (void *)1},
+        ONE(rests_unless_somebody_waits),
         ONE(rebuilt_equals_live),
         ONE(an_edit_rebuilds_and_says_why),
         ONE(rebuilds_by_hand),
