@@ -199,8 +199,8 @@ static void decide_hand_over(struct shard *shard, struct stream *stream, struct 
     stream->newest = pending;
 }
 
-/* The domain said no: recorded with the next batch. The answer waits only if the state it was decided on is
- * not durable yet. */
+/* The domain said no. Its answer too waits until it is on disk: else a kill could make the same id say yes
+ * later. */
 static void decide_rejected(struct shard *shard, struct stream *stream, struct work *work,
                             struct pending *pending, const struct fault *fault)
 {
@@ -221,11 +221,8 @@ static void decide_rejected(struct shard *shard, struct stream *stream, struct w
     commit->first_version = stream->version;
     commit->first_position = stream->position;
     decide_hand_over(shard, stream, work, pending);
-    work->command->version = stream->version;
-    work->command->position = stream->position;
-    if (pending->tied) pending->command = work->command;
+    pending->command = work->command;
     shard_hand_over(shard, pending);
-    if (!pending->tied) shard_answer(shard, work, fault);
 }
 
 static void decide_accepted(struct shard *shard, struct stream *stream, struct work *work,

@@ -255,7 +255,7 @@ static void writer_appended(struct writer *writer)
         struct pending *pending = writer->batch[at];
         if (writer->appends[at].outcome == APPEND_CONFLICT && pending->commit.event_count == 0 &&
             !pending->tied) {
-            /* A refusal already told; it only has to be kept. */
+            /* Decided on durable versions: it stands, whatever came since. */
             pending->commit.first_version = writer->appends[at].stream_version;
             writer_lane_put(&writer->lanes[pending->shard->index], pending);
             writer->queued++;

@@ -73,22 +73,28 @@ static void duplicate_of_what_fails_is_decided_itself(void **state)
     hub_close(hub);
 }
 
-static void rejection_does_not_wait(void **state)
+/* Else the hub could be killed, and the same id be accepted later. */
+static void rejection_waits_for_the_disk(void **state)
 {
-    struct hub *hub = open_held(NULL, 1);
-    expect(hub, "a", "Open", "{'owner':'x'}", FAULT_NONE);
-    held_set(held, true);
-    struct command *no = begin(hub, "a", "Open", "{'owner':'x'}", "no");
-    assert_int_equal(await(no)->fault.code, FAULT_REJECTED); /* although nothing reaches the disk */
-    forget(no);
-    struct command *again = begin(hub, "a", "Open", "{'owner':'x'}", "no");
-    struct command *reused = begin(hub, "a", "Touch", "{}", "no");
-    expect_fault(reused, FAULT_ID_REUSED);
-    held_set(held, false);
-    assert_int_equal(await(again)->fault.code, FAULT_REJECTED);
-    assert_true(again->repeated);
-    forget(again);
-    hub_close(hub);
+    for (int fails = 1; fails >= 0; fails--) {
+        struct hub *hub = open_held(*state ? folder(fails ? "failing" : "data") : NULL, 1);
+        expect(hub, "a", "Open", "{'owner':'x'}", FAULT_NONE);
+        held_set(held, true);
+        struct command *no = begin(hub, "a", "Open", "{'owner':'x'}", "no");
+        struct command *again = begin(hub, "a", "Open", "{'owner':'x'}", "no");
+        struct command *reused = begin(hub, "a", "Touch", "{}", "no");
+        expect_fault(reused, FAULT_ID_REUSED);
+        assert_false(is_answered(no));
+        held_await(held);
+        held_pass(held, fails);
+        assert_int_equal(await(no)->fault.code, fails ? FAULT_DISK : FAULT_REJECTED);
+        held_set(held, false);
+        assert_int_equal(await(again)->fault.code, FAULT_REJECTED);
+        assert_int_equal(again->repeated, !fails);
+        forget(no);
+        forget(again);
+        hub_close(hub);
+    }
 }
 
 /* A refusal that rests on what is not durable yet waits for it, and is worth nothing if it fails. */
@@ -347,7 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ONE(duplicates_in_flight),
         ONE(duplicate_of_what_fails_is_decided_itself),
-        ONE(rejection_does_not_wait),
+        BOTH(rejection_waits_for_the_disk),
         ONE(rejection_on_undurable_state_waits),
         BOTH(failed_batch_refuses_what_builds_on_it),
         ONE(failed_batch_refuses_all_of_it),
