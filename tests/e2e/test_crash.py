@@ -1,85 +1,41 @@
-"""A client at full speed, kill -9, restart: every answered command is there once."""
-import collections, json, os, random, threading, unittest
+"""kill -9 at any moment: what was answered is there once, and what is derived equals a rebuild. See tests/support/crash.py for the
+scenes, tests/soak for many more of the same."""
+import os, random, unittest
 
-from hub import ROOT, SMALL, Case, lines, lore, main
+import crash
+from hub import SMALL, Case, main
 
-ROUNDS = 3 if SMALL else 10
-CLIENTS = 8
+SEED = os.environ.get("SEED") or str(random.getrandbits(32))
 
 
 class Crash(Case):
-    def clients(self, hub, round, answered, sent):
-        """Each client adds services to bills of its own and shared ones, until the connection dies."""
-        def work(client_number):
-            seed = random.Random(round * 1000 + client_number)
-            client = hub.client()
-            number = 0
-            try:
-                while True:
-                    number += 1
-                    bill = seed.choice([f"own-{client_number}", "shared"])
-                    id = f"{round}-{client_number}-{number}"
-                    sent[client_number] = (bill, id)
-                    answer = client.request("POST", f"/v1/main/billing/bill/{bill}",
-                                            {"type": "AddServicesToBill", "data": {"services": 1}}, {"Idempotency-Key": id})
-                    if answer.status == 200:
-                        answered.append((bill, id, answer.json["version"], answer.json["position"]))
-                    elif answer.status not in (429, 503):
-                        raise AssertionError(answer.text)
-            except (OSError, ConnectionError, __import__("http").client.HTTPException):
-                pass
-            finally:
-                client.close()
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        return threads
+    def play(self, scene, kills):
+        """Rounds until so many kills; the seed that plays them again is part of what is said of a failure."""
+        kills = min(kills, 3) if SMALL else kills
+        print(f"SEED={SEED}")
+        played = scene(self.dir, SEED)
+        self.addCleanup(lambda: [hub.kill() for hub in played.hubs])
+        done, rounds = 0, 0
+        try:
+            while done < kills:
+                rounds += 1
+                self.assertLess(rounds, 10 * kills + 10, f"only {done} kills in {rounds} rounds")
+                done += played.round()
+            played.close()
+        except AssertionError as error:
+            raise AssertionError(f"SEED={SEED} {scene.__name__}, round {rounds}: {error}") from error
 
-    def test_answered_commands_survive(self):
-        self.copy_scripts("billing")
-        answered = []
-        hub = self.hub()
-        for bill in ["shared"] + [f"own-{n}" for n in range(CLIENTS)]:
-            hub.send(f"billing/bill/{bill}", "CreateBill", {"customer": "acme", "start_date": "2026-01-01"})
-        for round in range(ROUNDS):
-            sent = {}
-            before = len(answered)
-            threads = self.clients(hub, round, answered, sent)
-            while len(answered) < before + 50 + 100 * round:
-                if not any(thread.is_alive() for thread in threads):
-                    self.fail("the clients ended early")
-            hub.kill()
-            for thread in threads:
-                thread.join()
-            hub = self.hub()
-            # What was under way when it died is either there or not; asked again it is there once.
-            for bill, id in sent.values():
-                answer = hub.send(f"billing/bill/{bill}", "AddServicesToBill", {"services": 1}, headers={"Idempotency-Key": id})
-                again = hub.send(f"billing/bill/{bill}", "AddServicesToBill", {"services": 1}, headers={"Idempotency-Key": id})
-                self.assertEqual(answer, again)
-        view = hub.view("billing/open_bills")
-        hub.stop()
-        self.check_log(answered)
-        report = lines(lore("verify", "--json", "--data", self.data, check=0).stdout)[-1]
-        self.assertTrue(report["ok"], report)
-        __import__("shutil").rmtree(os.path.join(self.data, "views"))
-        rebuilt = {line["key"]: line["document"] for line in
-                   lines(lore("view", "billing/open_bills", "--json", "--data", self.data, "--scripts", self.scripts, check=0).stdout)}
-        self.assertEqual(view, rebuilt)
+    def test_commands(self):
+        self.play(crash.Commands, 22)
 
-    def check_log(self, answered):
-        events = lines(lore("export", "--data", self.data, "--scripts", self.scripts, check=0).stdout)
-        self.assertEqual([event["position"] for event in events], list(range(1, len(events) + 1)))
-        versions = collections.Counter()
-        by_command = collections.defaultdict(list)
-        for event in events:
-            versions[event["subject"]] += 1
-            self.assertEqual(event["version"], versions[event["subject"]])
-            by_command[event["subject"], event["commandid"]].append(event)
-        for bill, id, version, position in answered:
-            found = by_command[f"bill/{bill}", id]
-            self.assertEqual([(event["version"], event["position"]) for event in found], [(version, position)], id)
-        self.assertGreater(len(answered), 100)
+    def test_commands_while_views_are_rebuilt(self):
+        self.play(crash.Rebuilds, 12)
+
+    def test_what_is_flushed_behind(self):
+        self.play(crash.Flushes, 4)
+
+    def test_imports(self):
+        self.play(crash.Imports, 12)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,9 @@ class Case(unittest.TestCase):
 
 
 class Hub:
-    def __init__(self, scripts, data, *args, env=None):
+    """A hub as a process. ready=False: returns before it listens, so that it can be killed on its way there."""
+
+    def __init__(self, scripts, data, *args, env=None, ready=True):
         self.data = data
         self.process = subprocess.Popen([LORE, "serve", scripts, "--data", data, "--listen", "127.0.0.1:0", *args],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
@@ -68,13 +70,17 @@ class Hub:
         self.said = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.port = int(self.wait_said(r"listening on http://127\.0\.0\.1:(\d+)")[1])
+        self.port = self.wait_ready() if ready else None
 
     def _read(self):
         for line in self.process.stderr:
             self.log.append(line)
             self.said.put(line)
         self.said.put(None)
+
+    def wait_ready(self):
+        self.port = int(self.wait_said(r"listening on http://127\.0\.0\.1:(\d+)")[1])
+        return self.port
 
     def wait_said(self, pattern):
         """Waits for a diagnostic line, said before or from now on."""
