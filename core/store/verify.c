@@ -42,6 +42,14 @@ void verify_find(const struct verify_part *part, uint64_t position, const char *
     verify_say(part, &message);
 }
 
+bool verify_has_begun(const char *directory)
+{
+    char file[4200];
+    struct stat status;
+    snprintf(file, sizeof file, "%s/data.mdb", directory);
+    return stat(file, &status) == 0 && status.st_size > 0;
+}
+
 /* --- the parent's ears --- */
 
 struct listening {

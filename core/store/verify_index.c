@@ -207,7 +207,7 @@ static void compare_index(struct compare *compare)
     enum index_mark mark = index_mark_read(mark_file, compare->lmdb->head.log_id);
     /* Not finished, or torn by the machine's end: the next start drops it unread, which is as it should be.
      */
-    if (mark == MARK_NONE || mark == MARK_TORN) return;
+    if (mark == MARK_NONE || mark == MARK_TORN || !verify_has_begun(path)) return;
     int opened =
         index_disk_open(path, compare->lmdb->head.log_id, &compare->index, &compare->checkpoint, why, &fault);
     if (opened <= 0) {

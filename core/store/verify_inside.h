@@ -35,6 +35,10 @@ int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, st
                     struct fault *fault);
 void verify_close_log(struct engine_lmdb *lmdb, struct lmdb_env_read *read);
 
+/* Whether anything was written into an LMDB directory: a hub may be killed when it has made the file and
+ * before. What is derived is begun anew by the next start then. */
+bool verify_has_begun(const char *directory);
+
 void verify_log_pages(const struct verify_part *part);
 void verify_log(const struct verify_part *part);
 void verify_index_pages(const struct verify_part *part);

@@ -1,7 +1,6 @@
 /* Views and snapshots: derived, so what is found there is mended by a rebuild. */
 #include <dirent.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "store/docs.h"
 #include "store/pages.h"
@@ -59,8 +58,8 @@ void verify_views(const struct verify_part *part)
     while (views && (entry = readdir(views)))
         if (entry->d_name[0] != '.') {
             char file[4600];
-            snprintf(file, sizeof file, "%s/%s/data.mdb", path, entry->d_name);
-            if (access(file, F_OK) == 0) verify_view(part, entry->d_name, &done.counts);
+            snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+            if (verify_has_begun(file)) verify_view(part, entry->d_name, &done.counts);
         }
     if (views) closedir(views);
     verify_say(part, &done);
@@ -75,7 +74,7 @@ void verify_snapshots(const struct verify_part *part)
     struct fault fault = {0};
     uint64_t count;
     snprintf(path, sizeof path, "%s/snapshots", part->path);
-    if (access(path, F_OK) == 0) {
+    if (verify_has_begun(path)) {
         bool fine = pages_fine(path, &report);
         if (snaps_open(path, true, &snaps, &fault) < 0) {
             verify_find(part, 0, "snapshots: %s", fine ? fault.text : report.damage);

@@ -1,6 +1,6 @@
 """kill -9 at any moment: what was answered is there once, and what is derived equals a rebuild. See tests/support/crash.py for the
 scenes, tests/soak for many more of the same."""
-import os, random, unittest
+import glob, os, random, unittest
 
 import crash
 from hub import SMALL, Case, main
@@ -36,6 +36,47 @@ class Crash(Case):
 
     def test_imports(self):
         self.play(crash.Imports, 12)
+
+    def test_fault_points(self):
+        """A kill at each point of the table, in commands and in an import, at a passing that chance tells."""
+        chance = random.Random(SEED)
+        print(f"SEED={SEED}")
+        killed = []
+        for scene in (crash.Commands, crash.Imports):
+            folder = os.path.join(self.dir, scene.__name__)
+            os.mkdir(folder)
+            played = scene(folder, SEED)
+            self.addCleanup(lambda: [hub.kill() for hub in played.hubs])
+            for point in crash.fault_points()[:3 if SMALL else None]:
+                passing = chance.choice([1, 1, 2, 3, 5, 8, 13])
+                try:
+                    if played.fault(point, passing):
+                        killed.append(point)
+                except AssertionError as error:
+                    raise AssertionError(f"SEED={SEED} {scene.__name__} {point}@{passing}: {error}") from error
+            played.close()
+        print(f"killed at {' '.join(killed)}")
+        self.assertTrue(killed)
+
+    def test_killed_before_the_first_byte(self):
+        """A file of derived data that was made and not written: nothing is damaged, and it is there after the next start."""
+        self.copy_scripts("billing")
+        hub = self.hub()
+        hub.send("billing/bill/a", "CreateBill", {"customer": "c", "start_date": "2026-01-01"})
+        for _ in range(70):  # enough for a snapshot
+            hub.send("billing/bill/a", "AddServicesToBill", {"services": 1})
+        documents = hub.view("billing/open_bills")
+        hub.stop()
+        for path in glob.glob(os.path.join(self.data, "*", "**", "data.mdb"), recursive=True):
+            if path == os.path.join(self.data, "log", "data.mdb"):
+                continue
+            for is_there in (True, False):
+                os.truncate(path, 0) if is_there else os.remove(path)
+                crash.verify(self.data)
+                hub = self.hub()
+                self.assertEqual(hub.view("billing/open_bills"), documents)
+                hub.stop()
+                self.assertGreater(os.path.getsize(path), 0, path)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def read_views(hub):
     return texts
 
 
+def fault_points():
+    """The names in the table of core/base/faultpoint.h."""
+    with open(os.path.join(ROOT, "core", "base", "faultpoint.h")) as file:
+        return re.findall(r'^    X\(\w+, "([^"]+)"', file.read(), re.M)
+
+
 def same_views(found, expected, what):
     for name in expected:
         if found[name] != expected[name]:
@@ -168,22 +174,45 @@ class Commands(Scene):
         client.close()
 
     def round(self):
-        self.life += 1
         hub = self.running
-        clients = Clients(self.ledger, f"{self.seed}.{self.life}", hub.port, hub.client)
+        clients = self.send(hub)
         try:
             self.ledger.wait(self.chance.randint(1, 60), clients.alive)
             self.kill(hub, clients)
         finally:
             hub.kill()
             clients.join()
-        kills = 1
+        if self.rebuilds:
+            self.change_code()
+        return 1 + self.rise()
+
+    def fault(self, point, passing):
+        """One life that ends where a fault point is passed for the n-th time, or orderly; true if it was killed there."""
+        self.running.stop()
+        self.change_code()
+        hub = self.hub(env={"LORE_FAULTS": f"{point}@{passing}=kill"}, ready=False)
+        if hub.wait_ready(may_end=True):
+            clients = self.send(hub)
+            self.ledger.wait(40, clients.alive)
+            clients.stop()
+            hub.process.terminate()
+        code = hub.process.wait(TIMEOUT)
+        hub.kill()
+        if code not in (0, -9):
+            raise AssertionError(f"the hub ended with {code}:\n" + "".join(hub.log))
+        self.rise()
+        return code == -9
+
+    def send(self, hub):
+        self.life += 1
+        return Clients(self.ledger, f"{self.seed}.{self.life}", hub.port, hub.client)
+
+    def rise(self):
+        """After a death: nothing answered is lost, a start brings all back. Returns the kills on the way up."""
         report = verify(self.data)
         if report["outcomes"] < self.ledger.refused:
             raise AssertionError(f"{self.ledger.refused} refusals were answered, {report['outcomes']} are kept")
-        if self.rebuilds:
-            self.change_code()
-        kills += self.kill_while_starting(self.start_moves * (4 if self.rebuilds else 2))
+        kills = self.kill_while_starting(self.start_moves * (4 if self.rebuilds else 2))
         copy = copy_log(self.data, os.path.join(self.folder, "copy"))
         self.lose()
         self.running = hub = self.hub()
@@ -261,10 +290,11 @@ class Imports(Scene):
             return {"kind": "fact", "bill": bill, "services": n % 40 + 1, "at": at}
         return {"kind": "add", "bill": bill, "services": 0 if kind > 0.95 else n % 40 + 1, "twice": kind < 0.2, "at": at}
 
-    def start(self, data):
+    def start(self, data, env=None):
         return subprocess.Popen([LORE, "import", self.source, "--with", os.path.join(self.scripts, "billing/import/rows.lua"), "--data", data,
                                  "--scripts", self.scripts, "--json", "--shards", str(self.chance.randint(1, 3)),
-                                 "--rejected", os.path.join(self.folder, "rejected")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                 "--rejected", os.path.join(self.folder, "rejected")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=dict(os.environ, **(env or {})))
 
     def end(self, process):
         out, err = process.communicate(timeout=TIMEOUT)
@@ -281,6 +311,19 @@ class Imports(Scene):
         process = self.start(self.data)
         with process.stdout, process.stderr:
             killed = kill_at(process, self.chance.randint(1, self.moves))
+        self.look(killed)
+        return int(killed)
+
+    def fault(self, point, passing):
+        """One import that ends where a fault point is passed for the n-th time, or orderly; true if it was killed there."""
+        process = self.start(self.data, {"LORE_FAULTS": f"{point}@{passing}=kill"})
+        _, err = process.communicate(timeout=TIMEOUT)
+        if process.returncode not in (0, -9):
+            raise AssertionError(f"import: exit {process.returncode} {err}")
+        self.look(process.returncode == -9)
+        return process.returncode == -9
+
+    def look(self, killed):
         self.kills += killed
         if os.path.exists(os.path.join(self.data, "log", "data.mdb")):
             verify(self.data)
@@ -290,7 +333,6 @@ class Imports(Scene):
         self.lose()
         if not killed or self.chance.random() < 0.2:
             self.finish()
-        return int(killed)
 
     def finish(self):
         """Runs it to its end; what was there is skipped, the rest added, what was refused told as before."""

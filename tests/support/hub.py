@@ -78,11 +78,13 @@ class Hub:
             self.said.put(line)
         self.said.put(None)
 
-    def wait_ready(self):
-        self.port = int(self.wait_said(r"listening on http://127\.0\.0\.1:(\d+)")[1])
+    def wait_ready(self, may_end=False):
+        """Its port; None if it ended before and that may be."""
+        found = self.wait_said(r"listening on http://127\.0\.0\.1:(\d+)", may_end)
+        self.port = int(found[1]) if found else None
         return self.port
 
-    def wait_said(self, pattern):
+    def wait_said(self, pattern, may_end=False):
         """Waits for a diagnostic line, said before or from now on."""
         at = 0
         while True:
@@ -92,6 +94,8 @@ class Hub:
                 if found:
                     return found
             if self.said.get(timeout=TIMEOUT) is None:
+                if may_end:
+                    return None
                 raise AssertionError(f"the hub ended (exit {self.process.wait()}) before it said {pattern}:\n" + "".join(self.log))
 
     def stop(self, expect=0):
