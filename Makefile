@@ -140,6 +140,11 @@ bench: deps ## measure, each figure beside its limit and beside Redis, Tarantool
 	@$(MAKE) --no-print-directory -s lore
 	@python3 tests/bench/bench.py
 
+.PHONY: soak
+soak: deps ## a thousand kills, ten thousand flipped bytes; SOAK_SEED=N plays them again
+	@$(MAKE) --no-print-directory -s lore
+	@python3 tests/soak/soak.py
+
 FUZZ_SECONDS ?= 30
 FUZZ_C   = $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN = $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ_C))
