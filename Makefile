@@ -59,17 +59,18 @@ $(BUILD)/prelude.c: $(PRELUDE) Makefile
 $(BUILD)/prelude.o: $(BUILD)/prelude.c
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-# Unit tests: tests/unit/LAYER/test_*.c and tests/contract/test_*.c, each a cmocka program, found by pattern and linked with
+# Unit tests: tests/unit/LAYER/test_*.c, tests/contract/test_*.c and tests/sim/test_*.c, each a cmocka program, found by pattern and linked with
 # its layer and those below it only.
 below_base     = base
 below_codec    = codec base
 below_store    = store codec base
 below_contract = store codec base
+below_sim      = run vm store codec base
 below_vm       = vm codec base
 below_run      = run vm store codec base
 below_net      = net run vm store codec base
 below_cli      = cli net run vm store codec base
-UNIT_C    = $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/contract/test_*.c))
+UNIT_C    = $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/contract/test_*.c) $(wildcard tests/sim/test_*.c))
 UNIT_BIN  = $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_C))
 SUPPORT_O = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/support/*.c)))
 folder_of = $(notdir $(patsubst %/,%,$(dir $(1))))

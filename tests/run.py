@@ -44,7 +44,8 @@ def run(command, timeout, env=None):
 
 
 def cmocka(tally, build, wanted):
-    sources = sorted(glob.glob("tests/unit/*/test_*.c", root_dir=ROOT) + glob.glob("tests/contract/test_*.c", root_dir=ROOT))
+    patterns = "tests/unit/*/test_*.c", "tests/contract/test_*.c", "tests/sim/test_*.c"
+    sources = sorted(path for pattern in patterns for path in glob.glob(pattern, root_dir=ROOT))
     for source in sources:
         name = source[len("tests/"):-len(".c")]
         if not wanted("unit", name):

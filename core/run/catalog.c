@@ -20,7 +20,7 @@ static const char *const catalog_limits[] = {"message_size",   "document_size", 
                                              "body_size",      "headers_size",  "connections",
                                              "instructions",   "call_memory",   "state_memory",
                                              "queue_commands", "flush_events",  "rebuild_partition_events",
-                                             "view_lag_ms"};
+                                             "view_lag_ms",    "cache_memory"};
 static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)

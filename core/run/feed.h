@@ -51,8 +51,9 @@ uint64_t feed_limit(const struct feed *feed, uint64_t head);
 void feed_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data);
 /* Nothing up to position concerns it. */
 void feed_pass(struct feed *feed, uint64_t position);
-/* Writes documents and checkpoint. False: it stands where it stood before (behind, or broken). */
-bool feed_flush(struct feed *feed);
+/* Writes documents and checkpoint, and tells who waits for them; or it stands where it stood before (behind,
+ * or broken). */
+void feed_flush(struct feed *feed);
 /* Whether so much was folded that it should flush. */
 bool feed_is_full(const struct feed *feed);
 

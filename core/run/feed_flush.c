@@ -150,15 +150,16 @@ static void feed_written(struct feed *feed)
     feed->flushed_ns = clock_monotonic_ns();
     if (!feed->whole) atomic_store(&generation->reached[feed->partition], feed->flushed);
     if (feed->whole || generation->partition_count == 1) atomic_store(&generation->position, feed->flushed);
+    if (feed->whole) rebuild_moved(generation);
+    views_moved(generation->view->views);
 }
 
-bool feed_flush(struct feed *feed)
+void feed_flush(struct feed *feed)
 {
     struct feed_batch batch = {0};
     struct fault fault;
     enum drafts_failure failure = DRAFTS_NONE;
     struct docs_write *write;
-    bool written = false;
     domain_set_exact(feed->domain, feed->position <= feed->exact_until && feed->exact_until > 0);
     int done = feed_collect_all(feed, &batch, &failure, &fault);
     domain_set_exact(feed->domain, false);
@@ -173,16 +174,16 @@ bool feed_flush(struct feed *feed)
     } else if (docs_begin(feed->generation->docs, &write, &fault) < 0) {
         feed_break(feed, &fault);
     } else {
-        if (feed_write(feed, &batch, write, &fault) < 0)
+        int written = feed_write(feed, &batch, write, &fault);
+        if (written < 0)
             docs_abort(write);
         else
-            written = docs_commit(write, &fault) == 0;
-        if (written)
+            written = docs_commit(write, &fault);
+        if (written == 0)
             feed_written(feed);
         else
             feed_break(feed, &fault);
     }
     buf_release(&batch.bytes);
     buf_release(&batch.puts);
-    return written;
 }

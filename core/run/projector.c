@@ -118,9 +118,7 @@ static struct route *projector_route(struct projector *projector, const struct r
 
 static void projector_flush(struct feed *feed)
 {
-    if (feed->position == feed->flushed || !feed_flush(feed)) return;
-    if (feed->whole) rebuild_moved(feed->generation);
-    views_moved(feed->generation->view->views);
+    if (feed->position != feed->flushed) feed_flush(feed);
 }
 
 static void projector_record(struct projector *projector, const struct record *record)

@@ -59,10 +59,11 @@ static void writer_sort(struct writer *writer, struct inbox_link *list)
     }
 }
 
-/* Whether a pending's turn has come; a number 1 of the next sequence begins it. */
+/* Whether a pending's turn has come; a number 1 of the next sequence begins it. What was answered at once, a
+ * refusal or a known id, may come here behind that: all that its order was for is written. */
 static bool writer_turn(struct writer *writer, const struct pending *pending)
 {
-    if (pending->ordered == 0) return true;
+    if (pending->ordered == 0 || pending->sequence < writer->sequence) return true;
     if (pending->sequence == writer->sequence + 1 && pending->ordered == 1) {
         writer->sequence = pending->sequence;
         writer->ordered = 1;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
 
@@ -122,6 +123,8 @@ struct held_engine {
     struct engine engine;
     struct engine *inner;
     struct engine_ops ops;
+    bool keep; /* closing it leaves the one below open: a restart without losing what is in memory */
+    pthread_mutex_t flushing; /* so that a test may flush beside the indexer */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool holding; /* appends wait */
@@ -158,12 +161,17 @@ static int held_append(struct engine *engine, struct append *batch, size_t count
     pthread_mutex_unlock(&held->mutex);
     if (fails) return fault_set(fault, FAULT_DISK, "no space left (a test)");
     if (before) before(held->inner, held->user);
-    return engine_append(held->inner, batch, count, fault);
+    int done = engine_append(held->inner, batch, count, fault);
+    pthread_mutex_lock(&held->mutex);
+    pthread_cond_broadcast(&held->changed);
+    pthread_mutex_unlock(&held->mutex);
+    return done;
 }
 
 static void held_close(struct engine *engine)
 {
-    engine_close(held_of(engine)->inner);
+    if (!held_of(engine)->keep) engine_close(held_of(engine)->inner);
+    pthread_mutex_destroy(&held_of(engine)->flushing);
     pthread_mutex_destroy(&held_of(engine)->mutex);
     pthread_cond_destroy(&held_of(engine)->changed);
     free(engine);
@@ -212,7 +220,10 @@ static int held_meta_get(struct engine *engine, struct slice key, struct buf *va
 }
 static int held_flush_index(struct engine *engine, uint64_t *events, struct fault *fault)
 {
-    return engine_flush_index(held_of(engine)->inner, events, fault);
+    pthread_mutex_lock(&held_of(engine)->flushing);
+    int done = engine_flush_index(held_of(engine)->inner, events, fault);
+    pthread_mutex_unlock(&held_of(engine)->flushing);
+    return done;
 }
 static uint64_t held_index_behind(struct engine *engine)
 {
@@ -233,19 +244,26 @@ static const struct engine_ops held_ops = {.close = held_close,
                                            .flush_index = held_flush_index,
                                            .index_behind = held_index_behind};
 
-static inline struct held_engine *hold_engine(const char *data)
+/* inner: one that is open already, or NULL. */
+static inline struct held_engine *hold_engine_with(struct engine_options options, struct engine *inner)
 {
     struct held_engine *held = calloc(1, sizeof *held);
-    struct engine_options options = {.path = data};
     struct fault fault;
-    if (data) mkdir(data, 0777);
-    if ((data ? engine_open_lmdb : engine_open_memory)(&options, &held->inner, &fault) < 0)
+    if (options.path) mkdir(options.path, 0777);
+    held->inner = inner;
+    if (!inner && (options.path ? engine_open_lmdb : engine_open_memory)(&options, &held->inner, &fault) < 0)
         fail_msg("%s", fault.text);
     held->engine.ops = &held_ops;
     held->engine.names = engine_names(held->inner);
+    pthread_mutex_init(&held->flushing, NULL);
     pthread_mutex_init(&held->mutex, NULL);
     pthread_cond_init(&held->changed, NULL);
     return held;
+}
+
+static inline struct held_engine *hold_engine(const char *data)
+{
+    return hold_engine_with((struct engine_options){.path = data}, NULL);
 }
 
 static inline void held_set(struct held_engine *held, bool holding)
@@ -272,6 +290,20 @@ static inline void held_await(struct held_engine *held)
 {
     pthread_mutex_lock(&held->mutex);
     while (!held->waiting) pthread_cond_wait(&held->changed, &held->mutex);
+    pthread_mutex_unlock(&held->mutex);
+}
+
+/* Returns when so many commands without events are kept: a refusal is answered before it is. */
+static inline void held_await_outcomes(struct held_engine *held, uint64_t count)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60; /* only ends a test that hangs */
+    pthread_mutex_lock(&held->mutex);
+    while (engine_head(held->inner).outcomes < count)
+        if (pthread_cond_timedwait(&held->changed, &held->mutex, &until) == ETIMEDOUT)
+            fail_msg("%llu commands without events are kept, not %llu",
+                     (unsigned long long)engine_head(held->inner).outcomes, (unsigned long long)count);
     pthread_mutex_unlock(&held->mutex);
 }
 
@@ -504,7 +536,9 @@ static inline void settle(struct hub *hub)
     if (!hub_settle(hub, 30000)) {
         struct buf status = {0};
         hub_status(hub, &status);
-        fail_msg("the views do not settle:\n%.*s", SLICE_ARGS(buf_slice(&status)));
+        fprintf(stderr, "the views do not settle:\n%.*s",
+                SLICE_ARGS(buf_slice(&status))); /* longer than cmocka prints */
+        fail();
     }
 }
 
