@@ -5,22 +5,12 @@
 
 #include "base/mem.h"
 
-char *buf_room(struct buf *buf, size_t size)
+void buf_grow(struct buf *buf, size_t size)
 {
-    if (buf->size_max - buf->size < size) {
-        size_t wanted = buf->size_max ? buf->size_max * 2 : 256;
-        while (wanted - buf->size < size) wanted *= 2;
-        buf->data = mem_resize(buf->data, wanted);
-        buf->size_max = wanted;
-    }
-    return buf->data + buf->size;
-}
-
-void buf_put(struct buf *buf, const void *data, size_t size)
-{
-    if (size == 0) return;
-    memcpy(buf_room(buf, size), data, size);
-    buf->size += size;
+    size_t wanted = buf->size_max ? buf->size_max * 2 : 256;
+    while (wanted - buf->size < size) wanted *= 2;
+    buf->data = mem_resize(buf->data, wanted);
+    buf->size_max = wanted;
 }
 
 void buf_put_slice(struct buf *buf, struct slice slice)
@@ -28,15 +18,15 @@ void buf_put_slice(struct buf *buf, struct slice slice)
     buf_put(buf, slice.data, slice.size);
 }
 
-void buf_put_text(struct buf *buf, const char *text)
+void buf_put_int(struct buf *buf, int64_t value)
 {
-    buf_put(buf, text, strlen(text));
-}
-
-void buf_put_byte(struct buf *buf, uint8_t byte)
-{
-    *buf_room(buf, 1) = (char)byte;
-    buf->size++;
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do digits[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0) digits[--at] = '-';
+    buf_put(buf, digits + at, sizeof digits - at);
 }
 
 void buf_format(struct buf *buf, const char *format, ...)

@@ -19,12 +19,32 @@ struct buf {
     size_t size_max; /* bytes allocated */
 };
 
+/* For buf_room: makes room for size more bytes. */
+void buf_grow(struct buf *buf, size_t size);
 /* Room for size more bytes; returns where they go. Does not change buf->size. */
-char *buf_room(struct buf *buf, size_t size);
-void buf_put(struct buf *buf, const void *data, size_t size);
+static inline char *buf_room(struct buf *buf, size_t size)
+{
+    if (buf->size_max - buf->size < size) buf_grow(buf, size);
+    return buf->data + buf->size;
+}
+static inline void buf_put(struct buf *buf, const void *data, size_t size)
+{
+    if (size == 0) return;
+    memcpy(buf_room(buf, size), data, size);
+    buf->size += size;
+}
 void buf_put_slice(struct buf *buf, struct slice slice);
-void buf_put_text(struct buf *buf, const char *text);
-void buf_put_byte(struct buf *buf, uint8_t byte);
+static inline void buf_put_text(struct buf *buf, const char *text)
+{
+    buf_put(buf, text, strlen(text));
+}
+static inline void buf_put_byte(struct buf *buf, uint8_t byte)
+{
+    *buf_room(buf, 1) = (char)byte;
+    buf->size++;
+}
+/* In decimal digits. */
+void buf_put_int(struct buf *buf, int64_t value);
 void buf_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* LEB128, at most 10 bytes. */
 void buf_put_varint(struct buf *buf, uint64_t value);

@@ -20,6 +20,8 @@ int json_from_mp(struct slice bytes, struct buf *out, struct fault *fault);
 
 /* "text" with quotes and escapes; what is not UTF-8 becomes U+FFFD. */
 void json_put_text(struct buf *out, struct slice text);
+/* The same without the quotes: for a text put together from several. */
+void json_put_inside(struct buf *out, struct slice text);
 /* ,"name": (no comma right after '{' or '['). name needs no escapes. */
 void json_put_name(struct buf *out, const char *name);
 /* json_put_name and a value. */

@@ -213,7 +213,7 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (!call) return;
     if (call->list == &net->tails) net->tail_count--;
     api_list_remove(call);
-    if (call->command) command_free(call->command);
+    if (call->command) command_pool_give(&net->commands, call->command);
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
 }

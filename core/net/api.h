@@ -24,8 +24,9 @@ enum {
     API_LIMIT_DEFAULT = 100,
     API_PIECE_SIZE = 48 * 1024, /* a long answer is made in pieces of about this */
     API_SLICE_NS =
-        2 * 1000 * 1000,  /* and a search for what to answer yields after this, so that others are answered */
-    API_UNSEEN_MAX = 100, /* events that a conflict carries */
+        2 * 1000 * 1000, /* and a search for what to answer yields after this, so that others are answered */
+    API_COMMANDS_KEPT = 256,
+    API_UNSEEN_MAX = 100,    /* events that a conflict carries */
     API_WAIT_MS = 10 * 1000, /* ?wait= without ?timeout= */
     API_WAIT_MS_MAX = 10 * 60 * 1000
 };
@@ -48,8 +49,9 @@ struct net {
     struct call *_Atomic finished; /* newest first */
     struct call_list tails;        /* event streams */
     struct call_list waits;        /* readers of views that wait for a position */
-    struct fault fault;            /* of the call at hand: a fault is large and lives for a moment only */
-    uint64_t head_told;            /* the tails know of the log up to here */
+    struct command_pool commands;
+    struct fault fault; /* of the call at hand: a fault is large and lives for a moment only */
+    uint64_t head_told; /* the tails know of the log up to here */
     bool is_stopping;
     size_t tail_count;
     uint64_t answers[ROUTE_COUNT + 1][6]; /* by route (the last: none) and hundreds of status */

@@ -1,5 +1,7 @@
 #include "net/api.h"
 
+#include <stdio.h>
+
 #include "base/limit.h"
 #include "codec/json.h"
 #include "net/body.h"
@@ -23,8 +25,9 @@ static void answer_done(struct call *call)
         }
     }
     buf_put_text(out, "]}\n");
-    exchange_put_header(call->exchange, "ETag",
-                        arena_format(api_arena(call), "\"%llu\"", (unsigned long long)command->version));
+    char tag[24];
+    int size = snprintf(tag, sizeof tag, "\"%llu\"", (unsigned long long)command->version);
+    exchange_put_header(call->exchange, "ETag", slice_make(tag, (size_t)size));
     api_reply(call, 200);
 }
 
@@ -109,7 +112,7 @@ void api_command_take(struct call *call)
         api_reply(call, 415);
         return;
     }
-    call->command = command_new();
+    call->command = command_pool_take(&call->net->commands);
     call->resume = answer;
     struct fault fault;
     if (read_command(call, &fault) < 0 ||

@@ -197,22 +197,24 @@ static void put_header(struct buf *head, const char *name, struct slice value)
 static void put_head(struct exchange *exchange)
 {
     struct buf *head = &exchange->head;
-    char text[32];
-    int size = snprintf(text, sizeof text, "HTTP/1.1 %d ", exchange->status);
-    buf_put(head, text, (size_t)size);
+    buf_put_text(head, "HTTP/1.1 ");
+    buf_put_int(head, exchange->status);
+    buf_put_byte(head, ' ');
     buf_put_text(head, phrase_of(exchange->status));
-    buf_put(head, "\r\n", 2);
-    put_header(head, "Date", slice_of(date_of(exchange->server)));
+    buf_put_text(head, "\r\nDate: ");
+    buf_put_text(head, date_of(exchange->server));
+    buf_put_text(head, "\r\n");
     if (exchange->content_type) put_header(head, "Content-Type", slice_of(exchange->content_type));
     for (size_t at = 0; at < exchange->answer_header_count; at++)
         put_header(head, exchange->answer_headers[at].name, exchange->answer_headers[at].value);
-    if (exchange->pull && !exchange->is_old) put_header(head, "Transfer-Encoding", slice_of("chunked"));
+    if (exchange->pull && !exchange->is_old) buf_put_text(head, "Transfer-Encoding: chunked\r\n");
     if (!exchange->pull && exchange->status != 204) {
-        size = snprintf(text, sizeof text, "%zu", exchange->out.size);
-        put_header(head, "Content-Length", slice_make(text, (size_t)size));
+        buf_put_text(head, "Content-Length: ");
+        buf_put_int(head, (int64_t)exchange->out.size);
+        buf_put_text(head, "\r\n");
     }
-    if (exchange->is_closing) put_header(head, "Connection", slice_of("close"));
-    buf_put(head, "\r\n", 2);
+    if (exchange->is_closing) buf_put_text(head, "Connection: close\r\n");
+    buf_put_text(head, "\r\n");
 }
 
 /* What is in out becomes a chunk, the last one too if the stream has ended. */

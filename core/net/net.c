@@ -91,6 +91,7 @@ int net_open(const struct net_options *options, struct net **opened, struct faul
     struct net *net = MEM_NEW(struct net);
     net->options = *options;
     net->hub = options->hub;
+    net->commands.count_max = API_COMMANDS_KEPT;
     struct server_options server = {.loop = options->loop,
                                     .limits = options->limits,
                                     .handle = api_take,
@@ -148,5 +149,6 @@ void net_close(struct net *net)
     uv_close((uv_handle_t *)&net->waits_timer, on_closed);
     uv_close((uv_handle_t *)&net->beat_timer, on_closed);
     while (net->handles > 0) uv_run(net->options.loop, UV_RUN_ONCE);
+    command_pool_release(&net->commands);
     mem_free(net);
 }

@@ -1,6 +1,4 @@
 /* Events as CloudEvents 1.0 objects: the form of export, HTTP answers and tails. */
-#include <stdio.h>
-
 #include "codec/json.h"
 #include "codec/time.h"
 #include "run/fold.h"
@@ -12,6 +10,18 @@ static void cloudevent_put_time(struct buf *out, const char *name, int64_t ms)
     if (!time_valid(ms)) return;
     time_format(ms, text);
     json_put_text_member(out, name, slice_make(text, TIME_TEXT_SIZE));
+}
+
+/* "/a/b" or "a/b". */
+static void cloudevent_put_path(struct buf *out, const char *name, bool is_rooted, struct slice a,
+                                struct slice b)
+{
+    json_put_name(out, name);
+    buf_put_text(out, is_rooted ? "\"/" : "\"");
+    json_put_inside(out, a);
+    buf_put_byte(out, '/');
+    json_put_inside(out, b);
+    buf_put_byte(out, '"');
 }
 
 static void cloudevent_put_ids(struct buf *out, const struct record *record)
@@ -33,17 +43,19 @@ void hub_event_json(struct hub *hub, const struct record *record, const struct r
     struct slice aggregate = fold_aggregate_name(name);
     struct slice context =
         slice_make(name.data, name.size > aggregate.size ? name.size - aggregate.size - 1 : 0);
-    char text[LIMIT_ID_SIZE_MAX + 2 * LIMIT_NAME_SIZE_MAX + 64];
     buf_put_byte(out, '{');
     json_put_text_member(out, "specversion", slice_of("1.0"));
-    int size = snprintf(text, sizeof text, "%s:%llu:%llu", hub->log_id, (unsigned long long)record->epoch,
-                        (unsigned long long)event->position);
-    json_put_text_member(out, "id", slice_make(text, (size_t)size));
-    size = snprintf(text, sizeof text, "/%.*s/%.*s", SLICE_ARGS(tenant), SLICE_ARGS(context));
-    json_put_text_member(out, "source", slice_make(text, (size_t)size));
+    json_put_name(out, "id");
+    buf_put_byte(out, '"');
+    buf_put_text(out, hub->log_id);
+    buf_put_byte(out, ':');
+    buf_put_int(out, (int64_t)record->epoch);
+    buf_put_byte(out, ':');
+    buf_put_int(out, (int64_t)event->position);
+    buf_put_byte(out, '"');
+    cloudevent_put_path(out, "source", true, tenant, context);
     json_put_text_member(out, "type", names_get(record->names, event->type));
-    size = snprintf(text, sizeof text, "%.*s/%.*s", SLICE_ARGS(aggregate), SLICE_ARGS(record->id));
-    json_put_text_member(out, "subject", slice_make(text, (size_t)size));
+    cloudevent_put_path(out, "subject", false, aggregate, record->id);
     cloudevent_put_time(out, "time", event->at_ms);
     json_put_text_member(out, "datacontenttype", slice_of("application/json"));
     json_put_mp_member(out, "data", event->data);

@@ -2,11 +2,21 @@
 
 #include "base/mem.h"
 
+enum { RECORD_KEPT_MAX = 16 * 1024 };
+
+/* Empty, with this memory. */
+static void command_init(struct command *command, struct arena arena, struct buf record_bytes)
+{
+    *command = (struct command){.arena = arena,
+                                .record_bytes = record_bytes,
+                                .expected_version = COMMAND_ANY_VERSION,
+                                .at_ms = INT64_MIN};
+}
+
 struct command *command_new(void)
 {
-    struct command *command = MEM_NEW(struct command);
-    command->expected_version = COMMAND_ANY_VERSION;
-    command->at_ms = INT64_MIN;
+    struct command *command = mem_alloc(sizeof *command);
+    command_init(command, (struct arena){0}, (struct buf){0});
     return command;
 }
 
@@ -16,4 +26,37 @@ void command_free(struct command *command)
     buf_release(&command->record_bytes);
     arena_release(&command->arena);
     mem_free(command);
+}
+
+struct command *command_pool_take(struct command_pool *pool)
+{
+    struct command *command = pool->first;
+    if (!command) return command_new();
+    pool->first = command->next;
+    pool->count--;
+    command_init(command, command->arena, command->record_bytes);
+    return command;
+}
+
+void command_pool_give(struct command_pool *pool, struct command *command)
+{
+    if (pool->count == pool->count_max || command->record_bytes.size_max > RECORD_KEPT_MAX) {
+        command_free(command);
+        return;
+    }
+    arena_reset(&command->arena);
+    buf_clear(&command->record_bytes);
+    command->next = pool->first;
+    pool->first = command;
+    pool->count++;
+}
+
+void command_pool_release(struct command_pool *pool)
+{
+    while (pool->first) {
+        struct command *next = pool->first->next;
+        command_free(pool->first);
+        pool->first = next;
+    }
+    pool->count = 0;
 }

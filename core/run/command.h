@@ -66,4 +66,15 @@ struct command {
 struct command *command_new(void);
 void command_free(struct command *command);
 
+/* Commands that were answered and wait for their next use with the memory they have. Threads: one's. */
+struct command_pool {
+    struct command *first;
+    size_t count, count_max;
+};
+/* An empty command, new if there is none. */
+struct command *command_pool_take(struct command_pool *pool);
+/* Frees it if there are enough or it has grown large. */
+void command_pool_give(struct command_pool *pool, struct command *command);
+void command_pool_release(struct command_pool *pool);
+
 #endif

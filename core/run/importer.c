@@ -23,6 +23,7 @@ struct importer {
     struct domain *domain;
     struct hash source; /* of tenant, script and source: what all ids have in common */
     struct ring *answered;
+    struct command_pool commands;
     size_t in_flight;
     uint64_t ordered;
     struct importer_counts counts;
@@ -69,6 +70,7 @@ int importer_open(const struct importer_options *options, struct importer **open
     if (importer_relative(options, relative, fault) < 0) return -1;
     struct importer *importer = MEM_NEW(struct importer);
     importer->options = *options;
+    importer->commands.count_max = IMPORTER_IN_FLIGHT_MAX;
     if (hub_domain_open(options->hub, &importer->domain, NULL, fault) < 0 ||
         domain_import_open(importer->domain, slice_of(relative), fault) < 0) {
         if (importer->domain) domain_close(importer->domain);
@@ -116,7 +118,7 @@ static void importer_answer(struct importer *importer, struct command *command)
         importer->counts.rejected++;
         importer->options.refused(importer->options.user, origin->row, origin->source_line, &command->fault);
     }
-    command_free(command);
+    command_pool_give(&importer->commands, command);
 }
 
 /* Takes answers; waits until fewer than in_flight_max are under way. */
@@ -158,7 +160,7 @@ static int importer_sink(void *user, const struct import_call *call, struct faul
 {
     (void)fault;
     struct importer *importer = user;
-    struct command *command = command_new();
+    struct command *command = command_pool_take(&importer->commands);
     struct arena *arena = &command->arena;
     struct importer_origin *origin = arena_take(arena, sizeof *origin);
     *origin = (struct importer_origin){importer, importer->row, arena_copy(arena, importer->source_line)};
@@ -182,11 +184,11 @@ static int importer_sink(void *user, const struct import_call *call, struct faul
     return 0;
 }
 
-static void importer_forget(struct importer_list *list)
+static void importer_forget(struct importer *importer, struct importer_list *list)
 {
     while (list->first) {
         struct command *next = list->first->next;
-        command_free(list->first);
+        command_pool_give(&importer->commands, list->first);
         list->first = next;
     }
     *list = (struct importer_list){0};
@@ -244,7 +246,7 @@ int importer_row(struct importer *importer, uint64_t number, struct slice row, s
     }
     int done = domain_import_row(importer->domain, row, importer_sink, importer, fault);
     if (done < 0) {
-        importer_forget(&importer->messages);
+        importer_forget(importer, &importer->messages);
         return -1;
     }
     return importer_add_row(importer, fault);
@@ -267,11 +269,12 @@ struct importer_counts importer_counts(const struct importer *importer)
 void importer_close(struct importer *importer)
 {
     if (!importer) return;
-    importer_forget(&importer->messages);
-    importer_forget(&importer->chunk);
+    importer_forget(importer, &importer->messages);
+    importer_forget(importer, &importer->chunk);
     importer_drain(importer, 1);
     domain_thread_stop();
     domain_close(importer->domain);
     ring_free(importer->answered);
+    command_pool_release(&importer->commands);
     mem_free(importer);
 }

@@ -314,6 +314,34 @@ static void put_random_value(struct buf *out, int depth)
     }
 }
 
+/* Eight bytes are looked at together: every byte at every place among plain ones is written as it is alone.
+ */
+static void every_byte_is_escaped_wherever_it_is(void **state)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char one = (char)byte;
+        struct buf alone = {0}, expected = {0}, out = {0};
+        json_put_inside(&alone, slice_make(&one, 1));
+        bool is_plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+        assert_int_equal(alone.size == 1 && alone.data[0] == one, is_plain);
+        for (size_t place = 0; place < 20; place++) {
+            char text[20];
+            memset(text, place % 2 ? ' ' : '~', sizeof text);
+            text[place] = one;
+            buf_clear(&expected);
+            buf_put(&expected, text, place);
+            buf_put_slice(&expected, buf_slice(&alone));
+            buf_put(&expected, text + place + 1, sizeof text - place - 1);
+            buf_clear(&out);
+            json_put_inside(&out, slice_make(text, sizeof text));
+            assert_true(slice_equal(buf_slice(&out), buf_slice(&expected)));
+        }
+        buf_release(&alone);
+        buf_release(&expected);
+        buf_release(&out);
+    }
+}
+
 static void random_trees_come_back(void **state)
 {
     for (int n = 0; n < 3000; n++) {
@@ -406,6 +434,7 @@ int main(void)
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(many_members),
         cmocka_unit_test(texts_of_every_size),
+        cmocka_unit_test(every_byte_is_escaped_wherever_it_is),
         cmocka_unit_test(random_trees_come_back),
         cmocka_unit_test(floats_read_as_strtod_reads),
         cmocka_unit_test(damaged_bytes_are_refused),
