@@ -31,7 +31,8 @@ struct drafts *drafts_new(struct domain *domain, const struct drafts_options *op
         slice_make(mem_text(options->tenant.data, options->tenant.size), options->tenant.size);
     drafts->handlers = mem_zero((drafts->projection->when_count + 1) * sizeof *drafts->handlers);
     for (size_t at = 0; at < drafts->projection->when_count; at++)
-        drafts->handlers[at].declared = &drafts->projection->when[at];
+        drafts->handlers[at] =
+            (struct drafts_handler){.declared = &drafts->projection->when[at], .type_ref = LUA_NOREF};
     drafts->table_ref = drafts->docs_ref = LUA_NOREF;
     return drafts;
 }
@@ -82,6 +83,7 @@ void drafts_drop(struct drafts *drafts)
     for (size_t at = 0; at < drafts->all_count; at++) mem_free(drafts->all[at]);
     map_release(&drafts->documents);
     drafts->documents = (struct map){0};
+    drafts->last = NULL;
     drafts->all_count = drafts->dirty_count = drafts->hand = drafts->free_count = drafts->touched_count = 0;
     luaL_unref(drafts->domain->vm->lua, LUA_REGISTRYINDEX, drafts->table_ref);
     drafts->table_ref = LUA_NOREF;
@@ -96,8 +98,10 @@ void drafts_free(struct drafts *drafts)
     if (!drafts) return;
     lua_State *lua = drafts->domain->vm->lua;
     drafts_drop(drafts);
-    for (size_t at = 0; at < drafts->projection->when_count; at++)
+    for (size_t at = 0; at < drafts->projection->when_count; at++) {
         lazy_plan_free(drafts->handlers[at].plan, lua);
+        luaL_unref(lua, LUA_REGISTRYINDEX, drafts->handlers[at].type_ref);
+    }
     size_t next = 0;
     for (struct drafts_parked *parked; (parked = map_next(&drafts->parked, &next));) mem_free(parked);
     map_release(&drafts->parked);
@@ -261,7 +265,7 @@ void drafts_push(struct drafts *drafts, const struct drafts_document *document)
     }
     lua_rawgeti(lua, LUA_REGISTRYINDEX, drafts->table_ref);
     lua_rawgeti(lua, -1, document->slot);
-    lua_remove(lua, -2);
+    lua_replace(lua, -2);
 }
 
 void drafts_store(struct drafts *drafts, struct drafts_document *document)
@@ -302,6 +306,7 @@ void drafts_remove(struct drafts *drafts, struct drafts_document *document)
 void drafts_forget(struct drafts *drafts, struct drafts_document *document)
 {
     CHECK(!document->dirty);
+    if (drafts->last == document) drafts->last = NULL;
     if (document->slot) empty_slot(drafts, document);
     map_remove(&drafts->documents, document->key);
     mem_free(document);

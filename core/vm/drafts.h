@@ -36,6 +36,7 @@ struct drafts_touched { /* a document before the call that runs */
 struct drafts_handler {
     const struct loader_handler *declared;
     struct lazy_plan *plan; /* made by the first call */
+    int type_ref;           /* m.type as a Lua text; LUA_NOREF before the first call that sees m */
 };
 
 struct drafts_parked {
@@ -59,7 +60,8 @@ struct drafts {
     struct drafts_options options;
     struct drafts_handler *handlers; /* as projection->when */
 
-    struct map documents; /* key -> struct drafts_document */
+    struct map documents;         /* key -> struct drafts_document */
+    struct drafts_document *last; /* asked for last by docs, NULL: none */
     struct drafts_document **all;
     size_t all_count, all_max, hand; /* hand: where the eviction goes on */
     struct drafts_document **dirty;
@@ -87,6 +89,7 @@ struct drafts {
     struct buf key_bytes; /* what the key function gave */
     struct slice *keys;
     size_t key_count, key_max;
+    bool stale;                  /* an event was kept beyond its call: lazy.h */
     bool load_failed, upcasting; /* what the call that runs was doing when it failed */
     struct fault load_fault;
 };

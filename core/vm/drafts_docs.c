@@ -41,6 +41,21 @@ static struct drafts *open_docs(lua_State *lua)
     return docs->drafts;
 }
 
+/* The document of the key at 2. Scripts often ask for the same one again: then its key was checked and it was
+ * found. */
+static struct drafts_document *take_document(lua_State *lua, struct drafts *drafts, const char *what)
+{
+    if (drafts->last && lua_type(lua, 2) == LUA_TSTRING) {
+        struct slice key;
+        key.data = lua_tolstring(lua, 2, &key.size);
+        if (slice_equal(drafts->last->key, key)) {
+            drafts->last->recent = true;
+            return drafts->last;
+        }
+    }
+    return drafts->last = drafts_take(drafts, drafts_key_at(lua, 2, what));
+}
+
 /* The table at index as something to copy: a lazily decoded event in full. */
 static void check_document(lua_State *lua, int index, const char *what)
 {
@@ -55,7 +70,7 @@ static void check_document(lua_State *lua, int index, const char *what)
 static int docs_get(lua_State *lua)
 {
     struct drafts *drafts = open_docs(lua);
-    struct drafts_document *document = drafts_take(drafts, drafts_key_at(lua, 2, "the key of docs:get"));
+    struct drafts_document *document = take_document(lua, drafts, "the key of docs:get");
     drafts_push(drafts, document);
     if (!lua_isnil(lua, -1)) value_copy(lua, -1);
     return 1;
@@ -64,9 +79,8 @@ static int docs_get(lua_State *lua)
 static int docs_put(lua_State *lua)
 {
     struct drafts *drafts = open_docs(lua);
-    struct slice key = drafts_key_at(lua, 2, "the key of docs:put");
+    struct drafts_document *document = take_document(lua, drafts, "the key of docs:put");
     check_document(lua, 3, "the document of docs:put");
-    struct drafts_document *document = drafts_take(drafts, key);
     drafts_touch(drafts, document);
     value_copy(lua, 3);
     drafts_store(drafts, document);
@@ -76,7 +90,7 @@ static int docs_put(lua_State *lua)
 static int docs_remove(lua_State *lua)
 {
     struct drafts *drafts = open_docs(lua);
-    struct drafts_document *document = drafts_take(drafts, drafts_key_at(lua, 2, "the key of docs:remove"));
+    struct drafts_document *document = take_document(lua, drafts, "the key of docs:remove");
     drafts_touch(drafts, document);
     drafts_remove(drafts, document);
     return 0;
@@ -88,7 +102,7 @@ static int docs_update(lua_State *lua)
     lua_settop(lua, 4);
     if (lua_type(lua, 4) != LUA_TFUNCTION)
         vm_raise(lua, FAULT_SCRIPT, 1, "write docs:update(key, initial, function(doc) … end)");
-    struct drafts_document *document = drafts_take(drafts, drafts_key_at(lua, 2, "the key of docs:update"));
+    struct drafts_document *document = take_document(lua, drafts, "the key of docs:update");
     drafts_touch(drafts, document);
     lua_settop(lua, 4);
     if (document->slot == 0) {

@@ -22,8 +22,25 @@ static void push_event(struct drafts_step *step)
         drafts->upcasting = false;
         return;
     }
-    if (!step->handler->plan) step->handler->plan = lazy_plan_new(lua);
+    if (!step->handler->plan) step->handler->plan = lazy_plan_new(lua, &drafts->stale);
     lazy_push(step->handler->plan, lua, step->data);
+}
+
+static void push_envelope(struct drafts_step *step)
+{
+    struct domain *domain = step->drafts->domain;
+    struct drafts_handler *handler = step->handler;
+    lua_State *lua = domain->vm->lua;
+    if (handler->type_ref == LUA_NOREF) {
+        /* What a call may allocate does not depend on whether it is the first. */
+        size_t allocated = domain->vm->call_allocated;
+        struct slice type = handler->declared->message->name;
+        lua_pushlstring(lua, type.data, type.size);
+        handler->type_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+        domain->vm->call_allocated = allocated;
+    }
+    domain->m->type_ref = handler->type_ref;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, domain->m_ref);
 }
 
 /* With function and first argument on the stack: pushes e and m as far as the function can see them. Returns
@@ -31,8 +48,7 @@ static void push_event(struct drafts_step *step)
 static int push_arguments(struct drafts_step *step, int parameters, int first)
 {
     if (parameters > first) push_event(step);
-    if (parameters > first + 1)
-        lua_rawgeti(step->drafts->domain->vm->lua, LUA_REGISTRYINDEX, step->drafts->domain->m_ref);
+    if (parameters > first + 1) push_envelope(step);
     return parameters > first + 1 ? first + 2 : parameters > first ? first + 1 : first;
 }
 
@@ -217,15 +233,8 @@ static int fold_fast(struct drafts_step *step, enum drafts_failure *failure, str
     drafts_untouch(drafts);
     struct lazy_plan *plan = step->handler->plan;
     if (result == 0) {
-        bool stale = false;
-        for (size_t at = 0; at < drafts->projection->when_count; at++) {
-            struct lazy_plan *other = drafts->handlers[at].plan;
-            if (other && other->stale) {
-                other->stale = false;
-                stale = true;
-            }
-        }
-        if (!stale) return 0;
+        if (!drafts->stale) return 0;
+        drafts->stale = false;
         result = fault_set(fault, FAULT_SCRIPT, "an event outlived its call");
     } else if (plan && fault->code == FAULT_SCRIPT) {
         plan->full = true; /* perhaps it failed because of how its events are decoded */

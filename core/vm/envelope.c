@@ -40,6 +40,15 @@ static void push_text(lua_State *lua, struct slice text)
         lua_pushlstring(lua, text.data, text.size);
 }
 
+/* The one field that most handlers read of m, and one of few texts. */
+static void push_type(lua_State *lua, const struct envelope_view *view)
+{
+    if (view->type_ref == LUA_NOREF)
+        push_text(lua, view->envelope->type);
+    else
+        lua_rawgeti(lua, LUA_REGISTRYINDEX, view->type_ref);
+}
+
 static void push_count(lua_State *lua, uint64_t count)
 {
     if (count == 0)
@@ -138,7 +147,7 @@ static void push_field(lua_State *lua, struct envelope_view *view, int field)
         return;
     case FIELD_STREAM: push_stream(lua, envelope); return;
     case FIELD_TENANT: push_text(lua, envelope->tenant); return;
-    case FIELD_TYPE: push_text(lua, envelope->type); return;
+    case FIELD_TYPE: push_type(lua, view); return;
     case FIELD_TYPE_VERSION: push_count(lua, envelope->type_version); return;
     case FIELD_VERSION: push_count(lua, view->scope == ENVELOPE_APPLYING ? 0 : envelope->version); return;
     case FIELD_COUNT: break;
@@ -164,8 +173,7 @@ static int envelope_index(lua_State *lua)
             vm_raise(lua, FAULT_SCRIPT, 1, "the envelope m has no field %s", lua_tostring(lua, 2));
         return 1;
     }
-    int field = (int)lua_tointeger(lua, -1);
-    push_field(lua, view, field);
+    push_field(lua, view, (int)lua_tointeger(lua, -1));
     return 1;
 }
 
@@ -239,6 +247,7 @@ void envelope_view_open(struct envelope_view *view, const struct envelope *envel
 {
     view->envelope = envelope;
     view->scope = scope;
+    view->type_ref = LUA_NOREF;
     view->ids_read = false;
 }
 

@@ -22,6 +22,7 @@ enum envelope_scope {
 struct envelope_view {
     const struct envelope *envelope; /* NULL: closed */
     enum envelope_scope scope;
+    int type_ref; /* registry reference of the type as text, if who opened it keeps one; else LUA_NOREF */
     bool ids_read;
     struct record_ids ids;
     int64_t day;   /* the last one formatted, since 1970, + 1; 0: none */

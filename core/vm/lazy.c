@@ -56,7 +56,7 @@ static void learn(struct lazy_plan *plan, lua_State *lua, int key_index)
 
 static int refuse_stale(lua_State *lua, struct lazy_plan *plan)
 {
-    plan->stale = plan->full = true;
+    *plan->stale = plan->full = true;
     return vm_raise(lua, FAULT_SCRIPT, 1, "an event is only valid during its call");
 }
 
@@ -129,11 +129,12 @@ static int lazy_pairs(lua_State *lua)
     return 3;
 }
 
-struct lazy_plan *lazy_plan_new(lua_State *lua)
+struct lazy_plan *lazy_plan_new(lua_State *lua, bool *stale)
 {
     lua_newtable(lua);
     int keys_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     struct lazy_plan *plan = MEM_NEW(struct lazy_plan);
+    plan->stale = stale;
     plan->keys_ref = keys_ref;
     lua_newtable(lua);
     lua_pushlightuserdata(lua, plan);
@@ -170,18 +171,17 @@ static void push_learnt(struct lazy_plan *plan, lua_State *lua, int event, int k
     struct mp_value token;
     if (mp_read(&reader, &token) < 0 || token.kind != MP_MAP)
         vm_raise(lua, FAULT_CORRUPT, 0, "a stored event is no map");
-    int at = 0;
-    for (uint32_t left = token.count; left > 0 && at < plan->field_count; left--) {
+    const struct lazy_field *field = plan->fields, *end = field + plan->field_count;
+    for (uint32_t left = token.count; left > 0 && field < end; left--) {
         struct mp_value key;
         if (mp_read(&reader, &key) < 0 || key.kind != MP_TEXT)
             vm_raise(lua, FAULT_CORRUPT, 0, "a stored event is damaged");
-        int order = -1;
-        while (at < plan->field_count && (order = slice_compare(plan->fields[at].name, key.text)) < 0) at++;
-        if (at < plan->field_count && order == 0) {
-            lua_rawgeti(lua, keys, plan->fields[at].key);
+        while (field < end && slice_compare(field->name, key.text) < 0) field++;
+        if (field < end && slice_equal(field->name, key.text)) {
+            lua_rawgeti(lua, keys, field->key);
             value_push_next(lua, &reader);
             lua_rawset(lua, event);
-            at++;
+            field++;
         } else if (mp_skip(&reader) < 0) {
             vm_raise(lua, FAULT_CORRUPT, 0, "a stored event is damaged");
         }
@@ -196,15 +196,16 @@ void lazy_push(struct lazy_plan *plan, lua_State *lua, struct slice data)
     }
     plan->data = data;
     lua_createtable(lua, 0, plan->field_count);
-    int event = lua_gettop(lua);
-    plan->current = lua_topointer(lua, event);
+    plan->current = lua_topointer(lua, -1);
     if (plan->field_count > 0) {
+        luaL_checkstack(lua, 8, NULL);
+        int event = lua_gettop(lua);
         lua_rawgeti(lua, LUA_REGISTRYINDEX, plan->keys_ref);
         push_learnt(plan, lua, event, event + 1);
-        lua_settop(lua, event);
+        lua_pop(lua, 1);
     }
     lua_rawgeti(lua, LUA_REGISTRYINDEX, plan->meta_ref);
-    lua_setmetatable(lua, event);
+    lua_setmetatable(lua, -2);
 }
 
 void lazy_close(struct lazy_plan *plan)

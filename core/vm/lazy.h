@@ -1,6 +1,6 @@
 /* lazy.h: events of which only the fields are decoded that their handler reads. Inside vm/ only.
  *
- *     struct lazy_plan *plan = lazy_plan_new(lua);    one for each handler
+ *     struct lazy_plan *plan = lazy_plan_new(lua, &stale);    one for each handler
  *     lazy_push(plan, lua, data);                     e, with the fields learnt so far
  *     lua_call(lua, ...);
  *     lazy_close(plan);                               also after an error
@@ -10,7 +10,7 @@
  * tables without any of this.
  *
  * A table that outlives its call keeps the fields it has; asking it for others is answered with an error,
- * stale and full become true, and whoever runs the handlers repeats from where it was known to be right.
+ * *stale and full become true, and whoever runs the handlers repeats from where it was known to be right.
  * (Encoding one raises as well, since it has a metatable: lazy_find then tells whether that was the reason.)
  *
  * Threads: those of the Lua state. Owns: the names learnt. */
@@ -29,7 +29,7 @@ struct lazy_field {
 
 struct lazy_plan {
     bool full;                 /* decode everything into plain tables */
-    bool stale;                /* a table was asked for a field after its call */
+    bool *stale;               /* a table was asked for a field after its call */
     const void *current;       /* the table of the call that runs; NULL: none */
     struct slice data;         /* its bytes */
     struct lazy_field *fields; /* learnt, in byte order */
@@ -37,8 +37,8 @@ struct lazy_plan {
     int keys_ref, meta_ref;
 };
 
-/* May raise (memory). */
-struct lazy_plan *lazy_plan_new(lua_State *lua);
+/* May raise (memory). stale: outlives the plan; several plans may share it. */
+struct lazy_plan *lazy_plan_new(lua_State *lua, bool *stale);
 void lazy_plan_free(struct lazy_plan *plan, lua_State *lua);
 void lazy_push(struct lazy_plan *plan, lua_State *lua, struct slice data);
 void lazy_close(struct lazy_plan *plan);

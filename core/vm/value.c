@@ -124,14 +124,14 @@ static void push_value(lua_State *lua, struct mp_reader *reader, int depth)
 
 void value_push_next(lua_State *lua, struct mp_reader *reader)
 {
-    luaL_checkstack(lua, 4, NULL);
     push_next(lua, reader, 0);
 }
 
 void value_push(lua_State *lua, struct slice bytes)
 {
     struct mp_reader reader = mp_reader_of(bytes);
-    value_push_next(lua, &reader);
+    luaL_checkstack(lua, 4, NULL);
+    push_next(lua, &reader, 0);
     if (reader.at != reader.end) corrupt(lua);
 }
 

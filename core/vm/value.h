@@ -20,7 +20,7 @@
 /* Pushes one decoded value. Raises CORRUPT on damaged bytes. MP_NIL pushes nil (and a map's nil fields are
  * left out). */
 void value_push(lua_State *lua, struct slice bytes);
-/* Reads one value from a reader. */
+/* Reads one value from a reader. The caller has room for four more on the stack. */
 void value_push_next(lua_State *lua, struct mp_reader *reader);
 /* Appends the value at index to out. what: the path's first part for errors ("state", "totals.a.b[3]: a
  * function is no plain data"). Raises SCRIPT for what is not plain data, TOO_LARGE above size_max. */

@@ -42,56 +42,64 @@ static void note_where(struct vm *vm)
     if (vm->lua && vm->stop == VM_STOP_NONE) vm_where(vm->lua, vm->where, sizeof vm->where);
 }
 
-/* Whether the call and the state may have so much more; else says why not. */
-static bool may_grow(struct vm *vm, size_t more)
+/* Both say why there is nothing more; apart from the rest, so that its fast way needs no frame. */
+__attribute__((noinline, cold)) static void *refuse_call_memory(struct vm *vm)
 {
-    if (more > vm->call_allocated_max - vm->call_allocated) {
-        note_where(vm);
-        if (vm->stop == VM_STOP_NONE) vm->stop = VM_STOP_CALL_MEMORY;
-        return false;
-    }
+    note_where(vm);
+    if (vm->stop == VM_STOP_NONE) vm->stop = VM_STOP_CALL_MEMORY;
+    return NULL;
+}
+
+__attribute__((noinline, cold)) static void *refuse_memory(struct vm *vm, enum vm_stop stop)
+{
+    note_where(vm);
+    vm->memory_stop = stop;
+    return NULL;
+}
+
+static inline bool call_may_have(struct vm *vm, size_t more)
+{
+    if (more > vm->call_allocated_max - vm->call_allocated) return false;
     vm->call_allocated += more;
-    if (more > vm->memory_max - vm->memory_used) {
-        note_where(vm);
-        vm->memory_stop = VM_STOP_STATE_MEMORY;
-        return false;
-    }
     return true;
 }
 
-static void *refuse_memory(struct vm *vm)
+static inline bool state_may_have(const struct vm *vm, size_t more)
 {
-    note_where(vm);
-    vm->memory_stop = VM_STOP_MACHINE_MEMORY;
-    return NULL;
+    return more <= vm->memory_max - vm->memory_used;
+}
+
+__attribute__((noinline)) static void *resize(struct vm *vm, void *block, size_t old_size, size_t size)
+{
+    bool grows = size > old_size;
+    if (grows && !call_may_have(vm, size - old_size)) return refuse_call_memory(vm);
+    if (grows && !state_may_have(vm, size - old_size)) return refuse_memory(vm, VM_STOP_STATE_MEMORY);
+    void *moved =
+        grows && fault_point(POINT_LUA_MEMORY) ? NULL : blocks_resize(&vm->blocks, block, old_size, size);
+    /* Lua relies on shrinking never failing. */
+    if (!moved) return grows ? refuse_memory(vm, VM_STOP_MACHINE_MEMORY) : block;
+    vm->memory_used += size;
+    vm->memory_used -= old_size;
+    return moved;
 }
 
 /* NULL makes Lua collect everything and try once more, then raise. */
 static void *allocate(void *user, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = user;
-    if (!block) {
-        /* old_size is a tag */
-        if (size == 0 || !may_grow(vm, size)) return NULL;
-        void *made = fault_point(POINT_LUA_MEMORY) ? NULL : blocks_take(&vm->blocks, size);
-        if (!made) return refuse_memory(vm);
-        vm->memory_used += size;
-        return made;
-    }
-    if (size == 0) {
-        blocks_give(&vm->blocks, block, old_size);
+    if (block && size > 0) return resize(vm, block, old_size, size);
+    if (block) {
         vm->memory_used -= old_size;
+        blocks_give(&vm->blocks, block, old_size);
         return NULL;
     }
-    bool grows = size > old_size;
-    if (grows && !may_grow(vm, size - old_size)) return NULL;
-    void *moved =
-        grows && fault_point(POINT_LUA_MEMORY) ? NULL : blocks_resize(&vm->blocks, block, old_size, size);
-    /* Lua relies on shrinking never failing. */
-    if (!moved) return grows ? refuse_memory(vm) : block;
+    if (size == 0) return NULL;
+    if (!call_may_have(vm, size)) return refuse_call_memory(vm);
+    if (!state_may_have(vm, size)) return refuse_memory(vm, VM_STOP_STATE_MEMORY);
+    void *made = fault_point(POINT_LUA_MEMORY) ? NULL : blocks_take(&vm->blocks, size);
+    if (!made) return refuse_memory(vm, VM_STOP_MACHINE_MEMORY);
     vm->memory_used += size;
-    vm->memory_used -= old_size;
-    return moved;
+    return made;
 }
 
 /* --- where --- */
@@ -473,11 +481,6 @@ int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, 
 }
 
 /* --- state --- */
-
-struct vm *vm_of(lua_State *lua)
-{
-    return *(struct vm **)lua_getextraspace(lua);
-}
 
 bool vm_has_meta(lua_State *lua, int index, enum vm_meta meta)
 {

@@ -79,7 +79,10 @@ struct vm_options {
 struct vm *vm_new(const struct vm_options *options); /* 0 in a field: limit.h */
 void vm_free(struct vm *vm);
 /* The vm of a Lua state. */
-struct vm *vm_of(lua_State *lua);
+static inline struct vm *vm_of(lua_State *lua)
+{
+    return *(struct vm **)lua_getextraspace(lua);
+}
 
 /* The one lua_pcall: as lua_call(arguments, results), under the budget when it is the outermost. On failure
  * nothing is left of function and arguments on the stack and *fault says what happened: SCRIPT ("file:line:

@@ -71,9 +71,11 @@ static const char totals[] =
     "  docs:update(m.at:sub(1, 7), { count = 0, sum = 0 }, function(t)\n"
     "    t.count = t.count + 1 t.sum = t.sum + e.amount\n"
     "  end)\n"
+    "  if e.by == 'type' then docs:update('types', {}, function(t) t[#t + 1] = m.type end) end\n"
     "end\n"
-    "function totals.when.Told(docs, e)\n"
+    "function totals.when.Told(docs, e, m)\n"
     "  local what = e.what\n"
+    "  if what == 'type' then docs:update('types', {}, function(t) t[#t + 1] = m.type end) end\n"
     "  if what == 'put' then local d = { n = e.n, deep = { 1 } } docs:put('p', d) d.deep[1] = 2 end\n"
     "  if what == 'put e' then docs:put('e', e) end\n"
     "  if what == 'put in e' then docs:put('e', { inner = e }) end\n"
@@ -516,6 +518,46 @@ static void free_style(void **unused)
     }
 }
 
+static void m_has_the_type_of_each_event(void **unused)
+{
+    for (int exact = 0; exact < 2; exact++) {
+        struct shop *shop = open_shop("shop/totals");
+        domain_set_exact(shop->domain, exact);
+        for (int at = 0; at < 2; at++) {
+            folded(shop, "x", "Told", 1, "{'what':'type'}");
+            folded(shop, "x", "Paid", 2, "{'amount':3,'by':'type'}");
+        }
+        flushed(shop);
+        assert_string_equal(document(shop, "types"), "['Told','Paid','Told','Paid']");
+        close_shop(shop);
+    }
+}
+
+/* The document asked for last is known without looking: not any more once it was forgotten. */
+static void the_last_document_may_be_forgotten(void **unused)
+{
+    for (int exact = 0; exact < 2; exact++) {
+        struct shop *shop = open_shop("shop/totals");
+        drafts_free(shop->drafts);
+        shop_drafts(shop, "shop/totals", 0, 1, 1);
+        domain_set_exact(shop->domain, exact);
+        for (int round = 1; round <= 4; round++) {
+            folded(shop, "x", "Told", 1, "{'what':'put','n':1}");
+            folded(shop, "x", "Paid", 2, "{'amount':3,'by':'y'}");
+            folded(shop, "x", "Told", 1, "{'what':'type'}");
+            flushed(shop);
+            if (round == 2) drafts_drop(shop->drafts);
+            folded(shop, "x", "Told", 1, "{'what':'type'}");
+        }
+        flushed(shop);
+        assert_string_equal(document(shop, "2026-01"), "{'count':4,'sum':12}");
+        assert_string_equal(document(shop, "types"),
+                            "['Told','Told','Told','Told','Told','Told','Told','Told']");
+        assert_true(shop->loads > 6); /* it was really forgotten */
+        close_shop(shop);
+    }
+}
+
 static void a_failing_free_handler_changes_nothing(void **unused)
 {
     static const char *const wrongs[][2] = {{"error", "told to"},
@@ -669,6 +711,8 @@ int main(void)
         cmocka_unit_test(an_upcaster_stops_also_with_the_default_key),
         cmocka_unit_test(several_keys_of_one_event_fail),
         cmocka_unit_test(free_style),
+        cmocka_unit_test(m_has_the_type_of_each_event),
+        cmocka_unit_test(the_last_document_may_be_forgotten),
         cmocka_unit_test(a_failing_free_handler_changes_nothing),
         cmocka_unit_test(shared_tables_are_taken_apart),
         cmocka_unit_test(partitions_and_caches_change_nothing),
