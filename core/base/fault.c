@@ -37,6 +37,7 @@ static const struct {
 static void fault_fill(struct fault *fault, enum fault_code code, const char *format, va_list args)
 {
     fault->code = code;
+    fault->error = 0;
     fault->reason[0] = 0;
     /* Formatted aside, since an argument may point into fault->text itself. */
     char text[sizeof fault->text];
@@ -59,6 +60,7 @@ static enum fault_code fault_of_errno(int error)
     switch (error) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case EIO: return FAULT_DISK;
     case EACCES:
     case EPERM:
@@ -79,9 +81,15 @@ int fault_errno(struct fault *fault, int error, const char *format, ...)
     va_start(args, format);
     fault_fill(fault, fault_of_errno(error), format, args);
     va_end(args);
+    fault->error = error;
     size_t size = strlen(fault->text);
     snprintf(fault->text + size, sizeof fault->text - size, ": %s", strerror(error));
     return -1;
+}
+
+bool fault_is_full(const struct fault *fault)
+{
+    return fault->error == ENOSPC || fault->error == EDQUOT || fault->error == EFBIG;
 }
 
 const char *fault_name(enum fault_code code)

@@ -9,6 +9,8 @@
 #ifndef LORE_BASE_FAULT_H
 #define LORE_BASE_FAULT_H
 
+#include <stdbool.h>
+
 enum fault_code {
     FAULT_NONE = 0,
     FAULT_MALFORMED,       /* input that cannot be read: JSON, a name, a number */
@@ -37,6 +39,7 @@ enum fault_code {
 
 struct fault {
     enum fault_code code;
+    int error;        /* the errno behind it; 0: none */
     char reason[128]; /* FAULT_REJECTED: the script's own code; else empty */
     char text[2048];  /* one factual sentence (several lines for FAULT_SCRIPTS), no newline at the end */
 };
@@ -48,6 +51,9 @@ int fault_set(struct fault *fault, enum fault_code code, const char *format, ...
  * PERMISSION, ... */
 int fault_errno(struct fault *fault, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Whether it says that there is no room on the disk. */
+bool fault_is_full(const struct fault *fault);
 
 const char *fault_name(enum fault_code code); /* "not_found" */
 int fault_http_status(enum fault_code code);  /* 404 */

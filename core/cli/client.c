@@ -60,6 +60,7 @@ static int client_open_own(struct client *client, const struct cli *cli, enum cl
                 .data = cli->data,
                 .projectors = needs == CLIENT_VIEWS || needs == CLIENT_STATUS ? 0 : -1,
                 .shards = 1,
+                .quiet = needs == CLIENT_SEND,
                 .read_only = needs == CLIENT_LOG || needs == CLIENT_STATUS,
                 .errors = &errors}};
     say_set_level(needs == CLIENT_VIEWS ? SAY_INFO : SAY_WARN);

@@ -208,6 +208,7 @@ static int import_run(struct cli *cli)
                                       .data = cli->data,
                                       .shards = (int)shards,
                                       .projectors = -1,
+                                      .quiet = true,
                                       .errors = &errors};
     int code;
     if (hub_open(&hub_options, &hub, &fault) < 0) {

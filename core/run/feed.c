@@ -202,7 +202,9 @@ void feed_go_back(struct feed *feed, uint64_t exact_until)
 void feed_break(struct feed *feed, const struct fault *fault)
 {
     int64_t now_ns = clock_monotonic_ns();
-    if (!feed->broken) say_error("%s: %s", feed->generation->view->name.data, fault->text);
+    struct generation *generation = feed->generation;
+    outage_met(&generation->view->views->hub->outage, &generation->outage, generation->view->name.data,
+               fault);
     if (fault->code == FAULT_CORRUPT) {
         rebuild_damaged(feed->generation);
         feed->dropped = true;

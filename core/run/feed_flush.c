@@ -147,6 +147,7 @@ static void feed_written(struct feed *feed)
     feed->flushed = feed->position;
     feed->events = 0;
     feed->broken = false;
+    outage_over(&generation->view->views->hub->outage, &generation->outage, generation->view->name.data);
     feed->flushed_ns = clock_monotonic_ns();
     if (!feed->whole) atomic_store(&generation->reached[feed->partition], feed->flushed);
     if (feed->whole || generation->partition_count == 1) atomic_store(&generation->position, feed->flushed);

@@ -176,6 +176,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     made->scripts = options->scripts ? mem_text(options->scripts, strlen(options->scripts)) : NULL;
     made->shard_count = options->read_only ? 0 : hub_threads(options->shards);
     watch_init(&made->watch);
+    outage_init(&made->outage, options->quiet);
     int done = -1;
     if (hub_load(made, options, &domain, fault) < 0 || hub_make_data(made, options, fault) < 0) goto end;
     if (hub_check_log(made, fault) < 0 || hub_open_store(made, options, fault) < 0 ||
@@ -222,6 +223,7 @@ void hub_close(struct hub *hub)
     engine_close(hub->engine);
     if (hub->in_memory && hub->data) views_remove_folder(hub->data);
     watch_release(&hub->watch);
+    outage_release(&hub->outage);
     catalog_release(&hub->catalog);
     if (hub->sources) sources_free(hub->sources);
     mem_free(hub->data);

@@ -24,6 +24,7 @@ struct hub_options {
     const char *data;    /* directory; NULL: in memory (tests) */
     int shards;          /* 0: number of cores */
     int projectors;      /* 0: number of cores; -1: none (imports): views catch up at the next start */
+    bool quiet;          /* a command that fails is told by who sent it, not by the hub too */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     struct clock *clock;
     struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk);

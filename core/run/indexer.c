@@ -22,6 +22,7 @@ struct indexer {
     struct hub *hub;
     pthread_t thread;
     struct inbox inbox;
+    struct outage_part outage;
 };
 
 static void indexer_write(struct indexer *indexer, struct inbox_link *list)
@@ -33,7 +34,9 @@ static void indexer_write(struct indexer *indexer, struct inbox_link *list)
         for (; at && count < INDEXER_SNAPSHOT_BATCH; at = at->next)
             batch[count++] = ((struct indexer_snapshot *)at)->snapshot;
         struct fault fault;
-        if (snaps_put(indexer->hub->snaps, batch, count, &fault) < 0) say_warn("snapshots: %s", fault.text);
+        /* They are made again later; that the disk is full is told by what cannot do without room. */
+        if (snaps_put(indexer->hub->snaps, batch, count, &fault) < 0 && !fault_is_full(&fault))
+            say_warn("snapshots: %s", fault.text);
         inbox_done(&indexer->inbox, count);
         while (list != at) {
             struct indexer_snapshot *done = (struct indexer_snapshot *)list;
@@ -50,7 +53,10 @@ static void indexer_flush(struct indexer *indexer)
     struct fault fault;
     uint64_t events;
     if (engine_index_behind(indexer->hub->engine) == 0) return;
-    if (engine_flush_index(indexer->hub->engine, &events, &fault) < 0) say_warn("index: %s", fault.text);
+    if (engine_flush_index(indexer->hub->engine, &events, &fault) < 0)
+        outage_met(&indexer->hub->outage, &indexer->outage, "the index cannot be written", &fault);
+    else
+        outage_over(&indexer->hub->outage, &indexer->outage, "the index");
 }
 
 static void *indexer_run(void *user)

@@ -6,6 +6,7 @@
 #include "run/catalog.h"
 #include "run/hub.h"
 #include "run/indexer.h"
+#include "run/outage.h"
 #include "run/query.h"
 #include "run/shard.h"
 #include "run/views.h"
@@ -35,6 +36,7 @@ struct hub {
     struct query *query;
     struct views *views;
     struct watch watch;
+    struct outage outage;
 
     /* The door. Who submits first counts itself inside, then looks at stopping: hub_stop waits until nobody
      * is inside, so nothing enters a queue behind its end. */

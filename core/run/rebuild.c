@@ -297,7 +297,7 @@ bool rebuild_partition_done(struct generation *generation)
         for (size_t at = 0; at < views->projector_count; at++) projector_wake(views->projectors[at]);
     }
     if (last && generation_complete(generation, target, &fault) < 0) {
-        say_error("%s: %s", view->name.data, fault.text);
+        outage_met(&views->hub->outage, &generation->outage, view->name.data, &fault);
         generation->partitions_done--;
         pthread_mutex_unlock(&views->lock);
         return false;

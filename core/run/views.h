@@ -27,6 +27,7 @@
 
 #include "base/arena.h"
 #include "run/hub.h"
+#include "run/outage.h"
 #include "store/docs.h"
 #include "vm/domain.h"
 
@@ -54,6 +55,7 @@ struct generation {
         position; /* the checkpoint on disk; while it is being built, 0 or that of its only partition */
     atomic_ullong parked;
     atomic_bool stopped;
+    struct outage_part outage;
     /* being built */
     atomic_ullong target; /* where all partitions stop */
     atomic_ullong reached[VIEWS_PARTITIONS_MAX];

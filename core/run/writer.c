@@ -9,7 +9,7 @@
 #include "base/thread.h"
 #include "run/inside.h"
 
-enum { WRITER_BATCH_MAX = 8192, WRITER_COMPLAIN_MS = 5000 };
+enum { WRITER_BATCH_MAX = 8192 };
 
 struct writer_lane { /* what one shard handed over, in its order */
     struct pending *first, *last;
@@ -35,7 +35,7 @@ struct writer {
     /* Commands whose answer is ready. They are told after the shards know: who sends the next command at once
      * finds the state as it is. */
     struct command *answers, **last_answer;
-    int64_t complained_ns;
+    struct outage_part outage;
     struct writer_stats stats;
 };
 
@@ -224,11 +224,7 @@ static void writer_answer(struct writer *writer, struct pending *pending)
 /* Nothing of the batch is on disk: every command of it is refused, and what builds on them will be. */
 static void writer_failed(struct writer *writer, const struct fault *fault)
 {
-    int64_t now_ns = clock_monotonic_ns();
-    if (!writer->complained_ns || now_ns - writer->complained_ns > WRITER_COMPLAIN_MS * 1000000LL) {
-        writer->complained_ns = now_ns;
-        say_error("cannot write: %s", fault->text);
-    }
+    outage_met(&writer->hub->outage, &writer->outage, "the log cannot be written", fault);
     atomic_fetch_add_explicit(&writer->stats.failed, 1, memory_order_relaxed);
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
@@ -311,6 +307,7 @@ static bool writer_append(struct writer *writer)
         writer_failed(writer, &fault);
         return false;
     }
+    outage_over(&writer->hub->outage, &writer->outage, "the log");
     writer_time(writer, clock_monotonic_ns() - began_ns);
     writer_appended(writer);
     return true;

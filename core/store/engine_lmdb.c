@@ -200,7 +200,7 @@ static void lmdb_close(struct engine *engine)
     uint64_t events;
     struct fault fault = {0};
     if (!lmdb->read_only && index_flush(lmdb->index, &events, &fault) < 0)
-        say_warn("%s; the next start catches up", fault.text);
+        say_debug("%s; the next start catches up", fault.text); /* who flushed before has told it */
     engine_free(lmdb);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,12 @@ static void path_join(char to[PATH_SIZE_MAX], const char *directory, const char 
     snprintf(to, PATH_SIZE_MAX, "%s/%s", directory, name);
 }
 
+static bool disk_is_full(const char *path)
+{
+    struct statvfs status;
+    return statvfs(path, &status) == 0 && (uint64_t)status.f_bavail * status.f_frsize < map_size_least;
+}
+
 int environment_fault(const struct environment *environment, int code, const char *doing, struct fault *fault)
 {
     const char *path = environment->path;
@@ -76,7 +83,8 @@ int environment_fault(const struct environment *environment, int code, const cha
     case MDB_READERS_FULL: return fault_set(fault, FAULT_BUSY, "%s: %s: too many readers", path, doing);
     case MDB_TXN_FULL: return fault_set(fault, FAULT_TOO_LARGE, "%s: %s: too much in one write", path, doing);
     case EIO: /* also what LMDB makes of a write that was cut short by a full disk */
-    case EFBIG: return fault_set(fault, FAULT_DISK, "%s: %s: %s", path, doing, strerror(code));
+        if (disk_is_full(path)) code = ENOSPC;
+        break;
     default: break;
     }
     if (code < 0) return fault_set(fault, FAULT_INTERNAL, "%s: %s: %s", path, doing, mdb_strerror(code));

@@ -54,7 +54,7 @@ static bool disk_is_full(const struct lmdb_env *env, uint64_t bytes)
 
 static int fault_full(const struct lmdb_env *env, struct fault *fault)
 {
-    return fault_set(fault, FAULT_DISK, "%s: no space left on the disk", env->path);
+    return fault_errno(fault, ENOSPC, "%s", env->path);
 }
 
 int lmdb_env_fault(struct lmdb_env *env, int code, struct fault *fault)

@@ -70,7 +70,11 @@ class Hub:
         self.said = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.port = self.wait_ready() if ready else None
+        try:
+            self.port = self.wait_ready() if ready else None
+        except AssertionError:
+            self.kill()
+            raise
 
     def _read(self):
         for line in self.process.stderr:

@@ -25,6 +25,10 @@ static void faults_say_what(void **state)
     assert_int_equal(fault_set(&fault, FAULT_MALFORMED, "%05000d", 1), -1);
     assert_int_equal(strlen(fault.text), sizeof fault.text - 1);
     assert_int_equal(fault_errno(&fault, ENOSPC, "%05000d", 1), -1);
+    assert_true(fault_is_full(&fault));
+    assert_int_equal(fault_set(&fault, FAULT_DISK, "another"), -1);
+    assert_false(fault_is_full(&fault));
+    assert_int_equal(fault_errno(&fault, ENOSPC, "%05000d", 1), -1);
     assert_int_equal(strlen(fault.text), sizeof fault.text - 1);
 }
 
@@ -33,13 +37,15 @@ static void errno_chooses_the_code(void **state)
     static const struct {
         int error;
         enum fault_code code;
-    } cases[] = {{ENOSPC, FAULT_DISK},      {EIO, FAULT_DISK},         {EACCES, FAULT_PERMISSION},
-                 {EROFS, FAULT_PERMISSION}, {ENOENT, FAULT_NOT_FOUND}, {EADDRINUSE, FAULT_IN_USE},
-                 {EINVAL, FAULT_INTERNAL}};
+    } cases[] = {{ENOSPC, FAULT_DISK},       {EFBIG, FAULT_DISK},       {EIO, FAULT_DISK},
+                 {EACCES, FAULT_PERMISSION}, {EROFS, FAULT_PERMISSION}, {ENOENT, FAULT_NOT_FOUND},
+                 {EADDRINUSE, FAULT_IN_USE}, {EINVAL, FAULT_INTERNAL}};
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         struct fault fault = {0};
         assert_int_equal(fault_errno(&fault, cases[n].error, "data/%s", "log"), -1);
         assert_int_equal(fault.code, cases[n].code);
+        assert_int_equal(fault.error, cases[n].error);
+        assert_int_equal(fault_is_full(&fault), cases[n].error == ENOSPC || cases[n].error == EFBIG);
         assert_true(slice_starts(slice_of(fault.text), "data/log: "));
         assert_non_null(strstr(fault.text, strerror(cases[n].error)));
     }
