@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -118,6 +119,18 @@ bool client_is_own(const struct client *client)
     return client->host != NULL;
 }
 
+/* Whether the answer at hand is of a kind that hubs give to what is no error. */
+static bool client_is_of_hub(CURL *curl)
+{
+    static const char *const types[] = {"application/json", "application/x-ndjson", "text/event-stream"};
+    char *type = NULL;
+    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+    size_t size = type ? strcspn(type, "; ") : 0;
+    for (size_t at = 0; at < sizeof types / sizeof *types; at++)
+        if (size == strlen(types[at]) && strncasecmp(type, types[at], size) == 0) return true;
+    return false;
+}
+
 /* Cuts what came into lines for the caller; a body of an error is kept whole. */
 static size_t client_receive(char *data, size_t size, size_t count, void *user)
 {
@@ -125,7 +138,7 @@ static size_t client_receive(char *data, size_t size, size_t count, void *user)
     size *= count;
     long status = 0;
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (!client->line || status >= 400) {
+    if (!client->line || status >= 300 || !client_is_of_hub(client->curl)) {
         buf_put(client->body, data, size);
         return size;
     }
@@ -152,7 +165,7 @@ static int client_problem(long status, struct slice body, struct fault *fault)
     struct fault unreadable;
     if (fields_read(&problem, body, &unreadable) < 0) {
         fields_release(&problem);
-        return fault_set(fault, FAULT_INTERNAL, "the hub answered %ld: %.*s", status, SLICE_ARGS(body));
+        return fault_set(fault, FAULT_UNAVAILABLE, "the answer is none of a hub: status %ld", status);
     }
     char code[64];
     struct slice name = fields_text(&problem, "code"), detail = fields_text(&problem, "detail"),
@@ -199,7 +212,9 @@ static int client_perform(struct client *client, const char *path, struct curl_s
         done = fault_set(fault, FAULT_UNAVAILABLE, "%s: %s",
                          client->socket_path ? client->socket_path : url.data,
                          *error ? error : curl_easy_strerror(code));
-    else if (reply->status >= 400)
+    else if (code == CURLE_OK && reply->status < 300 && !client_is_of_hub(curl))
+        done = fault_set(fault, FAULT_UNAVAILABLE, "%s: the answer is none of a hub", url.data);
+    else if (reply->status >= 300)
         done = client_problem(reply->status, buf_slice(&reply->body), fault);
     buf_release(&url);
     return done;

@@ -281,7 +281,8 @@ void generation_close(struct generation *generation)
 {
     if (!generation) return;
     docs_close(generation->docs);
-    outage_forget(&generation->view->views->hub->outage, &generation->outage);
+    if (generation->view) /* else it was never fed */
+        outage_forget(&generation->view->views->hub->outage, &generation->outage);
     struct fault fault;
     if (generation->destroy && docs_destroy(generation->path, &fault) < 0) say_warn("views: %s", fault.text);
     mem_free(generation->path);

@@ -246,9 +246,11 @@ void environment_close(struct environment *environment)
     if (environment->mdb) {
         int error = environment->read_only ? 0 : mdb_env_sync(environment->mdb, 1);
         mdb_env_close(environment->mdb);
-        /* Derived data: without the mark it is rebuilt if the machine stops before the next orderly close. */
+        /* Derived data: without the mark it is rebuilt if the machine stops before the next orderly close.
+         * That the disk is full is told by who cannot do without room. */
         if (!environment->read_only && error == 0) error = mark_write(environment->path, mark_clean);
-        if (error) say_warn("%s: not flushed: %s", environment->path, mdb_strerror(error));
+        if (error && error != ENOSPC && error != EDQUOT && error != EFBIG)
+            say_warn("%s: not flushed: %s", environment->path, mdb_strerror(error));
     }
     environment_free(environment);
 }

@@ -175,6 +175,8 @@ class Work:
         hub = Hub(self.scripts, self.data)
         try:
             events = lines(hub.request("GET", "/v1/main/events", None, {"Accept": "application/x-ndjson"}).text)
+            if any("shop/sums: rebuilding" in line for line in hub.log):
+                hub.wait_said("shop/sums: generation")  # until then the old one answers
             views = {name: hub.view(name) for name in ("shop/boxes", "shop/sums")}
             hub.stop()
         finally:
