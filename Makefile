@@ -14,7 +14,7 @@ LIBS      = -lcurl-gnutls -luv -llmdb -l:libbidgcc000.a $(LUA_LIB) -lsodium -lz 
 DEPS       = gcc libc6-dev xxd python3 libuv1-dev libcurl4-gnutls-dev liblua5.4-dev liblmdb-dev \
              libsodium-dev zlib1g-dev libintelrdfpmath-dev lua-busted libcmocka-dev
 DEPS_CHECK = clang-format cppcheck lua-check
-DEPS_FUZZ  = clang libclang-rt-14-dev
+DEPS_FUZZ  = clang libclang-rt-14-dev libjansson-dev
 DEPS_BENCH = wrk redis-server redis-tools tarantool postgresql-15
 
 # The layers, highest first: to the linker this order is the direction of dependencies.
@@ -156,8 +156,8 @@ fuzz: ## run each fuzzer for FUZZ_SECONDS
 	@for f in $(FUZZ_BIN); do n=$$(basename $$f); mkdir -p build-fuzz/corpus/$$n; echo "$$n: $(FUZZ_SECONDS) s"; \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build-fuzz/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
-build-fuzz/fuzz_%: build-fuzz/tests/fuzz/fuzz_%.o $(patsubst %,build-fuzz/lib%.a,$(filter-out cli,$(LAYERS)))
-	clang $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+build-fuzz/fuzz_%: build-fuzz/tests/fuzz/fuzz_%.o $(patsubst %,build-fuzz/lib%.a,$(LAYERS))
+	clang $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ -ljansson $(LIBS)
 
 install: lore ## PREFIX=/usr/local
 	install -D -m 755 lore $(DESTDIR)$(PREFIX)/bin/lore
