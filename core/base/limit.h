@@ -32,12 +32,13 @@ enum {
     LIMIT_INDEX_BEHIND =
         50000, /* events that the index may lag behind the log: bounds memory and start after a crash */
 
-    LIMIT_INSTRUCTIONS_MAX = 20000000,  /* of one handler call: 0.1-0.2 s, so others are not kept waiting */
+    LIMIT_INSTRUCTIONS_MAX = 5000000,   /* (hub.lua) of one handler call: about 40 ms, so others are not kept
+                                           waiting */
     LIMIT_CALL_MEMORY_MAX = 64 << 20,   /* allocated by one handler call */
     LIMIT_STATE_MEMORY_MAX = 512 << 20, /* of one Lua state, caches included */
     LIMIT_WATCHDOG_TICK_MS = 10,
     LIMIT_WATCHDOG_TICKS =
-        5 /* a call longer than this many ticks of CPU time is repeated under an exact count */
+        3 /* a call longer than this many ticks of CPU time is repeated under an exact count */
 };
 
 #endif

@@ -39,6 +39,8 @@ static inline void blocks_give(struct blocks *blocks, void *block, size_t size);
 /* As realloc, with the old size told, neither of the two 0. NULL when there is no memory: the old block is as
  * it was. */
 void *blocks_resize(struct blocks *blocks, void *block, size_t old_size, size_t size);
+/* Gives back the chunks of which nothing is in use. Takes as long as there are free blocks. */
+void blocks_trim(struct blocks *blocks);
 /* Gives all chunks back; every block must have been freed. */
 void blocks_release(struct blocks *blocks);
 

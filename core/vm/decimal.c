@@ -21,6 +21,7 @@ struct parts {
 };
 
 enum { EXPONENT_BIAS = 6176, EXPONENT_SHIFT = 49 };
+enum { DIVISION_STEPS = 20 }; /* instructions that take as long */
 static const uint64_t sign_bit = (uint64_t)1 << 63;
 static const uint64_t coefficient_high = ((uint64_t)1 << EXPONENT_SHIFT) - 1;
 
@@ -363,6 +364,7 @@ static int digit_count(wide coefficient)
 
 static int decimal_div(lua_State *lua)
 {
+    vm_spend(lua, DIVISION_STEPS);
     BID_UINT128 a = operand(lua, 1, "divide"), b = operand(lua, 2, "divide");
     if (take_apart(b).coefficient == 0) return vm_raise(lua, FAULT_SCRIPT, 1, "decimal division by zero");
     unsigned flags = 0;

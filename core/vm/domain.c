@@ -326,12 +326,21 @@ const char *domain_describe_value(lua_State *lua, int index, char *text)
     return text;
 }
 
-void domain_blame_script(struct domain *domain, struct fault *fault)
+static bool names_a_place(const struct domain *domain, const struct fault *fault)
 {
-    const struct loader_handler *handler = domain->checking;
+    const char *dir = sources_dir(domain->sources);
+    return slice_starts(slice_of(fault->text), dir) && fault->text[strlen(dir)] == '/';
+}
+
+void domain_blame_script(struct domain *domain, const struct loader_handler *handler, struct fault *fault)
+{
+    if (domain->checking)
+        handler = domain->checking;
+    else if (names_a_place(domain, fault))
+        handler = NULL;
     domain->checking = NULL;
     if (fault->code == FAULT_CONTRACT || fault->code == FAULT_MALFORMED) fault->code = FAULT_SCRIPT;
-    if (!handler || fault->code == FAULT_CORRUPT) return;
+    if (!handler || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
     char text[sizeof fault->text];
     memcpy(text, fault->text, sizeof text);
     fault_set(fault, fault->code, "%s/%.*s:%d: %s.%s: %s", sources_dir(domain->sources),

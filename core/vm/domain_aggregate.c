@@ -124,7 +124,11 @@ static void check_state(struct domain *domain, int index, const struct loader_ha
     lua_State *lua = domain->vm->lua;
     plain_seen_clear(&domain->seen);
     switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX)) {
-    case PLAIN_SHARED: plain_unshare(lua, index); return;
+    case PLAIN_SHARED:
+        domain->checking = handler;
+        plain_unshare(lua, index);
+        domain->checking = NULL;
+        return;
     case PLAIN_NOT:
         domain->checking = handler;
         buf_clear(&domain->scratch);
@@ -185,7 +189,7 @@ int domain_apply(struct domain *domain, struct domain_state *state, const struct
     int result = vm_call(domain->vm, 1, 0, &failure);
     envelope_view_close(domain->m);
     if (result == 0) return 0;
-    domain_blame_script(domain, &failure);
+    domain_blame_script(domain, handler, &failure);
     if (fault) *fault = failure;
     return -1;
 }
@@ -254,6 +258,7 @@ static void take_event(struct execution *execution, const struct contract_messag
     buf_clear(&domain->scratch);
     value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
     lua_pop(lua, 1);
+    vm_hold(lua, domain->scratch.size + 2 * sizeof(struct commit_event));
     struct slice data = arena_copy(execution->arena, buf_slice(&domain->scratch));
     add_event(execution, message, data);
     apply_new(execution, message, data);
@@ -401,7 +406,7 @@ int domain_execute(struct domain *domain, struct domain_state *state, const stru
     envelope_view_close(domain->m_applying);
     domain->executing = NULL;
     if (result == 0) return 0;
-    if (execution.checked) domain_blame_script(domain, &failure);
+    if (execution.checked) domain_blame_script(domain, execution.handler, &failure);
     if (fault) *fault = failure;
     return -1;
 }

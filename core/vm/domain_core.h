@@ -60,8 +60,9 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
 /* "a table", "the command CloseBill", "nothing": what the value at index is, in words. text: 128 bytes. */
 const char *domain_describe_value(lua_State *lua, int index, char *text);
 /* Errors raised as CONTRACT by a constructor inside a handler are the script's, not the caller's. What was
- * found by checking what a handler left behind gets the handler's place. */
-void domain_blame_script(struct domain *domain, struct fault *fault);
+ * found by checking what a handler left behind gets the handler's place, and so does what names none (handler
+ * may be NULL). */
+void domain_blame_script(struct domain *domain, const struct loader_handler *handler, struct fault *fault);
 
 /* domain_aggregate.c: the globals emit and reject, into the table on top of the stack. */
 void domain_add_words(struct domain *domain);

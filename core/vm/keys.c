@@ -195,8 +195,9 @@ static lua_Integer only_items(lua_State *lua, int table)
             lua_pop(lua, 1);
             return -1;
         }
-        if (expected % 1024 == 0) vm_spend(lua, 256);
+        if (expected % 1024 == 0) vm_spend(lua, 1024);
     }
+    vm_spend(lua, (uint64_t)expected % 1024);
     return expected - 1;
 }
 
@@ -253,8 +254,9 @@ static void push_first(lua_State *lua, int table)
             lua_pushvalue(lua, -1);
             lua_replace(lua, best);
         }
-        if (seen % 1024 == 1023) vm_spend(lua, 256);
+        if (seen % 1024 == 1023) vm_spend(lua, 2048);
     }
+    vm_spend(lua, seen % 1024 * 2);
 }
 
 /* Pushes the cached sorted keys of the table, gathered anew unless the key at index 2 is where the loop was.

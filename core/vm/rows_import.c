@@ -150,6 +150,7 @@ static int word_call(lua_State *lua)
     struct domain *domain = import->domain;
     buf_clear(&domain->scratch);
     value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
+    vm_hold(lua, domain->scratch.size + 2 * sizeof call);
     call.type = message->name;
     call.type_version = message->version;
     call.data = arena_copy(&import->arena, buf_slice(&domain->scratch));

@@ -13,6 +13,9 @@
 #include "vm/tables.h"
 #include "vm/value.h"
 
+/* An error that is made, thrown and caught takes as long as this many instructions. */
+enum { CAUGHT_STEPS = 50 };
+
 /* --- text of values --- */
 
 void sandbox_push_text(lua_State *lua, int index)
@@ -69,6 +72,7 @@ static int base_print(lua_State *lua)
  * it; else makes a fault a text, since scripts cannot look into it. */
 static void catch_error(lua_State *lua, int status)
 {
+    vm_spend(lua, CAUGHT_STEPS);
     if (vm_is_stopped(lua, status)) vm_stop_again(lua);
     const struct fault *fault = vm_find_fault(lua, -1);
     if (!fault) return;
@@ -225,11 +229,17 @@ static int base_list(lua_State *lua)
     return 1;
 }
 
+static int base_tonumber(lua_State *lua)
+{
+    if (lua_type(lua, 1) == LUA_TSTRING) vm_spend(lua, lua_rawlen(lua, 1) / 4);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
 /* --- utf8: Lua's functions; their work is in proportion to the text --- */
 
 static int call_utf8(lua_State *lua)
 {
-    if (lua_type(lua, 1) == LUA_TSTRING) vm_spend(lua, lua_rawlen(lua, 1) / 8);
+    if (lua_type(lua, 1) == LUA_TSTRING) vm_spend(lua, lua_rawlen(lua, 1) / 2);
     lua_CFunction function = lua_tocfunction(lua, lua_upvalueindex(1));
     return function(lua);
 }
@@ -241,7 +251,7 @@ static int step_codes(lua_State *lua)
     const char *text = luaL_checklstring(lua, 1, &size);
     lua_Unsigned at = (lua_Unsigned)lua_tointeger(lua, 2), first = at;
     while (at < size && ((unsigned char)text[at] & 0xc0) == 0x80) at++;
-    vm_spend(lua, (at - first) / 8);
+    vm_spend(lua, 4 + (at - first) / 8);
     return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
 }
 
@@ -273,7 +283,7 @@ static void push_utf8(lua_State *lua)
 
 /* --- all together --- */
 
-static const char *const taken_as_they_are[] = {"assert", "error",    "ipairs",   "select", "tonumber",
+static const char *const taken_as_they_are[] = {"assert", "error",    "ipairs",   "select",
                                                 "type",   "rawequal", "_VERSION", NULL};
 
 static const luaL_Reg base_functions[] = {{"tostring", base_tostring},
@@ -304,6 +314,9 @@ void sandbox_open(lua_State *lua)
         lua_setfield(lua, -2, *name);
     }
     luaL_setfuncs(lua, base_functions, 0);
+    lua_getglobal(lua, "tonumber");
+    lua_pushcclosure(lua, base_tonumber, 1);
+    lua_setfield(lua, -2, "tonumber");
     moments_push_library(lua); /* days … into the environment, time on top */
     lua_setfield(lua, -2, "time");
     strings_push_library(lua);

@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <lualib.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@
 #include "vm/value.h"
 #include "vm/watchdog.h"
 
-enum { HOOK_EVERY = 1000, STACK_SLACK = 40 };
+enum { HOOK_EVERY = 1000, STACK_SLACK = 40, GIVE_BACK_LEAST = 4 << 20 };
 
 static const char stop_token = 's';
 
@@ -184,6 +185,14 @@ void vm_spend(lua_State *lua, uint64_t steps)
         stop_call(lua, VM_STOP_INSTRUCTIONS);
     }
     vm->instructions_left -= steps;
+}
+
+void vm_hold(lua_State *lua, size_t bytes)
+{
+    struct vm *vm = vm_of(lua);
+    if (vm->depth == 0) return;
+    if (bytes > vm->call_allocated_max - vm->call_allocated) stop_call(lua, VM_STOP_CALL_MEMORY);
+    vm->call_allocated += bytes;
 }
 
 static void stop_fault(struct vm *vm, struct fault *fault)
@@ -389,8 +398,22 @@ static void begin_call(struct vm *vm)
     vm->call_serial++;
 }
 
+/* What a call took and was stopped for goes back to the system before the next one: holes of that size would
+ * stay in every state that such a script ever ran in. */
+static void give_back(struct vm *vm)
+{
+    if (vm->call_allocated < GIVE_BACK_LEAST) return;
+    if (vm->memory_used > vm->memory_collected + GIVE_BACK_LEAST) {
+        lua_gc(vm->lua, LUA_GCCOLLECT);
+        vm->memory_collected = vm->memory_used;
+    }
+    blocks_trim(&vm->blocks);
+    malloc_trim(0);
+}
+
 static void end_call(struct vm *vm)
 {
+    if (vm->exact && vm->stop != VM_STOP_NONE) give_back(vm);
     vm->overtime = 0;
     if (lua_gethookmask(vm->lua)) lua_sethook(vm->lua, NULL, 0, 0);
     vm->stop = VM_STOP_NONE;

@@ -103,6 +103,10 @@ int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text) __at
 /* Spends steps of the call's budget inside long C loops; raises BUDGET when it is used up. */
 void vm_spend(lua_State *lua, uint64_t steps);
 
+/* Counts bytes that C code is about to keep for the call, as if Lua had allocated them; raises BUDGET when it
+ * is too much. */
+void vm_hold(lua_State *lua, size_t bytes);
+
 /* "file:line: " of the innermost script function on the stack (chunks whose name begins with '=' are the
  * hub's own and are passed over) into text, or "" if there is none. Never allocates. */
 void vm_where(lua_State *lua, char *text, size_t size);

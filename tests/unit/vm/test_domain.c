@@ -92,6 +92,11 @@ static const char bill[] =
     "tags = 'touch' } end\n"
     "  if how == 'memory' then local s = ('x'):rep(1000) local t = {} while true do t[#t + 1] = s .. #t end "
     "end\n"
+    "  if how == 'emit flood' then local s = ('x'):rep(1000000) while true do emit(Noted { tags = s }) end "
+    "end\n"
+    "  if how == 'return flood' then local e, t = Noted { tags = ('x'):rep(1000000) }, {} for i = 1, 10000 "
+    "do t[i] = e "
+    "end return t end\n"
     "  if how == 'version' then return Noted { tags = tostring(m.version) } end\n"
     "end\n";
 
@@ -379,6 +384,27 @@ static void the_envelope_of_apply_is_that_of_the_log(void **unused)
     end_world(&world);
 }
 
+/* An event costs its script little and the hub its whole size. */
+static void what_a_call_gives_is_counted(void **state)
+{
+    struct world world = world_of();
+    static const char *const floods[] = {"{'how':'emit flood'}", "{'how':'return flood'}"};
+    for (int exact = 0; exact < 2; exact++) {
+        domain_set_exact(world.domain, exact);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(execute(&world, "Try", floods[i]), -1);
+            assert_int_equal(test_fault.code, FAULT_BUDGET);
+            assert_text_has(test_fault.text, "scripts/billing/bill.lua:");
+            if (exact) assert_text_has(test_fault.text, "more than 64 MiB allocated in one call");
+            assert_true(world.decision.event_count < 100);
+            domain_state_free(world.domain, world.state);
+            world.state = domain_state_new(world.domain, world.bill);
+            arena_release(&test_arena);
+        }
+    }
+    end_world(&world);
+}
+
 static void sizes_have_limits(void **unused)
 {
     struct world world = {
@@ -532,6 +558,7 @@ int main(void)
         cmocka_unit_test(what_apply_may_not_do),
         cmocka_unit_test(a_loop_asks_for_an_exact_repetition),
         cmocka_unit_test(the_envelope_of_apply_is_that_of_the_log),
+        cmocka_unit_test(what_a_call_gives_is_counted),
         cmocka_unit_test(sizes_have_limits),
         cmocka_unit_test(live_equals_replayed),
         cmocka_unit_test(conflicts_are_decided_by_the_aggregate),
