@@ -200,7 +200,8 @@ class SizeLimit(Disk):
         resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.assertEqual(self.command(hub), 200)
         self.assertEqual(len(hub.view("shop/boxes")), len(self.sent))
-        self.one_outage(hub)
+        self.assertTrue(self.said(hub, "^lore: error: \\S+/data/\\S+: (File too large|No space left on device): what needs room"), hub.log)
+        hub.wait_said("there is room on the disk again")
         hub.stop()
         self.whole()
 
