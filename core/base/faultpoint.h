@@ -25,6 +25,12 @@
     X(LOG_WRITE, "log.write", "writing a batch to the log")                                                  \
     X(LOG_FSYNC, "log.fsync", "making a batch durable")                                                      \
     X(LOG_GROW, "log.grow", "room on disk or in the map for the log")                                        \
+    X(VIEWS_WRITE, "views.write", "writing documents of a view with their checkpoint")                       \
+    X(VIEWS_SYNC, "views.sync", "making views or snapshots durable at an orderly end")                       \
+    X(VIEWS_GROW, "views.grow", "address space for views or snapshots")                                      \
+    X(SNAPSHOTS_WRITE, "snapshots.write", "writing snapshots")                                               \
+    X(VIEWS_SPILL, "views.spill", "putting events aside for a rebuild")                                      \
+    X(VIEWS_SPILL_READ, "views.spill_read", "reading what was put aside")                                    \
     X(INDEX_WRITE, "index.write", "writing a run of the index")                                              \
     X(INDEX_READ, "index.read", "a look-up in the index on disk")                                            \
     X(INDEX_SYNC, "index.sync", "making the index durable at an orderly end")                                \

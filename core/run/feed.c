@@ -64,8 +64,8 @@ static bool feed_read_parked(void *user, struct slice key, struct slice value)
     if (mp_read(&reader, &text) < 0 || text.kind != MP_TEXT) return true;
     key = slice_make(key.data + size, key.size - size);
     /* Partitions share the directory, but each only knows its own keys. */
-    if (tenant->feed->partition_count > 1 &&
-        hash_fast(key, 0) % tenant->feed->partition_count != tenant->feed->partition)
+    const struct feed *feed = tenant->feed;
+    if (feed_is_aside(feed) && split_partition(&feed->generation->plan, tenant->name, key) != feed->partition)
         return true;
     struct feed_parked *parked = feed_park(tenant, key, generation_member(value, "position"), text.text);
     parked->skipped = generation_member(value, "skipped");
@@ -91,10 +91,12 @@ static void feed_read_stopped(struct feed_tenant *tenant)
 static int feed_load(void *user, struct slice key, struct buf *out, struct fault *fault)
 {
     struct feed_tenant *tenant = user;
+    const struct feed *feed = tenant->feed;
+    if (!feed->whole && feed->flushed == 0) return 0; /* nothing of it is on disk */
     return docs_get(tenant->feed->generation->docs, tenant->name, key, out, fault);
 }
 
-static struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
+struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
 {
     if (feed->last && feed->last->name.size == name.size &&
         memcmp(feed->last->name.data, name.data, name.size) == 0)
@@ -107,11 +109,11 @@ static struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
     tenant->feed = feed;
     struct drafts_options options = {.projection = feed->generation->view->projection,
                                      .tenant = tenant->name,
-                                     .partition = feed->partition,
-                                     .partition_count = feed->partition_count,
                                      .load = feed_load,
                                      .user = tenant,
                                      .size_max = FEED_DOCUMENTS_MAX};
+    if (feed_is_aside(feed))
+        split_range(&feed->generation->plan, feed->partition, tenant->name, &options.from, &options.to);
     tenant->drafts = drafts_new(feed->domain, &options);
     map_put(&feed->tenants, tenant->name, tenant);
     char prefix[LIMIT_TENANT_SIZE_MAX + 16];
@@ -144,7 +146,10 @@ struct feed *feed_new(struct domain *domain, struct generation *generation, uint
     feed->events_max =
         (uint64_t)catalog_limit(&generation->view->views->hub->catalog, "flush_events", FEED_EVENTS_MAX);
     feed->whole = atomic_load(&generation->complete);
-    feed->position = atomic_load(feed->whole ? &generation->position : &generation->reached[partition]);
+    if (partition == FEED_SPLITS)
+        feed->split = feed_split_new();
+    else
+        feed->position = atomic_load(feed->whole ? &generation->position : &generation->reached[partition]);
     feed->flushed = feed->position;
     return feed;
 }
@@ -162,6 +167,8 @@ void feed_free(struct feed *feed)
 {
     struct views *views = feed->generation->view->views;
     feed_forget_tenants(feed);
+    feed_split_free(feed->split);
+    spill_read_close(feed->aside);
     pthread_mutex_lock(&views->lock);
     generation_let_go(feed->generation);
     pthread_mutex_unlock(&views->lock);
@@ -190,16 +197,24 @@ uint64_t feed_limit(const struct feed *feed, uint64_t head)
     return feed->whole ? head : atomic_load(&feed->generation->target);
 }
 
+bool feed_is_aside(const struct feed *feed)
+{
+    return !feed->whole && !feed->split && feed->partition_count > 1;
+}
+
 void feed_go_back(struct feed *feed, uint64_t exact_until)
 {
     feed_forget_tenants(feed);
+    if (feed->split) feed_split_go_back(feed);
+    spill_read_close(feed->aside);
+    feed->aside = NULL;
     if (exact_until > feed->exact_until) feed->exact_until = exact_until;
     feed->position = feed->flushed;
     feed->events = 0;
     feed->behind = true;
 }
 
-void feed_break(struct feed *feed, const struct fault *fault)
+void feed_fail(struct feed *feed, const struct fault *fault)
 {
     int64_t now_ns = clock_monotonic_ns();
     struct generation *generation = feed->generation;
@@ -248,7 +263,7 @@ static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t 
         return true;
     }
     if (failure == DRAFTS_NONE && feed_is_environment(fault))
-        feed_break(feed, fault);
+        feed_fail(feed, fault);
     else
         feed_stop_tenant(feed, tenant, position, fault);
     return false;
@@ -256,6 +271,10 @@ static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t 
 
 void feed_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data)
 {
+    if (feed->split) {
+        feed_split_event(feed, handler, envelope, data);
+        return;
+    }
     uint64_t position = envelope->position;
     struct feed_tenant *tenant = feed_tenant(feed, envelope->tenant);
     feed->events++;
@@ -275,7 +294,7 @@ void feed_event(struct feed *feed, int *handler, const struct envelope *envelope
         if (drafts_fold(tenant->drafts, *handler, envelope, data, &failure, &feed->key, &fault) == 0) break;
         if (!exact) {
             if (failure == DRAFTS_NONE && feed_is_environment(&fault))
-                feed_break(feed, &fault);
+                feed_fail(feed, &fault);
             else
                 feed_go_back(feed, position);
             return;

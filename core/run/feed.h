@@ -1,5 +1,8 @@
 /* feed.h: one generation, or one partition of it, on its way along the log.
  *
+ * Three kinds: `whole` (or the only partition of a build) reads the log itself; one that splits copies it
+ * aside; one of several partitions reads what was put aside for it (split.h).
+ *
  * Documents are drafts in Lua (domain.h) until a flush writes them together with the checkpoint. Whatever
  * goes wrong between two flushes, the feed drops its drafts and stands again where the last flush was (it is
  * then `behind` the scan that served it); the stretch is repeated in exact mode, which parks the one key or
@@ -15,6 +18,7 @@
 #include "run/views.h"
 
 struct feed_tenant;
+struct feed_split;
 
 struct feed {
     struct feed *next;
@@ -22,11 +26,12 @@ struct feed {
     struct domain *domain;
     uint32_t partition, partition_count;
     bool whole;                  /* a complete generation is fed, not a partition of one being built */
+    struct feed_split *split;    /* it splits; else NULL */
+    struct spill_reader *aside;  /* of several partitions: where it is in what was put aside, or NULL */
     bool behind;                 /* it went back during this scan: the scan goes on without it */
     bool broken;                 /* what it reads or writes fails: tried again after retry_ns */
     bool scanning;               /* in the scan that runs */
     uint64_t limit;              /* of this scan */
-    uint64_t reported;           /* the target that the partition said it reached */
     bool dropped;                /* to be let go */
     uint64_t position;           /* folded */
     uint64_t flushed;            /* on disk */
@@ -37,6 +42,8 @@ struct feed {
     struct feed_tenant *last;
     struct buf key; /* of a failure */
 };
+
+enum { FEED_SPLITS = UINT32_MAX }; /* as a partition: the feed that splits */
 
 /* Takes over the caller's hold of the generation. */
 struct feed *feed_new(struct domain *domain, struct generation *generation, uint32_t partition,
@@ -49,11 +56,21 @@ uint64_t feed_limit(const struct feed *feed, uint64_t head);
 /* Folds one event that it takes. Afterwards position is the event's, or it is behind. *handler: -1 at first,
  * kept by the caller for each type. */
 void feed_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data);
+/* Whether it reads what was put aside, not the log. */
+bool feed_is_aside(const struct feed *feed);
+/* A feed that splits: whether it may go along the log. If not it wants to be shown every step-th event first,
+ * and then feed_split_begin. */
+bool feed_split_is_ready(const struct feed *feed);
+uint64_t feed_split_step(const struct feed *feed);
+void feed_split_begin(struct feed *feed);
 /* Nothing up to position concerns it. */
 void feed_pass(struct feed *feed, uint64_t position);
 /* Writes documents and checkpoint, and tells who waits for them; or it stands where it stood before (behind,
  * or broken). */
 void feed_flush(struct feed *feed);
+/* What it reads or writes failed: the script is not at fault. A full disk is tried again later; damaged
+ * documents are built anew. */
+void feed_fail(struct feed *feed, const struct fault *fault);
 /* Whether so much was folded that it should flush. */
 bool feed_is_full(const struct feed *feed);
 

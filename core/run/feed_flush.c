@@ -157,6 +157,10 @@ static void feed_written(struct feed *feed)
 
 void feed_flush(struct feed *feed)
 {
+    if (feed->split) {
+        feed_split_end(feed);
+        return;
+    }
     struct feed_batch batch = {0};
     struct fault fault;
     enum drafts_failure failure = DRAFTS_NONE;
@@ -169,11 +173,11 @@ void feed_flush(struct feed *feed)
         bool known =
             feed->exact_until > 0 && feed->position <= feed->exact_until; /* it should have found out */
         if (known || (failure == DRAFTS_NONE && feed_is_environment(&fault)))
-            feed_break(feed, &fault);
+            feed_fail(feed, &fault);
         else
             feed_go_back(feed, feed->position);
     } else if (docs_begin(feed->generation->docs, &write, &fault) < 0) {
-        feed_break(feed, &fault);
+        feed_fail(feed, &fault);
     } else {
         int written = feed_write(feed, &batch, write, &fault);
         if (written < 0)
@@ -183,7 +187,7 @@ void feed_flush(struct feed *feed)
         if (written == 0)
             feed_written(feed);
         else
-            feed_break(feed, &fault);
+            feed_fail(feed, &fault);
     }
     buf_release(&batch.bytes);
     buf_release(&batch.puts);

@@ -23,13 +23,22 @@ struct feed_tenant {
     char text[];
 };
 
+/* Finds or makes. */
+struct feed_tenant *feed_tenant(struct feed *feed, struct slice name);
 /* "parked/<tenant>\0<key>" into text; returns its size. */
 size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key, char *text);
 /* Drops what is not written. Parked keys and stops that are not on disk yet are found again on the way; so
  * tenants begin anew from what is on disk. Up to exact_until it goes in exact mode. */
 void feed_go_back(struct feed *feed, uint64_t exact_until);
-/* The script is not at fault. A full disk is tried again later; damaged documents are built anew. */
-void feed_break(struct feed *feed, const struct fault *fault);
 bool feed_is_environment(const struct fault *fault);
+
+/* feed_split.c */
+struct feed_split *feed_split_new(void);
+void feed_split_free(struct feed_split *split);
+void feed_split_go_back(struct feed *feed);
+/* Samples the event's keys, or puts its record aside once there is a plan. */
+void feed_split_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data);
+/* At its limit: what was put aside is handed to the partitions. */
+void feed_split_end(struct feed *feed);
 
 #endif

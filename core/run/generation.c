@@ -70,6 +70,18 @@ static void generation_describe(const struct generation *generation, struct buf 
     mp_put_text(out, slice_of(generation->reason));
 }
 
+/* One that is not there was not made yet. */
+static int generation_read_plan(struct generation *generation, struct fault *fault)
+{
+    struct buf bytes = {0};
+    int found = docs_meta_get(generation->docs, slice_of("split"), &bytes, fault);
+    if (found == 1 && (!split_plan_read(&generation->plan, buf_slice(&bytes)) ||
+                       generation->plan.count != generation->partition_count))
+        found = fault_set(fault, FAULT_CORRUPT, "%s: how it is split is damaged", generation->path);
+    buf_release(&bytes);
+    return found < 0 ? -1 : 0;
+}
+
 /* Reads the checkpoints. -1: damaged. */
 static int generation_read_positions(struct generation *generation, struct fault *fault)
 {
@@ -85,6 +97,9 @@ static int generation_read_positions(struct generation *generation, struct fault
             atomic_store(&generation->reached[at], reached);
             if (generation->partition_count == 1) position = reached;
         }
+        if (generation->partition_count > 1 && generation_read_plan(generation, fault) < 0) return -1;
+        if (generation->partition_count > 1 && !generation->plan.count && generation_progress(generation))
+            return fault_set(fault, FAULT_CORRUPT, "%s: how it was split is lost", generation->path);
     }
     atomic_store(&generation->position, position);
     if (docs_meta_each(generation->docs, slice_of("parked/"), generation_count_one, &parked, fault) < 0)
@@ -127,7 +142,7 @@ static int generation_read(struct generation *generation, const struct engine_he
         return 0;
     }
     if (generation_read_positions(generation, fault) < 0) return -1;
-    if (generation_progress(generation) > head->position) {
+    if (generation_progress(generation) > head->position || generation->plan.target > head->position) {
         snprintf(why, VIEWS_REASON_SIZE, "the log is shorter than the view");
         return 0;
     }
@@ -247,6 +262,7 @@ int generation_complete(struct generation *generation, uint64_t position, struct
         snprintf(key, sizeof key, "partition/%u", at);
         done = docs_meta_put(write, slice_of(key), SLICE_NONE, fault);
     }
+    if (done == 0) done = docs_meta_put(write, slice_of("split"), SLICE_NONE, fault);
     buf_clear(&bytes);
     atomic_store(&generation->complete, true);
     generation_describe(generation, &bytes);
@@ -263,12 +279,11 @@ int generation_complete(struct generation *generation, uint64_t position, struct
     return done;
 }
 
-int generation_renumber(struct generation *generation, uint64_t number, struct fault *fault)
+int generation_store(struct generation *generation, struct fault *fault)
 {
     struct docs_write *write;
     if (docs_begin(generation->docs, &write, fault) < 0) return -1;
     struct buf bytes = {0};
-    generation->number = number;
     generation_describe(generation, &bytes);
     int done = docs_meta_put(write, slice_of("generation"), buf_slice(&bytes), fault);
     buf_release(&bytes);
@@ -281,6 +296,8 @@ void generation_close(struct generation *generation)
 {
     if (!generation) return;
     docs_close(generation->docs);
+    split_plan_release(&generation->plan);
+    spill_close(generation->spill);
     if (generation->view) /* else it was never fed */
         outage_forget(&generation->view->views->hub->outage, &generation->outage);
     struct fault fault;

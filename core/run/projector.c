@@ -186,20 +186,21 @@ static bool projector_is_near(const struct feed *feed)
 static bool projector_joins(struct feed *feed, uint64_t head, bool near, int64_t now_ns)
 {
     feed->scanning = feed->behind = false;
-    if (feed->dropped || (feed->broken && now_ns < feed->retry_ns)) return false;
+    if (feed->dropped || feed_is_aside(feed) || (feed->broken && now_ns < feed->retry_ns)) return false;
     feed->limit = feed_limit(feed, head);
+    if (!feed_split_is_ready(feed)) return false;
     if (feed->position >= feed->limit || projector_is_near(feed) != near) return false;
     return feed->scanning = true;
 }
 
 /* A partition of a generation being built tells that it is where all of them stop for now. */
-static void projector_report(struct feed *feed)
+static void projector_report(struct projector *projector, struct feed *feed)
 {
-    if (feed->whole || feed->dropped || feed->position < feed->limit || feed->reported == feed->limit) return;
+    if (feed->whole || feed->split || feed->dropped || feed->position < feed->limit) return;
     if (feed->position != feed->flushed || (feed->broken && clock_monotonic_ns() < feed->retry_ns)) return;
     feed->broken = false;
-    if (rebuild_partition_done(feed->generation)) {
-        feed->reported = feed->limit;
+    if (rebuild_partition_done(feed->generation, projector)) {
+        feed->dropped = true;
         return;
     }
     feed->broken = true;
@@ -245,6 +246,89 @@ static bool projector_scan_near(struct projector *projector, uint64_t head)
     if (result == SCAN_DONE) projector->scanned_ns = clock_monotonic_ns();
     atomic_store(&projector->settled, head);
     return false;
+}
+
+/* --- partitions --- */
+
+static void projector_only(struct projector *projector, struct feed *only)
+{
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next) feed->scanning = feed == only;
+    only->behind = false;
+}
+
+/* Shows a feed that splits some events from all over the log. */
+static void projector_sample(struct projector *projector, struct feed *feed)
+{
+    uint64_t step = feed_split_step(feed), last = feed_limit(feed, 0);
+    struct record record;
+    struct fault fault;
+    projector_only(projector, feed);
+    feed->limit = last;
+    for (uint64_t position = 1; position <= last && feed->scanning; position += step) {
+        struct engine_cursor *cursor;
+        int found = engine_read(projector->views->hub->engine, position, &cursor, &fault);
+        if (found == 0) {
+            found = engine_cursor_next(cursor, &record, &fault);
+            if (found == 1 && (record.kind == RECORD_COMMIT || record.kind == RECORD_FACT))
+                projector_record(projector, &record);
+            engine_cursor_close(cursor);
+        }
+        if (found < 0)
+            say_stop("the log cannot be read at position %llu: %s", (unsigned long long)position, fault.text);
+    }
+    if (feed->scanning) feed_split_begin(feed);
+}
+
+/* 1: its time is over; 0: it is at its end; -1: it failed or went back. */
+static int projector_read_aside(struct projector *projector, struct feed *feed, int64_t until_ns)
+{
+    struct slice bytes;
+    struct record record;
+    struct fault fault;
+    int more = 0;
+    if (!feed->aside) feed->aside = spill_read(feed->generation->spill, feed->partition);
+    for (size_t count = 1; (more = spill_next(feed->aside, &bytes, &fault)) == 1; count++) {
+        if ((more = record_open(bytes, engine_names(projector->views->hub->engine), &record, &fault)) < 0)
+            break;
+        projector_record(projector, &record);
+        if (!feed->scanning) return -1;
+        if (count % PROJECTOR_LOOK_EVERY == 0 && clock_monotonic_ns() > until_ns) return 1;
+    }
+    if (more < 0) feed_fail(feed, &fault);
+    return more;
+}
+
+/* Folds what was put aside for its partition. True: it has more to do at once. */
+static bool projector_fold_aside(struct projector *projector, struct feed *feed)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (!feed_is_aside(feed) || feed->dropped || (feed->broken && now_ns < feed->retry_ns)) return false;
+    feed->limit = feed_limit(feed, 0);
+    if (feed->position < feed->limit) {
+        projector_only(projector, feed);
+        int more = projector_read_aside(projector, feed, now_ns + PROJECTOR_SLICE_MS * 1000000LL);
+        rebuild_say_progress(feed->generation);
+        if (more != 0) return true;
+        feed_pass(feed, feed->limit);
+    }
+    if (rebuild_is_turn(feed->generation, feed->partition)) projector_flush(feed);
+    return feed->behind;
+}
+
+/* Whether there is more to do at once in what is split or was. */
+static bool projector_scan_aside(struct projector *projector)
+{
+    bool busy = false;
+    int64_t now_ns = clock_monotonic_ns();
+    for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
+        if (feed->dropped || (feed->broken && now_ns < feed->retry_ns)) continue;
+        if (!feed_split_is_ready(feed)) {
+            projector_sample(projector, feed);
+            busy = true;
+        }
+        if (projector_fold_aside(projector, feed)) busy = true;
+    }
+    return busy;
 }
 
 /* --- the thread --- */
@@ -298,7 +382,7 @@ static void projector_end(struct projector *projector)
     while (projector->feeds) {
         struct feed *feed = projector->feeds;
         projector->feeds = feed->next;
-        if (feed->position != feed->flushed && !feed->dropped) feed_flush(feed);
+        if (feed->position != feed->flushed && !feed->dropped && !feed->split) feed_flush(feed);
         feed_free(feed);
     }
 }
@@ -341,11 +425,12 @@ static void *projector_run(void *user)
         if (far || behind || rested || head > atomic_load(&projector->settled)) timeout_ms = 0;
         projector_take(projector, inbox_take(&projector->inbox, timeout_ms));
         head = engine_head(projector->views->hub->engine).position;
-        far = projector_scan(projector, head, false) != SCAN_NONE;
+        far = projector_scan_aside(projector);
+        far = projector_scan(projector, head, false) != SCAN_NONE || far;
         behind = projector_scan_near(projector, head);
         for (struct feed *feed = projector->feeds; feed; feed = feed->next) {
             feed->limit = feed_limit(feed, head);
-            projector_report(feed);
+            projector_report(projector, feed);
         }
         projector_drop(projector);
         atomic_store_explicit(&projector->memory, domain_memory(projector->domain), memory_order_relaxed);
@@ -382,6 +467,10 @@ void projector_free(struct projector *projector)
 {
     if (!projector) return;
     projector_forget_routes(projector);
+    for (struct inbox_link *list = inbox_take(&projector->inbox, 0), *next; list; list = next) {
+        next = list->next; /* given while it ended */
+        mem_free(list);
+    }
     domain_close(projector->domain);
     inbox_release(&projector->inbox);
     mem_free(projector);

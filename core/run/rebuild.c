@@ -9,8 +9,8 @@
 #include "run/projector.h"
 
 enum {
-    REBUILD_PARTITION_EVENTS = 100000, /* (hub.lua) a shorter log is read once, by one thread */
-    REBUILD_LAST_STRETCH = 20000,      /* partitions go on together until they are so near to the head */
+    REBUILD_PARTITION_EVENTS = 4096, /* (hub.lua) folded together, with all their documents in memory */
+    REBUILD_PARTITIONS_LEAST = 16,   /* a shorter log is read once, by one thread */
     REBUILD_SAY_MS = 5000,
     REBUILD_REASONS = 3
 };
@@ -128,9 +128,9 @@ static uint32_t rebuild_partitions(const struct view *view)
     uint64_t head = engine_head(view->views->hub->engine).position;
     int64_t least =
         catalog_limit(&view->views->hub->catalog, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
-    if (!view->keyed || head < (uint64_t)least) return 1;
-    size_t threads = view->views->projector_count;
-    return (uint32_t)(threads < VIEWS_PARTITIONS_MAX ? threads : VIEWS_PARTITIONS_MAX);
+    uint64_t count = least > 0 ? head / (uint64_t)least : 1;
+    if (!view->keyed || count < REBUILD_PARTITIONS_LEAST) return 1;
+    return (uint32_t)(count < VIEWS_PARTITIONS_MAX ? count : VIEWS_PARTITIONS_MAX);
 }
 
 /* Nothing to build from an empty log: it answers at once. */
@@ -201,6 +201,17 @@ static struct projector *rebuild_owner(const struct view *view)
     return views->projectors[(size_t)(view - views->views) % views->projector_count];
 }
 
+/* What an interrupted build has on disk already. The last partition is looked at in any case, so that
+ * somebody ends the build. */
+static void rebuild_skip_done(struct generation *generation)
+{
+    uint64_t target = atomic_load(&generation->target);
+    uint32_t done = 0;
+    while (done + 1 < generation->partition_count && atomic_load(&generation->reached[done]) >= target)
+        done++;
+    generation->partitions_done = generation->partition_next = generation->plan.count ? done : 0;
+}
+
 static void rebuild_feed_one(struct generation *generation)
 {
     struct view *view = generation->view;
@@ -211,15 +222,58 @@ static void rebuild_feed_one(struct generation *generation)
         projector_adopt(rebuild_owner(view), generation, 0, 1);
         return;
     }
-    atomic_store(&generation->target, engine_head(views->hub->engine).position);
-    generation->partitions_done = 0;
+    uint64_t head = engine_head(views->hub->engine).position;
+    atomic_store(&generation->target, generation->plan.count ? generation->plan.target : head);
     generation->began_position = generation_progress(generation);
-    for (uint32_t at = 0; at < generation->partition_count; at++) {
-        generation_hold(generation);
-        size_t first = (size_t)(view - views->views);
-        projector_adopt(views->projectors[(first + at) % views->projector_count], generation, at,
-                        generation->partition_count);
-    }
+    rebuild_skip_done(generation);
+    generation_hold(generation);
+    projector_adopt(rebuild_owner(view), generation, generation->partition_count > 1 ? FEED_SPLITS : 0,
+                    generation->partition_count);
+}
+
+/* --- partitions --- */
+
+/* Under the lock. Gives the projector the next partition that is not on disk yet. */
+static void rebuild_give(struct generation *generation, struct projector *projector)
+{
+    if (generation->partition_next == generation->partition_count) return;
+    generation_hold(generation);
+    projector_adopt(projector, generation, generation->partition_next++, generation->partition_count);
+}
+
+void rebuild_was_split(struct generation *generation)
+{
+    struct view *view = generation->view;
+    struct views *views = view->views;
+    pthread_mutex_lock(&views->lock);
+    size_t first = (size_t)(view - views->views);
+    for (size_t at = 0; at < views->projector_count; at++)
+        rebuild_give(generation, views->projectors[(first + at) % views->projector_count]);
+    pthread_mutex_unlock(&views->lock);
+}
+
+int rebuild_in_one_piece(struct generation *generation, struct fault *fault)
+{
+    struct views *views = generation->view->views;
+    pthread_mutex_lock(&views->lock);
+    uint32_t count = generation->partition_count;
+    generation->partition_count = 1;
+    int done = generation_store(generation, fault);
+    if (done < 0)
+        generation->partition_count = count;
+    else if (!atomic_load(&generation->retired))
+        rebuild_feed_one(generation);
+    pthread_mutex_unlock(&views->lock);
+    return done;
+}
+
+bool rebuild_is_turn(const struct generation *generation, uint32_t partition)
+{
+    struct views *views = generation->view->views;
+    pthread_mutex_lock(&views->lock);
+    bool turn = generation->partitions_done == partition;
+    pthread_mutex_unlock(&views->lock);
+    return turn;
 }
 
 /* --- the end of a rebuild --- */
@@ -230,9 +284,10 @@ static void rebuild_swap(struct generation *generation)
     struct view *view = generation->view;
     struct generation *before = view->answering;
     struct fault fault;
-    if (before && generation->number < before->number &&
-        generation_renumber(generation, before->number + 1, &fault) < 0)
-        say_warn("%s: %s", view->name.data, fault.text);
+    if (before && generation->number < before->number) {
+        generation->number = before->number + 1;
+        if (generation_store(generation, &fault) < 0) say_warn("%s: %s", view->name.data, fault.text);
+    }
     view->answering = generation;
     view->next = NULL;
     double seconds = (double)(clock_monotonic_ns() - generation->began_ns) / 1e9;
@@ -278,38 +333,33 @@ void rebuild_feed(struct view *view)
     pthread_mutex_unlock(&view->views->lock);
 }
 
-/* Every partition is at the target, flushed. Whoever is last does the rest; nobody else touches the
- * generation meanwhile. */
-bool rebuild_partition_done(struct generation *generation)
+bool rebuild_partition_done(struct generation *generation, struct projector *projector)
 {
     struct view *view = generation->view;
     struct views *views = view->views;
     struct fault fault;
+    bool done = true;
     pthread_mutex_lock(&views->lock);
     bool last =
-        !atomic_load(&generation->retired) && ++generation->partitions_done == generation->partition_count;
-    uint64_t target = atomic_load(&generation->target);
-    uint64_t head = engine_head(views->hub->engine).position;
-    if (last && generation->partition_count > 1 && head - target > REBUILD_LAST_STRETCH) {
-        generation->partitions_done = 0;
-        atomic_store(&generation->target, head);
-        last = false;
-        for (size_t at = 0; at < views->projector_count; at++) projector_wake(views->projectors[at]);
-    }
-    if (last && generation_complete(generation, target, &fault) < 0) {
+        !atomic_load(&generation->retired) && generation->partitions_done + 1 == generation->partition_count;
+    if (last && generation_complete(generation, atomic_load(&generation->target), &fault) < 0) {
         outage_met(&views->hub->outage, &generation->outage, view->name.data, &fault);
-        generation->partitions_done--;
-        pthread_mutex_unlock(&views->lock);
-        return false;
+        done = false;
+    } else {
+        generation->partitions_done++;
+        rebuild_give(generation, projector);
     }
-    if (last) {
+    if (last && done) {
+        spill_close(generation->spill);
+        generation->spill = NULL;
         generation_hold(generation);
         projector_adopt(rebuild_owner(view), generation, 0, 1);
         rebuild_swap_if_due(generation);
     }
     pthread_mutex_unlock(&views->lock);
-    if (last) views_moved(views);
-    return true;
+    for (size_t at = 0; at < views->projector_count; at++) projector_wake(views->projectors[at]);
+    if (last && done) views_moved(views);
+    return done;
 }
 
 /* Under the lock. */

@@ -381,7 +381,10 @@ bool hub_settle(struct hub *hub, int timeout_ms)
     bool settled;
     /* Nobody feeds the views of a hub that only looks. */
     while (!(settled = views_settled(views, head)) && !hub->read_only)
-        if (pthread_cond_timedwait(&views->moved, &views->lock, &until) == ETIMEDOUT) break;
+        if (pthread_cond_timedwait(&views->moved, &views->lock, &until) == ETIMEDOUT) {
+            settled = views_settled(views, head);
+            break;
+        }
     pthread_mutex_unlock(&views->lock);
     return settled;
 }

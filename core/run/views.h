@@ -14,6 +14,7 @@
  *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told
  * in words position              every event up to it is in the documents (complete generations)
  *   partition/<i>         the same for one partition while it is being built
+ *   split                 where its partitions begin and all of them end (split.h)
  *   stopped/<tenant>      {error, position}: the event at which the projection stopped for this tenant
  *   parked/<tenant>\0<key>  {error, position, skipped}
  *
@@ -28,6 +29,8 @@
 #include "base/arena.h"
 #include "run/hub.h"
 #include "run/outage.h"
+#include "run/spill.h"
+#include "run/split.h"
 #include "store/docs.h"
 #include "vm/domain.h"
 
@@ -36,7 +39,7 @@ struct view;
 struct views;
 struct projector;
 
-enum { VIEWS_PARTITIONS_MAX = 64, VIEWS_REASON_SIZE = 256 };
+enum { VIEWS_PARTITIONS_MAX = 512, VIEWS_REASON_SIZE = 256 };
 
 struct generation {
     struct view *view;
@@ -59,7 +62,10 @@ struct generation {
     /* being built */
     atomic_ullong target; /* where all partitions stop */
     atomic_ullong reached[VIEWS_PARTITIONS_MAX];
-    uint32_t partitions_done; /* at the target; under the lock */
+    struct split_plan plan;   /* of several partitions */
+    struct spill *spill;      /* what was put aside for them, once that is done */
+    uint32_t partition_next;  /* the next to be folded; under the lock */
+    uint32_t partitions_done; /* at the target and on disk, from the first on; under the lock */
     int64_t began_ns, said_ns;
     uint64_t began_position; /* sum over the partitions, or the checkpoint of one that catches up */
 };
@@ -123,7 +129,8 @@ int generation_create(struct view *view, uint64_t number, uint32_t partitions, c
                       struct generation **generation, struct fault *fault);
 /* All partitions are at the same position: one checkpoint, complete. */
 int generation_complete(struct generation *generation, uint64_t position, struct fault *fault);
-int generation_renumber(struct generation *generation, uint64_t number, struct fault *fault);
+/* Its number or partitions changed. */
+int generation_store(struct generation *generation, struct fault *fault);
 void generation_close(struct generation *generation);
 /* Under the lock. The last one closes a retired generation. */
 void generation_hold(struct generation *generation);
@@ -143,9 +150,16 @@ int rebuild_choose(struct view *view, struct generation **found, size_t count, c
                    struct fault *fault);
 /* Hands the feeds of what is to be fed to the projectors. */
 void rebuild_feed(struct view *view);
-/* A partition is at its target, and that is on disk. False: what had to be written could not be, tell it
- * again. */
-bool rebuild_partition_done(struct generation *generation);
+/* Everything was put aside: partitions can be folded. */
+void rebuild_was_split(struct generation *generation);
+/* It is not worth being split, though it was to be. Fault: DISK; then it is still to be split. */
+int rebuild_in_one_piece(struct generation *generation, struct fault *fault);
+/* Whether all partitions before it are on disk: written in order of the keys, pages are filled to the brim.
+ */
+bool rebuild_is_turn(const struct generation *generation, uint32_t partition);
+/* A partition is at its target, and that is on disk; the projector gets the next one. False: what had to be
+ * written could not be, tell it again. */
+bool rebuild_partition_done(struct generation *generation, struct projector *projector);
 /* A complete generation's checkpoint moved: it takes over if its time has come. */
 void rebuild_moved(struct generation *generation);
 /* A partition met what only a build in one piece does right: begins again. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 
 enum operation_kind { OPERATION_PUT, OPERATION_REMOVE, OPERATION_META };
@@ -298,6 +299,7 @@ static int apply(struct docs_write *write, struct fault *fault)
     if (write->documents) mdb_cursor_close(write->documents);
     if (write->indexes) mdb_cursor_close(write->indexes);
     write->documents = write->indexes = NULL;
+    if (code == 0) code = fault_point(POINT_VIEWS_WRITE);
     if (code == 0) return environment_commit(environment, write->txn);
     environment_abort(environment, write->txn);
     return code;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 #include "base/say.h"
 
@@ -244,7 +245,8 @@ void environment_close(struct environment *environment)
     CHECK(environment->open == 0);
     while (environment->idle_count > 0) mdb_txn_abort(environment->idle[--environment->idle_count]);
     if (environment->mdb) {
-        int error = environment->read_only ? 0 : mdb_env_sync(environment->mdb, 1);
+        int error = environment->read_only ? 0 : fault_point(POINT_VIEWS_SYNC);
+        if (!environment->read_only && !error) error = mdb_env_sync(environment->mdb, 1);
         mdb_env_close(environment->mdb);
         /* Derived data: without the mark it is rebuilt if the machine stops before the next orderly close.
          * That the disk is full is told by who cannot do without room. */
@@ -327,7 +329,8 @@ static int map_set(struct environment *environment, uint64_t map_size)
 
 int environment_grow(struct environment *environment, struct fault *fault)
 {
-    int code = map_set(environment, environment->map_size * 2);
+    int code = fault_point(POINT_VIEWS_GROW);
+    if (code == 0) code = map_set(environment, environment->map_size * 2);
     if (code) return environment_fault(environment, code, "cannot grow the map", fault);
     say_debug("%s: the map grew to %llu bytes", environment->path, (unsigned long long)environment->map_size);
     return 0;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/limit.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -211,6 +212,7 @@ static int put_inside(struct snaps *snaps, const struct snapshot *batch, size_t 
     for (size_t i = 0; i < count && code == 0; i++) code = put_one(snaps, txn, &batch[i], &key, &value);
     buf_release(&key);
     buf_release(&value);
+    if (code == 0) code = fault_point(POINT_SNAPSHOTS_WRITE);
     if (code == 0) return environment_commit(snaps->environment, txn);
     environment_abort(snaps->environment, txn);
     return code;

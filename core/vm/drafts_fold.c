@@ -167,11 +167,12 @@ static void run_free(struct drafts_step *step)
 
 /* --- which keys are ours --- */
 
-/* Whether the key belongs to this partition and is not parked (then the event is counted). */
+/* Whether the key is in our range and is not parked (then the event is counted). */
 static bool is_wanted(struct drafts *drafts, struct slice key)
 {
-    uint32_t count = drafts->options.partition_count;
-    if (count > 1 && hash_fast(key, 0) % count != drafts->options.partition) return false;
+    struct slice from = drafts->options.from, to = drafts->options.to;
+    if (from.size && slice_compare(key, from) < 0) return false;
+    if (to.size && slice_compare(key, to) >= 0) return false;
     if (drafts->parked.size == 0) return true;
     struct drafts_parked *parked = drafts_find_parked(drafts, key);
     if (!parked) return true;
@@ -428,4 +429,23 @@ int drafts_fold(struct drafts *drafts, int handler, const struct envelope *envel
     }
     if (result < 0 && fault) *fault = wrong;
     return result;
+}
+
+int drafts_keys(struct drafts *drafts, int handler, const struct envelope *envelope, struct slice data,
+                const struct slice **keys, size_t *count, struct fault *fault)
+{
+    struct drafts_step step = {
+        .drafts = drafts, .handler = &drafts->handlers[handler], .envelope = envelope, .data = data};
+    if (drafts->projection->declared.default_key) {
+        drafts->key_count = 0;
+        buf_clear(&drafts->key_bytes);
+        add_key(drafts, envelope->id);
+        finish_keys(drafts);
+    } else {
+        if (call_step(&step, run_key, fault) < 0) return -1;
+        if (drafts->stale) return fault_set(fault, FAULT_SCRIPT, "an event outlived its call");
+    }
+    *keys = drafts->keys;
+    *count = drafts->key_count;
+    return 0;
 }

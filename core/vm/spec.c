@@ -218,8 +218,7 @@ struct projection_scenario {
 static void run_projection(struct spec *spec, struct domain *domain,
                            const struct projection_scenario *scenario, struct spec_result *result)
 {
-    struct drafts_options options = {
-        .projection = scenario->projection, .tenant = slice_of("main"), .partition_count = 1};
+    struct drafts_options options = {.projection = scenario->projection, .tenant = slice_of("main")};
     struct drafts *drafts = drafts_new(domain, &options);
     enum drafts_failure failure;
     domain_set_exact(domain, true);

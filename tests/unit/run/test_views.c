@@ -4,15 +4,19 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/faultpoint.h"
 #include "run_support.h"
 
 static const char tenants_open[] =
     "return { tenants = 'open', limits = { rebuild_partition_events = 50, flush_events = 100 } }\n";
 static const char one_partition[] = "return { tenants = 'open', limits = { flush_events = 700 } }\n";
 
+static unsigned history_streams; /* of feed_history */
+
 static int setup_views(void **state)
 {
     setup(state);
+    history_streams = 60;
     write_script("bank/totals.lua", test_totals);
     write_script("bank/by_amount.lua", test_by_amount);
     write_script("hub.lua", tenants_open);
@@ -74,7 +78,7 @@ static void feed_history(struct hub *hub, int from, int to)
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         char id[16], json[64];
         if (at < from) continue;
-        snprintf(id, sizeof id, "s%d", (int)(seed >> 33) % 60);
+        snprintf(id, sizeof id, "s%u", (unsigned)(seed >> 33) % history_streams);
         bool close = seed >> 56 == 3;
         snprintf(json, sizeof json, "{'%s':%d}", close ? "total" : "amount", (int)(seed >> 60));
         struct command *command = command_of(id, close ? "Closed" : "Added", json, NULL);
@@ -378,6 +382,148 @@ static void parks_and_stops_alike(void **state)
     buf_release(&live);
 }
 
+/* Many documents: by stream, by two keys of an event, with failing handlers, and with a key function that
+ * stops one tenant. */
+static const char many[] =
+    "local parking = projection 'parking' { index = { 'sum' } }\n"
+    "function parking.when.Added(view, e, m)\n"
+    "  view.sum = (view.sum or 0) + e.amount\n"
+    "  if view.sum == 13 then error('thirteen') end\n"
+    "end\n"
+    "function parking.when.Closed(view, e) return false end\n"
+    "local pairs_of = projection 'pairs_of' { key = function(e, m) return { m.id, 'x' .. m.id .. m.tenant } "
+    "end }\n"
+    "function pairs_of.when.Added(view, e, m)\n"
+    "  view.n, view.last = (view.n or 0) + 1, m.position\n"
+    "  if view.n == 4 and e.amount == 2 then view.bad = print end\n"
+    "end\n"
+    "local stopping = projection 'stopping' { key = function(e, m)\n"
+    "  if m.tenant == 'acme' and m.position > 2500 and e.amount == 6 then error('no key') end\n"
+    "  return m.id\n"
+    "end }\n"
+    "function stopping.when.Added(view, e) view.sum = (view.sum or 0) + e.amount end\n";
+
+/* A log of many streams, and what its views are when they were built live. */
+static struct buf build_many_live(const char *data)
+{
+    history_streams = 900;
+    write_script("bank/many.lua", many);
+    struct hub *hub = open_hub(data, 2, 2);
+    for (int at = 0; at < 4000; at += 400) feed_history(hub, at, at + 400);
+    settle(hub);
+    struct buf live = dump(hub);
+    assert_true(info_of(hub, "bank/parking").parked > 3 && info_of(hub, "bank/pairs_of").parked > 3);
+    assert_true(info_of(hub, "bank/stopping").stopped);
+    hub_close(hub);
+    return live;
+}
+
+static void remove_views(const char *data)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/views", data);
+    remove_folder(path);
+}
+
+static void write_limits(unsigned partition_events, unsigned flush_events)
+{
+    char text[200];
+    snprintf(text, sizeof text,
+             "return { tenants = 'open', limits = { rebuild_partition_events = %u, flush_events = %u } }\n",
+             partition_events, flush_events);
+    write_script("hub.lua", text);
+}
+
+/* Split by key, in many and in few partitions, with flushes in the middle of them, by one thread and by four:
+ * always what was built live. */
+static void split_equals_live(void **state)
+{
+    char data[100]; /* folder() forgets */
+    snprintf(data, sizeof data, "%s", folder("data"));
+    struct buf live = build_many_live(data);
+    static const struct {
+        unsigned partition_events, flush_events;
+        int projectors;
+    } ways[] = {{50, 100000, 1}, {50, 100000, 4}, {250, 20, 1}, {200, 512, 2}, {7, 30, 3}};
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        remove_views(data);
+        write_limits(ways[way].partition_events, ways[way].flush_events);
+        fault_points_arm("none", &test_fault);
+        struct hub *hub = open_hub(data, 1, ways[way].projectors);
+        settle(hub);
+        assert_true(fault_point_passed(POINT_VIEWS_SPILL_READ) >= 16); /* it was split */
+        fault_points_disarm();
+        expect_dump(hub, &live);
+        assert_int_equal(info_of(hub, "bank/totals").generation, 1);
+        hub_close(hub);
+    }
+    buf_release(&live);
+}
+
+/* The disk is full, cuts a write short or cannot be read, at any step of a build: it is tried again, other
+ * views go on, and the end is the same. */
+static void a_build_outlives_a_failing_disk(void **state)
+{
+    char data[100]; /* folder() forgets */
+    snprintf(data, sizeof data, "%s", folder("data"));
+    struct buf live = build_many_live(data);
+    write_limits(100, 100000);
+    static const char *const faults[] = {"views.spill=ENOSPC",        "views.spill@20=ENOSPC",
+                                         "views.spill@7+=short",      "views.spill_read@3=EIO",
+                                         "views.spill_read@1+=short", "views.write@12=ENOSPC",
+                                         "views.write@30=EIO",        "views.write@90=ENOSPC"};
+    for (size_t at = 0; at < sizeof faults / sizeof *faults; at++) {
+        remove_views(data);
+        assert_int_equal(fault_points_arm(faults[at], &test_fault), 0);
+        struct hub *hub = NULL;
+        struct hub_options options = {
+            .scripts = folder("scripts"), .data = data, .shards = 1, .projectors = 2};
+        assert_int_equal(hub_open(&options, &hub, &test_fault), 0);
+        settle(hub);
+        fault_points_disarm();
+        expect_dump(hub, &live);
+        hub_close(hub);
+    }
+    buf_release(&live);
+}
+
+/* Killed at some write of a build, it goes on with what is not on disk yet, and leaves nothing behind. */
+static void a_split_build_goes_on_after_a_kill(void **state)
+{
+    char data[100]; /* folder() forgets */
+    snprintf(data, sizeof data, "%s", folder("data"));
+    struct buf live = build_many_live(data);
+    static const char *const kills[] = {"views.spill@30=kill", "views.write@40=kill", "views.write@75=kill",
+                                        "views.write@110=kill", "views.spill_read@50=kill"};
+    int going_on = 0;
+    write_limits(100, 100000);
+    for (size_t at = 0; at < sizeof kills / sizeof *kills; at++) {
+        remove_views(data);
+        pid_t child = fork();
+        if (child == 0) {
+            if (fault_points_arm(kills[at], &test_fault) < 0) _exit(1);
+            settle(open_hub(data, 1, 2));
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        struct hub *hub = open_hub_with((struct hub_options){.data = data, .read_only = true});
+        hub_close(hub);
+        hub = open_hub(data, 1, 2);
+        for (size_t view = 0; view < hub_view_count(hub); view++) {
+            struct view_info info;
+            hub_view_info(hub, view, &info);
+            going_on += info.rebuilding && info.new_position > 0;
+        }
+        settle(hub);
+        expect_dump(hub, &live);
+        hub_close(hub);
+    }
+    assert_true(going_on >= 3);
+    buf_release(&live);
+}
+
 /* Slow enough to be met in the middle. */
 static const char slow_totals[] = "local totals = projection 'totals' { initial = { total = 0 } }\n"
                                   "function totals.when.Added(view, e)\n"
@@ -600,6 +746,9 @@ int main(void)
         ONE(an_edit_rebuilds_and_says_why),
         ONE(rebuilds_by_hand),
         ONE(parks_and_stops_alike),
+        ONE(split_equals_live),
+        ONE(a_build_outlives_a_failing_disk),
+        ONE(a_split_build_goes_on_after_a_kill),
         ONE(goes_on_after_a_kill),
         ONE(rebuilds_while_the_log_grows),
         ONE(a_view_of_another_log_is_rebuilt),
