@@ -109,7 +109,8 @@ static int feed_write(struct feed *feed, const struct feed_batch *batch, struct 
     generation_put_number(&position, feed->position);
     int done = docs_meta_put(write, slice_of(name), buf_slice(&position), fault);
     buf_release(&position);
-    return done;
+    if (done < 0 || feed_is_aside(feed)) return done;
+    return generation_put_chain(feed->generation, write, feed->position, fault);
 }
 
 /* Said once a key; a handler that fails for many keys does not fill the diagnostics. */

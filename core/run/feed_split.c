@@ -116,6 +116,7 @@ static int feed_split_store_plan(struct generation *generation, struct fault *fa
     split_plan_put(&generation->plan, &bytes);
     int done = docs_meta_put(write, slice_of("split"), buf_slice(&bytes), fault);
     buf_release(&bytes);
+    if (done == 0) done = generation_put_chain(generation, write, generation->plan.target, fault);
     if (done == 0) return docs_commit(write, fault);
     docs_abort(write);
     return -1;

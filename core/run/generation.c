@@ -70,6 +70,49 @@ static void generation_describe(const struct generation *generation, struct buf 
     mp_put_text(out, slice_of(generation->reason));
 }
 
+/* Appends the chain of the commit that holds the position; nothing if there is none. */
+static int generation_chain(const struct views *views, uint64_t position, struct buf *hex,
+                            struct fault *fault)
+{
+    struct engine_cursor *cursor;
+    struct record record;
+    if (position == 0) return 0;
+    if (engine_read(views->hub->engine, position, &cursor, fault) < 0) return -1;
+    int found = engine_cursor_next(cursor, &record, fault);
+    if (found == 1) {
+        char text[2 * HASH_SIZE + 1];
+        hash_hex(&record.chain, text);
+        buf_put_text(hex, text);
+    }
+    engine_cursor_close(cursor);
+    return found < 0 ? -1 : 0;
+}
+
+int generation_put_chain(const struct generation *generation, struct docs_write *write, uint64_t position,
+                         struct fault *fault)
+{
+    struct buf hex = {0};
+    int done = generation_chain(generation->view->views, position, &hex, fault);
+    if (done == 0) done = docs_meta_put(write, slice_of("chain"), buf_slice(&hex), fault);
+    buf_release(&hex);
+    return done;
+}
+
+/* Whether the log is still the one that this was folded from: one restored from a backup may have grown past
+ * the checkpoint with other events. 1, 0, -1. */
+static int generation_fits(const struct generation *generation, const struct views *views,
+                           struct fault *fault)
+{
+    struct buf stored = {0}, now = {0};
+    uint64_t position = generation->plan.count ? generation->plan.target : atomic_load(&generation->position);
+    int found = docs_meta_get(generation->docs, slice_of("chain"), &stored, fault);
+    if (found >= 0 && generation_chain(views, position, &now, fault) < 0) found = -1;
+    if (found >= 0) found = slice_equal(buf_slice(&stored), buf_slice(&now));
+    buf_release(&stored);
+    buf_release(&now);
+    return found;
+}
+
 /* One that is not there was not made yet. */
 static int generation_read_plan(struct generation *generation, struct fault *fault)
 {
@@ -112,8 +155,8 @@ static int generation_read_positions(struct generation *generation, struct fault
 }
 
 /* 1: usable, 0: not, why says it; -1: damaged. */
-static int generation_read(struct generation *generation, const struct engine_head *head,
-                           char why[VIEWS_REASON_SIZE], struct fault *fault)
+static int generation_read(struct generation *generation, const struct views *views,
+                           const struct engine_head *head, char why[VIEWS_REASON_SIZE], struct fault *fault)
 {
     struct buf bytes = {0}, code = {0};
     char log_id[64];
@@ -146,7 +189,9 @@ static int generation_read(struct generation *generation, const struct engine_he
         snprintf(why, VIEWS_REASON_SIZE, "the log is shorter than the view");
         return 0;
     }
-    return 1;
+    found = generation_fits(generation, views, fault);
+    if (found == 0) snprintf(why, VIEWS_REASON_SIZE, "the log is not the one that the view was made from");
+    return found;
 }
 
 int generation_open(struct views *views, const char *path, bool read_only, struct generation **generation,
@@ -169,7 +214,7 @@ int generation_open(struct views *views, const char *path, bool read_only, struc
     } else {
         struct engine_head head = engine_head(views->hub->engine);
         struct fault damage;
-        usable = generation_read(made, &head, why, &damage);
+        usable = generation_read(made, views, &head, why, &damage);
         if (usable < 0) snprintf(why, VIEWS_REASON_SIZE, "views were damaged");
     }
     if (usable == 1) {
@@ -257,6 +302,7 @@ int generation_complete(struct generation *generation, uint64_t position, struct
     struct buf bytes = {0};
     generation_put_number(&bytes, position);
     int done = docs_meta_put(write, slice_of("position"), buf_slice(&bytes), fault);
+    if (done == 0) done = generation_put_chain(generation, write, position, fault);
     for (uint32_t at = 0; at < generation->partition_count && done == 0; at++) {
         char key[32];
         snprintf(key, sizeof key, "partition/%u", at);

@@ -14,6 +14,7 @@
  *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told
  * in words position              every event up to it is in the documents (complete generations)
  *   partition/<i>         the same for one partition while it is being built
+ *   chain                 of the commit at that position; while partitions are built, at their end
  *   split                 where its partitions begin and all of them end (split.h)
  *   stopped/<tenant>      {error, position}: the event at which the projection stopped for this tenant
  *   parked/<tenant>\0<key>  {error, position, skipped}
@@ -131,6 +132,9 @@ int generation_create(struct view *view, uint64_t number, uint32_t partitions, c
 int generation_complete(struct generation *generation, uint64_t position, struct fault *fault);
 /* Its number or partitions changed. */
 int generation_store(struct generation *generation, struct fault *fault);
+/* Together with a checkpoint: the chain of the log there. */
+int generation_put_chain(const struct generation *generation, struct docs_write *write, uint64_t position,
+                         struct fault *fault);
 void generation_close(struct generation *generation);
 /* Under the lock. The last one closes a retired generation. */
 void generation_hold(struct generation *generation);

@@ -635,6 +635,53 @@ static void a_view_of_another_log_is_rebuilt(void **state)
     hub_close(hub);
 }
 
+/* A log restored from a backup grew past what the views had seen, with other events. */
+static void a_view_of_the_log_before_a_restore_is_rebuilt(void **state)
+{
+    char data[100], text[400];
+    snprintf(data, sizeof data, "%s", folder("data"));
+    for (int way = 0; way < 2; way++) { /* whole views; one interrupted in the middle of its partitions */
+        struct hub *hub = open_hub(data, 1, 1);
+        feed_history(hub, 0, 300);
+        settle(hub);
+        hub_close(hub);
+        snprintf(text, sizeof text, "cp -r %s/log %s/backup", data, data);
+        assert_int_equal(system(text), 0);
+        hub = open_hub(data, 1, 1);
+        history_streams = 900;
+        feed_history(hub, 300, 2400);
+        settle(hub);
+        hub_close(hub);
+        if (way == 1) {
+            remove_views(data);
+            pid_t child = fork();
+            if (child == 0) {
+                if (fault_points_arm("views.write@20=kill", &test_fault) < 0) _exit(1);
+                settle(open_hub(data, 1, 1));
+                _exit(0);
+            }
+            assert_int_equal(waitpid(child, NULL, 0), child);
+        }
+        snprintf(text, sizeof text, "cd %s && rm -r log index snapshots && mv backup log", data);
+        assert_int_equal(system(text), 0);
+        hub = open_hub(data, 1, -1);
+        history_streams = 700;
+        feed_history(hub, 300, 2600);
+        hub_close(hub);
+        hub = open_hub(data, 1, 1);
+        settle(hub);
+        struct buf found = dump(hub);
+        hub_close(hub);
+        remove_views(data);
+        hub = open_hub(data, 1, 1);
+        settle(hub);
+        expect_dump(hub, &found);
+        hub_close(hub);
+        buf_release(&found);
+        remove_folder(data);
+    }
+}
+
 /* Changes bytes of a file wherever they are. */
 static size_t damage(const char *path, const char *from, const char *to)
 {
@@ -752,6 +799,7 @@ int main(void)
         ONE(goes_on_after_a_kill),
         ONE(rebuilds_while_the_log_grows),
         ONE(a_view_of_another_log_is_rebuilt),
+        ONE(a_view_of_the_log_before_a_restore_is_rebuilt),
         ONE(damaged_documents_are_rebuilt),
         ONE(reads_beside_a_running_hub),
     };
