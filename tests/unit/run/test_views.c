@@ -487,6 +487,19 @@ static void a_build_outlives_a_failing_disk(void **state)
     buf_release(&live);
 }
 
+/* Builds what is missing; how many writes that took. */
+static unsigned long writes_of_build(const char *data, const struct buf *live)
+{
+    fault_points_arm("none", &test_fault);
+    struct hub *hub = open_hub(data, 1, 2);
+    settle(hub);
+    unsigned long writes = fault_point_passed(POINT_VIEWS_WRITE);
+    fault_points_disarm();
+    expect_dump(hub, live);
+    hub_close(hub);
+    return writes;
+}
+
 /* Killed at some write of a build, it goes on with what is not on disk yet, and leaves nothing behind. */
 static void a_split_build_goes_on_after_a_kill(void **state)
 {
@@ -497,6 +510,8 @@ static void a_split_build_goes_on_after_a_kill(void **state)
                                         "views.write@110=kill", "views.spill_read@50=kill"};
     int going_on = 0;
     write_limits(100, 100000);
+    remove_views(data);
+    unsigned long whole = writes_of_build(data, &live);
     for (size_t at = 0; at < sizeof kills / sizeof *kills; at++) {
         remove_views(data);
         pid_t child = fork();
@@ -510,17 +525,9 @@ static void a_split_build_goes_on_after_a_kill(void **state)
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         struct hub *hub = open_hub_with((struct hub_options){.data = data, .read_only = true});
         hub_close(hub);
-        hub = open_hub(data, 1, 2);
-        for (size_t view = 0; view < hub_view_count(hub); view++) {
-            struct view_info info;
-            hub_view_info(hub, view, &info);
-            going_on += info.rebuilding && info.new_position > 0;
-        }
-        settle(hub);
-        expect_dump(hub, &live);
-        hub_close(hub);
+        going_on += writes_of_build(data, &live) + 10 < whole;
     }
-    assert_true(going_on >= 3);
+    assert_true(going_on >= 3); /* those killed at a write of documents */
     buf_release(&live);
 }
 
