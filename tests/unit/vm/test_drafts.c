@@ -539,7 +539,7 @@ static void the_last_document_may_be_forgotten(void **unused)
     for (int exact = 0; exact < 2; exact++) {
         struct shop *shop = open_shop("shop/totals");
         drafts_free(shop->drafts);
-        shop_drafts(shop, "shop/totals", 0, 1, 1);
+        shop_drafts(shop, "shop/totals", "", "", 1);
         domain_set_exact(shop->domain, exact);
         for (int round = 1; round <= 4; round++) {
             folded(shop, "x", "Told", 1, "{'what':'put','n':1}");
