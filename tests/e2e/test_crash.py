@@ -1,9 +1,9 @@
 """kill -9 at any moment: what was answered is there once, and what is derived equals a rebuild. See tests/support/crash.py for the
 scenes, tests/soak for many more of the same."""
-import glob, os, random, unittest
+import glob, os, random, signal, unittest
 
 import crash
-from hub import SMALL, Case, main
+from hub import SMALL, TIMEOUT, Case, main
 
 SEED = os.environ.get("SEED") or str(random.getrandbits(32))
 
@@ -77,6 +77,35 @@ class Crash(Case):
                 self.assertEqual(hub.view("billing/open_bills"), documents)
                 hub.stop()
                 self.assertGreater(os.path.getsize(path), 0, path)
+
+    def test_one_hub_a_directory(self):
+        """Of two that start on what kill -9 left one serves, wherever the first stands; the other says which process has it."""
+        self.copy_scripts("billing")
+        chance = random.Random(SEED)
+        print(f"SEED={SEED}")
+        holder = self.hub()
+        for n in range(20):
+            holder.send(f"billing/bill/{n}", "CreateBill", {"customer": "c", "start_date": "2026-01-01"})
+        most = 2 * crash.moved(holder.process.pid)
+        held = 0
+        for _ in range(3 if SMALL else 10):
+            holder.kill()
+            first = self.hub(ready=False)
+            crash.reach(first.process, chance.randint(1, most))
+            first.process.send_signal(signal.SIGSTOP)
+            second = self.hub(ready=False)
+            second_serves = second.wait_ready(may_end=True)
+            first.process.send_signal(signal.SIGCONT)
+            holder, other = (second, first) if second_serves else (first, second)
+            held += holder is first
+            self.assertIsNone(other.wait_ready(may_end=True))
+            self.assertEqual(other.process.wait(TIMEOUT), 3)
+            self.assertRegex("".join(other.log), f"in use by process {holder.process.pid};")
+            holder.wait_ready()
+            self.assertEqual(len(holder.view("billing/open_bills")), 20)
+        self.assertGreater(held, 0)
+        holder.stop()
+        crash.verify(self.data)
 
 
 if __name__ == "__main__":

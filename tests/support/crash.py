@@ -40,13 +40,18 @@ def moved(pid):
         return 1 << 60
 
 
-def kill_at(process, moves, patience=3000):
-    """Kills it once it has moved so far, or is found standing still that many times. False if it had ended of its own accord."""
+def reach(process, moves, patience=3000):
+    """Returns once it has moved so far, or is found standing still that many times, or has ended."""
     seen, still = 0, 0
     while process.poll() is None and seen < moves and still < patience:
         now = moved(process.pid)
         still = still + 1 if now == seen else 0
         seen = now
+
+
+def kill_at(process, moves, patience=3000):
+    """False if it had ended of its own accord."""
+    reach(process, moves, patience)
     process.kill()
     return process.wait() == -9
 

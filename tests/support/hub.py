@@ -98,6 +98,7 @@ class Hub:
                 if found:
                     return found
             if self.said.get(timeout=TIMEOUT) is None:
+                self.said.put(None)  # the end stays the end for who waits again
                 if may_end:
                     return None
                 raise AssertionError(f"the hub ended (exit {self.process.wait()}) before it said {pattern}:\n" + "".join(self.log))
