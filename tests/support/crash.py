@@ -7,7 +7,7 @@
 A scene is what tests/e2e/test_crash.py plays a few rounds of and `make soak` many. All chance comes from the seed. When to kill is
 never a matter of time: after so many answers, or after so many reads and writes of the process (/proc/PID/io).
 """
-import json, os, random, re, shutil, subprocess
+import itertools, json, os, random, re, shutil, subprocess
 
 from hub import LORE, ROOT, TIMEOUT, Hub, lines, lore
 from traffic import Clients, Ledger, Request
@@ -92,8 +92,10 @@ def fault_points():
 
 def same_views(found, expected, what):
     for name in expected:
-        if found[name] != expected[name]:
-            raise AssertionError(f"{what}: {name} differs\n{found[name][:1500]}\n{expected[name][:1500]}")
+        if found[name] == expected[name]:
+            continue
+        pairs = itertools.zip_longest(*(text if isinstance(text, list) else text.splitlines() for text in (found[name], expected[name])))
+        raise AssertionError(f"{what}: {name} differs, first in\n%s\n%s" % next(pair for pair in pairs if pair[0] != pair[1]))
 
 
 class Scene:
