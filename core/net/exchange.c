@@ -531,6 +531,10 @@ static bool step_body(struct exchange *exchange)
     if (exchange->is_chunked ? step_chunks(exchange) : step_length(exchange)) return true;
     /* All bytes are looked at: the room of what was no data is used again. */
     exchange->in.size = exchange->raw = exchange->begin + exchange->body_size;
+    if (exchange->is_dropping) { /* what was kept of it is counted no more, so its room goes too */
+        exchange->in.size = exchange->raw = exchange->begin = 0;
+        spare_give(&exchange->server->spare, &exchange->in);
+    }
     if (exchange->is_dropping && exchange->received > limits->dropped_size_max)
         cut_off(exchange, exchange->drop_status, drop_code(exchange), "the body is more than can be taken");
     return false;
