@@ -191,7 +191,7 @@ static int commands_row(struct bench *bench, int connections, struct fault *faul
         row.values[row.count] = (double)result.answered / result.seconds;
         p99_ms[row.count] = result.p99_ms;
     }
-    row.p99_ms = bench_median(p99_ms, row.count);
+    row.p99_ms = bench_table_median(p99_ms, row.count);
     row.limit = bench->appends;
     row.limit_of = "bare appends";
     bench_table_add(&bench->table, &row);

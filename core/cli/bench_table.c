@@ -12,7 +12,7 @@ static int value_order(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-double bench_median(double *values, size_t count)
+double bench_table_median(double *values, size_t count)
 {
     size_t half = count / 2;
     qsort(values, count, sizeof *values, value_order);
@@ -22,7 +22,7 @@ double bench_median(double *values, size_t count)
 static double row_median(const struct bench_row *row)
 {
     struct bench_row copy = *row;
-    return bench_median(copy.values, copy.count);
+    return bench_table_median(copy.values, copy.count);
 }
 
 /* How near the figure comes to its limit; 1 is as good as it. */
@@ -54,7 +54,7 @@ double bench_table_add(struct bench_table *table, const struct bench_row *row)
     CHECK(table->count < BENCH_ROWS_MAX && row->count > 0);
     struct bench_row *added = &table->rows[table->count++];
     *added = *row;
-    double middle = bench_median(added->values, added->count);
+    double middle = bench_table_median(added->values, added->count);
     char median[32], low[32], high[32];
     number_text(middle, median);
     number_text(added->values[0], low);

@@ -24,7 +24,7 @@ struct bench_table {
 };
 
 /* Sorts the values. */
-double bench_median(double *values, size_t count);
+double bench_table_median(double *values, size_t count);
 /* Adds a copy and says its figure on stderr; returns the median. */
 double bench_table_add(struct bench_table *table, const struct bench_row *row);
 /* Columns for people, or one JSON object a line, on stdout. */
