@@ -255,7 +255,11 @@ int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fa
     if (!catalog_has_tenant(&hub->catalog, query->tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));
     if (!catalog_find(&hub->catalog, query->context, query->aggregate, fault)) return -1;
-    return query_put(hub->query, query, fault);
+    atomic_fetch_add(&hub->inside, 1); /* as in hub_submit: nothing is put behind the end */
+    int done = atomic_load(&hub->stopping) ? fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping")
+                                           : query_put(hub->query, query, fault);
+    atomic_fetch_sub(&hub->inside, 1);
+    return done;
 }
 
 void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "run/command.h"
+#include "run/inbox.h"
 #include "store/docs.h"
 #include "store/engine.h"
 
@@ -67,6 +68,7 @@ struct state_query {
     struct buf state; /* MessagePack */
     void (*done)(struct state_query *query);
     void *user;
+    struct inbox_link link; /* the hub's own */
 };
 /* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the
  * queue is full. */

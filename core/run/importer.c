@@ -7,11 +7,14 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "base/ring.h"
 #include "run/inside.h"
 
-/* Enough to keep every stage busy between two flushes of the log, little enough to bound memory. */
-enum { IMPORTER_IN_FLIGHT_MAX = 4096, IMPORTER_CHUNK = 256 };
+enum {
+    /* Enough to keep every stage busy between two flushes of the log, little enough to bound memory. */
+    IMPORTER_IN_FLIGHT_MAX = 4096,
+    IMPORTER_IN_FLIGHT_FULL = 3072, /* who had to wait goes on below this: not woken for each answer */
+    IMPORTER_CHUNK = 256
+};
 
 struct importer_list {
     struct command *first, *last;
@@ -21,8 +24,8 @@ struct importer_list {
 struct importer {
     struct importer_options options;
     struct domain *domain;
-    struct hash source; /* of tenant, script and source: what all ids have in common */
-    struct ring *answered;
+    struct hash source;    /* of tenant, script and source: what all ids have in common */
+    struct inbox answered; /* struct importer_origin */
     struct command_pool commands;
     size_t in_flight;
     uint64_t ordered;
@@ -41,6 +44,8 @@ struct importer {
 
 /* What a refusal is told with, kept in the command's arena. */
 struct importer_origin {
+    struct inbox_link link; /* answered */
+    struct command *command;
     struct importer *importer;
     uint64_t row;
     struct slice source_line;
@@ -81,18 +86,17 @@ int importer_open(const struct importer_options *options, struct importer **open
     buf_format(&all, "%s\n%s\n%s", options->tenant, relative, options->source);
     importer->source = hash_of(buf_slice(&all));
     buf_release(&all);
-    importer->answered = ring_new(IMPORTER_IN_FLIGHT_MAX);
+    inbox_init(&importer->answered, 0); /* the window bounds it */
     domain_thread_start();
     *opened = importer;
     return 0;
 }
 
-/* Any thread: the window bounds how many there can be, so there is always room. */
+/* Any thread. */
 static void importer_done(struct command *command)
 {
     struct importer_origin *origin = command->user;
-    bool room = ring_put(origin->importer->answered, command);
-    CHECK(room);
+    inbox_put(&origin->importer->answered, &origin->link);
 }
 
 static void importer_answer(struct importer *importer, struct command *command)
@@ -124,13 +128,15 @@ static void importer_answer(struct importer *importer, struct command *command)
 /* Takes answers; waits until fewer than in_flight_max are under way. */
 static void importer_drain(struct importer *importer, size_t in_flight_max)
 {
-    void *answered[256];
-    for (;;) {
-        int timeout_ms = importer->in_flight >= in_flight_max ? -1 : 0;
-        size_t count = importer->in_flight ? ring_take(importer->answered, answered, 256, timeout_ms) : 0;
-        for (size_t at = 0; at < count; at++) importer_answer(importer, answered[at]);
-        if (importer->in_flight < in_flight_max && count == 0) return;
-    }
+    do {
+        bool wait = importer->in_flight >= in_flight_max;
+        struct inbox_link *list = importer->in_flight ? inbox_take(&importer->answered, wait ? -1 : 0) : NULL;
+        while (list) {
+            struct importer_origin *origin = (struct importer_origin *)list;
+            list = list->next;
+            importer_answer(importer, origin->command);
+        }
+    } while (importer->in_flight >= in_flight_max);
 }
 
 static void importer_list_put(struct importer_list *list, struct command *command)
@@ -163,7 +169,10 @@ static int importer_sink(void *user, const struct import_call *call, struct faul
     struct command *command = command_pool_take(&importer->commands);
     struct arena *arena = &command->arena;
     struct importer_origin *origin = arena_take(arena, sizeof *origin);
-    *origin = (struct importer_origin){importer, importer->row, arena_copy(arena, importer->source_line)};
+    *origin = (struct importer_origin){.command = command,
+                                       .importer = importer,
+                                       .row = importer->row,
+                                       .source_line = arena_copy(arena, importer->source_line)};
     importer->ordinal++;
     command->tenant = slice_of(importer->options.tenant);
     command->context = arena_copy(arena, call->context);
@@ -201,7 +210,7 @@ static int importer_submit(struct importer *importer, struct fault *fault)
         struct command *command = chunk->first;
         if (importer->in_flight == IMPORTER_IN_FLIGHT_MAX) {
             hub_rouse(importer->options.hub);
-            importer_drain(importer, IMPORTER_IN_FLIGHT_MAX);
+            importer_drain(importer, IMPORTER_IN_FLIGHT_FULL);
         }
         chunk->first = command->next;
         command->next = NULL;
@@ -274,7 +283,7 @@ void importer_close(struct importer *importer)
     importer_drain(importer, 1);
     domain_thread_stop();
     domain_close(importer->domain);
-    ring_free(importer->answered);
+    inbox_release(&importer->answered);
     command_pool_release(&importer->commands);
     mem_free(importer);
 }

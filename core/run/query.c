@@ -1,18 +1,17 @@
 #include "run/query.h"
 
 #include "base/mem.h"
-#include "base/ring.h"
 #include "base/thread.h"
 #include "run/fold.h"
 #include "run/inside.h"
 
-enum { QUERY_QUEUE_MAX = 1024, QUERY_TAKE = 32 };
+enum { QUERY_QUEUE_MAX = 1024 };
 
 struct query {
     struct hub *hub;
     pthread_t thread;
     struct domain *domain;
-    struct ring *ring;
+    struct inbox inbox; /* struct state_query */
     atomic_size_t memory;
 };
 
@@ -44,21 +43,29 @@ static int query_answer(struct query *query, struct state_query *asked, struct f
     return done;
 }
 
+static void query_take(struct query *query, struct inbox_link *list)
+{
+    while (list) {
+        struct state_query *asked = (struct state_query *)((char *)list - offsetof(struct state_query, link));
+        list = list->next; /* asked is the asker's again with done */
+        inbox_done(&query->inbox, 1);
+        asked->fault.code = FAULT_NONE;
+        query_answer(query, asked, &asked->fault);
+        asked->done(asked);
+    }
+    atomic_store_explicit(&query->memory, domain_memory(query->domain), memory_order_relaxed);
+}
+
 static void *query_run(void *user)
 {
     struct query *query = user;
-    void *taken[QUERY_TAKE];
     domain_thread_start();
     for (;;) {
-        size_t count = ring_take(query->ring, taken, QUERY_TAKE, -1);
-        if (count == 0 && ring_closed(query->ring)) break;
-        for (size_t at = 0; at < count; at++) {
-            struct state_query *asked = taken[at];
-            asked->fault.code = FAULT_NONE;
-            query_answer(query, asked, &asked->fault);
-            asked->done(asked);
-        }
-        atomic_store_explicit(&query->memory, domain_memory(query->domain), memory_order_relaxed);
+        struct inbox_link *list = inbox_take(&query->inbox, -1);
+        if (list)
+            query_take(query, list);
+        else if (inbox_closed(&query->inbox))
+            break;
     }
     domain_thread_stop();
     return NULL;
@@ -72,7 +79,7 @@ int query_start(struct hub *hub, struct query **query, struct fault *fault)
         mem_free(made);
         return -1;
     }
-    made->ring = ring_new(QUERY_QUEUE_MAX);
+    inbox_init(&made->inbox, QUERY_QUEUE_MAX);
     made->thread = thread_start(query_run, made, "query");
     *query = made;
     return 0;
@@ -80,7 +87,7 @@ int query_start(struct hub *hub, struct query **query, struct fault *fault)
 
 void query_stop(struct query *query)
 {
-    ring_close(query->ring);
+    inbox_close(&query->inbox);
     pthread_join(query->thread, NULL);
 }
 
@@ -88,14 +95,13 @@ void query_free(struct query *query)
 {
     if (!query) return;
     domain_close(query->domain);
-    ring_free(query->ring);
+    inbox_release(&query->inbox);
     mem_free(query);
 }
 
 int query_put(struct query *query, struct state_query *asked, struct fault *fault)
 {
-    if (ring_put(query->ring, asked)) return 0;
-    if (ring_closed(query->ring)) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (inbox_put(&query->inbox, &asked->link)) return 0;
     return fault_set(fault, FAULT_BUSY, "%d queries are waiting", QUERY_QUEUE_MAX);
 }
 
