@@ -43,6 +43,7 @@ void api_list_put(struct call_list *list, struct call *call)
     call->next = list->first;
     if (call->next) call->next->previous = call;
     list->first = call;
+    atomic_fetch_add(&call->net->listening, 1);
 }
 
 void api_list_remove(struct call *call)
@@ -54,6 +55,7 @@ void api_list_remove(struct call *call)
         call->list->first = call->next;
     if (call->next) call->next->previous = call->previous;
     call->list = NULL;
+    atomic_fetch_sub(&call->net->listening, 1);
 }
 
 /* --- answers --- */

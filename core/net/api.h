@@ -49,6 +49,7 @@ struct net {
     struct call *_Atomic finished; /* newest first */
     struct call_list tails;        /* event streams */
     struct call_list waits;        /* readers of views that wait for a position */
+    atomic_size_t listening;       /* in these two: whether anybody wants to know that something moved */
     struct command_pool commands;
     struct fault fault; /* of the call at hand: a fault is large and lives for a moment only */
     uint64_t head_told; /* the tails know of the log up to here */

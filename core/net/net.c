@@ -34,11 +34,12 @@ static void on_moved(uv_async_t *async)
     api_views_moved(net);
 }
 
-/* From any thread. */
+/* From any thread. Who listens counts himself first and looks at what there is after that, so nobody misses a
+ * move that was not told. */
 static void on_watch(void *user)
 {
     struct net *net = user;
-    uv_async_send(&net->moved_async);
+    if (atomic_load(&net->listening)) uv_async_send(&net->moved_async);
 }
 
 static void on_beat(uv_timer_t *timer)

@@ -253,7 +253,7 @@ static int call_row(struct rows_import *import, struct fault *fault)
 {
     struct vm *vm = import->domain->vm;
     import->count = 0;
-    arena_release(&import->arena);
+    arena_reset(&import->arena);
     import->running = true;
     lua_pushcfunction(vm->lua, run_row);
     lua_pushlightuserdata(vm->lua, import);
