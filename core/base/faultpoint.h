@@ -22,9 +22,11 @@
 
 /* X(identifier, name, what fails) */
 #define FAULT_POINTS(X)                                                                                      \
-    X(LOG_WRITE, "log.write", "writing a batch to the log")                                                  \
+    X(LOG_WRITE, "log.write", "writing a batch to the journal")                                              \
     X(LOG_FSYNC, "log.fsync", "making a batch durable")                                                      \
-    X(LOG_GROW, "log.grow", "room on disk or in the map for the log")                                        \
+    X(LOG_GROW, "log.grow", "room on disk for the log or its journal")                                       \
+    X(LOG_COMMIT, "log.commit", "moving a half of the journal into LMDB")                                    \
+    X(LOG_READ, "log.read", "reading the journal at a start")                                                \
     X(VIEWS_WRITE, "views.write", "writing documents of a view with their checkpoint")                       \
     X(VIEWS_SYNC, "views.sync", "making views or snapshots durable at an orderly end")                       \
     X(VIEWS_GROW, "views.grow", "address space for views or snapshots")                                      \

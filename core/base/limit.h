@@ -29,6 +29,11 @@ enum {
     LIMIT_QUEUE_WRITER = 8192,         /* decided commits waiting for the disk */
     LIMIT_BATCH_WRITE_BYTES = 8 << 20, /* one group commit: bounds its memory and the time until its answer */
 
+    /* One half of the journal, at first and at most: it doubles when it was filled, so a small directory
+       stays small; what both hold is read at a start after a crash, and is in memory meanwhile. */
+    LIMIT_JOURNAL_SIZE_MIN = 1 << 20,
+    LIMIT_JOURNAL_SIZE_MAX = 16 << 20,
+
     LIMIT_INDEX_BEHIND =
         50000, /* events that the index may lag behind the log: bounds memory and start after a crash */
 

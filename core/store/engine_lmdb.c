@@ -1,9 +1,9 @@
-/* The LMDB engine: opening, closing, meta values. Appending: engine_lmdb_append.c, reading:
- * engine_lmdb_read.c.
+/* The LMDB engine: opening and closing. Appending: engine_lmdb_append.c, from there to LMDB:
+ * engine_lmdb_journal.c, reading: engine_lmdb_read.c.
  *
- * Order that everything rests on: a batch is durable in the log, then it enters the index in memory, then the
- * head is published, then the head slot beside the log is written. The index on disk follows whenever it
- * likes. */
+ * Order that everything rests on: a batch is durable in the journal, then it is in the tail for readers and
+ * in the index in memory, then the head is published, then the head slot beside the log is written. LMDB
+ * follows half a journal at a time, the index on disk whenever it likes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,82 +43,38 @@ static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
     return 0;
 }
 
-/* --- meta values --- */
-
-uint32_t engine_lmdb_meta_crc(struct slice key, struct slice value)
-{
-    uint32_t parts[2] = {hash_crc32(key), hash_crc32(value)};
-    return hash_crc32(slice_make(parts, sizeof parts));
-}
-
-int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *value, struct fault *fault)
-{
-    struct lmdb_env_read *read;
-    if (lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
-    MDB_val at = lmdb_val(key), found;
-    int code = mdb_get(read->txn, lmdb_env_db(lmdb->log, LOG_DB_META), &at, &found), result = code == 0;
-    if (code == 0) {
-        uint32_t crc = 0;
-        struct slice stored = lmdb_slice(found);
-        if (stored.size >= 4) memcpy(&crc, stored.data, 4);
-        if (stored.size < 4 || crc != engine_lmdb_meta_crc(key, slice_make(stored.data + 4, stored.size - 4)))
-            result = fault_set(fault, FAULT_CORRUPT, "%s/log: the value %.*s is damaged", lmdb->path,
-                               SLICE_ARGS(key));
-        else
-            buf_put(value, stored.data + 4, stored.size - 4);
-    } else if (code != MDB_NOTFOUND) {
-        result = lmdb_env_fault(lmdb->log, code, fault);
-    }
-    lmdb_env_end(read);
-    return result;
-}
-
-struct meta_write {
-    struct engine_lmdb *lmdb;
-    struct slice key, value;
-};
-
-static int write_meta(MDB_txn *txn, void *user)
-{
-    struct meta_write *write = user;
-    uint32_t crc = engine_lmdb_meta_crc(write->key, write->value);
-    MDB_val key = lmdb_val(write->key), value = {4 + write->value.size, NULL};
-    int code = mdb_put(txn, lmdb_env_db(write->lmdb->log, LOG_DB_META), &key, &value, MDB_RESERVE);
-    if (code) return code;
-    memcpy(value.mv_data, &crc, 4);
-    if (write->value.size) memcpy((char *)value.mv_data + 4, write->value.data, write->value.size);
-    return 0;
-}
-
-static int meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
-{
-    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
-    struct meta_write write = {lmdb, key, value};
-    if (key.size == 0 || key.size > 500)
-        return fault_set(fault, FAULT_MALFORMED, "a meta key must have 1 to 500 bytes");
-    return lmdb_env_update(lmdb->log, value.size * 2 + (64 << 10), write_meta, &write, fault);
-}
-
-static int meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault)
-{
-    if (key.size == 0 || key.size > 500) return 0;
-    return engine_lmdb_meta((struct engine_lmdb *)engine, key, value, fault);
-}
-
 /* --- opening --- */
+
+void engine_lmdb_locks_init(struct engine_lmdb *lmdb)
+{
+    pthread_mutex_init(&lmdb->head_lock, NULL);
+    pthread_mutex_init(&lmdb->follow_lock, NULL);
+    pthread_mutex_init(&lmdb->flush_lock, NULL);
+    pthread_cond_init(&lmdb->flush_wanted, NULL);
+    pthread_rwlock_init(&lmdb->tails_lock, NULL);
+}
+
+void engine_lmdb_locks_destroy(struct engine_lmdb *lmdb)
+{
+    pthread_mutex_destroy(&lmdb->head_lock);
+    pthread_mutex_destroy(&lmdb->follow_lock);
+    pthread_mutex_destroy(&lmdb->flush_lock);
+    pthread_cond_destroy(&lmdb->flush_wanted);
+    pthread_rwlock_destroy(&lmdb->tails_lock);
+}
 
 static int load_log_id(struct engine_lmdb *lmdb, struct fault *fault)
 {
     struct buf id = {0}, epoch = {0};
-    int found = engine_lmdb_meta(lmdb, slice_of("log_id"), &id, fault);
+    int found = engine_lmdb_meta_get(&lmdb->engine, slice_of("log_id"), &id, fault);
     if (found == 0 && (lmdb->read_only || lmdb->head.position || lmdb->head.outcomes))
         found = fault_set(fault, FAULT_CORRUPT, "%s/log has no log_id", lmdb->path);
     if (found == 0) {
         rand_uuid(clock_now_ms(lmdb->clock), lmdb->head.log_id);
-        found = meta_put(&lmdb->engine, slice_of("log_id"), slice_of(lmdb->head.log_id), fault);
+        found = engine_lmdb_meta_store(lmdb, slice_of("log_id"), slice_of(lmdb->head.log_id), fault);
     } else if (found > 0) {
         snprintf(lmdb->head.log_id, sizeof lmdb->head.log_id, "%.*s", SLICE_ARGS(buf_slice(&id)));
-        found = engine_lmdb_meta(lmdb, slice_of("epoch"), &epoch, fault);
+        found = engine_lmdb_meta_get(&lmdb->engine, slice_of("epoch"), &epoch, fault);
         if (found > 0) {
             buf_put_byte(&epoch, 0);
             lmdb->head.epoch = strtoull(epoch.data, NULL, 10);
@@ -129,10 +85,21 @@ static int load_log_id(struct engine_lmdb *lmdb, struct fault *fault)
     return found < 0 ? -1 : 0;
 }
 
+/* What LMDB has. */
+static int load_log(struct engine_lmdb *lmdb, struct fault *fault)
+{
+    struct lmdb_env_read *read;
+    if (lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
+    int result = engine_lmdb_load_names(lmdb, read, fault);
+    if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
+    lmdb_env_end(read);
+    return result;
+}
+
+/* What LMDB has, then what the journal has behind it. */
 static int open_log(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *fault)
 {
     char path[4096];
-    struct lmdb_env_read *read;
     snprintf(path, sizeof path, "%s/log", lmdb->path);
     struct lmdb_env_options options = {.path = path,
                                        .read_only = lmdb->read_only,
@@ -140,14 +107,15 @@ static int open_log(struct engine_lmdb *lmdb, uint64_t map_size, struct fault *f
                                        .db_count = 4,
                                        .db_names = {"commits", "outcomes", "names", "meta"},
                                        .db_flags = {MDB_INTEGERKEY, MDB_INTEGERKEY, MDB_INTEGERKEY, 0}};
-    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || lmdb_env_begin(lmdb->log, &read, fault) < 0)
+    if (lmdb_env_open(&options, &lmdb->log, fault) < 0) return -1;
+    if (lmdb->read_only) {
+        if (engine_lmdb_follow(lmdb, fault) < 0) return -1;
+    } else if (load_log(lmdb, fault) < 0 || engine_lmdb_open_journal(lmdb, fault) < 0) {
         return -1;
-    int result = engine_lmdb_load_names(lmdb, read, fault);
-    if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
-    lmdb_env_end(read);
+    }
     lmdb->names_saved = names_count(lmdb->engine.names);
     lmdb->head.epoch = 1;
-    return result < 0 ? -1 : load_log_id(lmdb, fault);
+    return load_log_id(lmdb, fault);
 }
 
 static int open_engine(struct engine_lmdb *lmdb, const struct engine_options *options, struct fault *fault)
@@ -159,18 +127,22 @@ static int open_engine(struct engine_lmdb *lmdb, const struct engine_options *op
     if (!lmdb->read_only && lock_take(lmdb, fault) < 0) return -1;
     if (open_log(lmdb, options->map_size, fault) < 0) return -1;
     if (!lmdb->read_only && engine_lmdb_check_head(lmdb, fault) < 0) return -1;
-    return engine_lmdb_load_index(lmdb, options->map_size, fault);
+    if (engine_lmdb_load_index(lmdb, options->map_size, fault) < 0) return -1;
+    if (!lmdb->read_only) engine_lmdb_start_flusher(lmdb);
+    return 0;
 }
 
 static void engine_free(struct engine_lmdb *lmdb)
 {
     index_close(lmdb->index);
+    journal_close(lmdb->journal);
+    log_tail_drop(lmdb->frozen);
+    log_tail_drop(lmdb->active);
     lmdb_env_close(lmdb->log);
     head_close(&lmdb->head_file);
     if (lmdb->lock_fd >= 0) close(lmdb->lock_fd);
     names_free(lmdb->engine.names);
-    pthread_mutex_destroy(&lmdb->head_lock);
-    pthread_mutex_destroy(&lmdb->follow_lock);
+    engine_lmdb_locks_destroy(lmdb);
     mem_free(lmdb->path);
     mem_free(lmdb);
 }
@@ -184,8 +156,7 @@ int engine_open_lmdb(const struct engine_options *options, struct engine **engin
     lmdb->clock = options->clock;
     lmdb->read_only = options->read_only;
     lmdb->lock_fd = lmdb->head_file.fd = -1;
-    pthread_mutex_init(&lmdb->head_lock, NULL);
-    pthread_mutex_init(&lmdb->follow_lock, NULL);
+    engine_lmdb_locks_init(lmdb);
     if (open_engine(lmdb, options, fault) < 0) {
         engine_free(lmdb);
         return -1;
@@ -201,6 +172,7 @@ static void lmdb_close(struct engine *engine)
     struct fault fault = {0};
     if (!lmdb->read_only && index_flush(lmdb->index, &events, &fault) < 0)
         say_debug("%s; the next start catches up", fault.text); /* who flushed before has told it */
+    if (!lmdb->read_only) engine_lmdb_close_journal(lmdb);
     engine_free(lmdb);
 }
 
@@ -242,8 +214,8 @@ const struct engine_ops engine_lmdb_ops = {
     .stream_head = engine_lmdb_stream_head,
     .find_command = engine_lmdb_find_command,
     .each_stream = engine_lmdb_each_stream,
-    .meta_put = meta_put,
-    .meta_get = meta_get,
+    .meta_put = engine_lmdb_meta_put,
+    .meta_get = engine_lmdb_meta_get,
     .flush_index = flush_index,
     .index_behind = lmdb_index_behind,
 };

@@ -7,7 +7,10 @@
 #include "store/engine_inside.h"
 #include "store/head.h"
 #include "store/index.h"
+#include "store/journal.h"
 #include "store/lmdb_env.h"
+#include "store/log_tail.h"
+#include "store/log_view.h"
 
 /* The databases of data/log. Integer keys are size_t. */
 enum {
@@ -28,11 +31,30 @@ struct engine_lmdb {
     bool read_only;
     pthread_mutex_t head_lock; /* guards head */
     struct engine_head head;
-    uint32_t names_saved;        /* numbers up to it are defined in the log; the appending thread's */
-    pthread_mutex_t follow_lock; /* read_only: guards the following of another process */
+    uint32_t names_saved; /* numbers up to it are defined in the log; the appending thread's */
+
+    /* engine_lmdb_journal.c. The entries of a half of the journal are in `active` while it is written, then
+     * in `frozen` until LMDB has them. tails_lock guards both pointers and the lists of the active one. */
+    struct journal *journal;  /* NULL: read_only */
+    struct journal_mark mark; /* of LMDB; flush_lock */
+    pthread_rwlock_t tails_lock;
+    struct log_tail *active, *frozen;
+    pthread_t flusher;
+    pthread_mutex_t flush_lock; /* held while the frozen tail goes into LMDB */
+    pthread_cond_t flush_wanted;
+    bool flushing, flush_failed, stopping; /* the flusher runs; it waits to be asked again; flush_lock */
+    uint32_t names_flushed;                /* LMDB has them; flush_lock */
+
+    /* read_only: what the view was made of that active and head come from; follow_lock. */
+    pthread_mutex_t follow_lock;
+    size_t followed; /* transaction of LMDB; 0: none yet */
+    struct journal_end followed_end;
 };
 
 extern const struct engine_ops engine_lmdb_ops;
+
+void engine_lmdb_locks_init(struct engine_lmdb *lmdb);
+void engine_lmdb_locks_destroy(struct engine_lmdb *lmdb);
 
 int engine_lmdb_append(struct engine *engine, struct append *batch, size_t count, struct fault *fault);
 int engine_lmdb_read(struct engine *engine, uint64_t position, struct engine_cursor **cursor,
@@ -53,6 +75,7 @@ int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct s
 
 /* engine_lmdb_load.c: what is read at open, and again and again by a read_only engine. */
 int engine_lmdb_load_names(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault);
+/* As far as LMDB has the log. */
 int engine_lmdb_load_head(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct engine_head *head,
                           struct fault *fault);
 /* The log must reach what is recorded beside it. */
@@ -62,13 +85,38 @@ int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct f
 /* Whether the commit that ends at the checkpoint has its chain (lmdb: struct engine_lmdb whose head is
  * loaded). */
 bool engine_lmdb_agrees(void *lmdb, const struct index_checkpoint *checkpoint);
-/* A read of the log; read_only: after names, head and index were brought up to what it sees. */
-int engine_lmdb_begin(struct engine_lmdb *lmdb, struct lmdb_env_read **read, struct fault *fault);
-/* read_only: the same without keeping the read. */
+/* The log as it is now; read_only: after names, head and index were brought up to it. */
+int engine_lmdb_view(struct engine_lmdb *lmdb, struct log_view *view, struct fault *fault);
+/* read_only: the same without keeping the view. */
 int engine_lmdb_follow(struct engine_lmdb *lmdb, struct fault *fault);
 
-/* One value of the meta database. 1 found, 0 none, -1 fault. */
-int engine_lmdb_meta(struct engine_lmdb *lmdb, struct slice key, struct buf *value, struct fault *fault);
+/* engine_lmdb_journal.c: from the append to LMDB. */
+/* Puts what the journal has behind LMDB (mark) into a tail, and moves head on. */
+int engine_lmdb_replay(struct engine_lmdb *lmdb, const struct journal_mark *mark, struct engine_head *head,
+                       struct log_tail *tail, struct journal_end *end, struct fault *fault);
+/* Reads the mark, moves into LMDB what a crash left in the journal, and opens it for writing. */
+int engine_lmdb_open_journal(struct engine_lmdb *lmdb, struct fault *fault);
+/* Starts the thread that moves full halves into LMDB. */
+void engine_lmdb_start_flusher(struct engine_lmdb *lmdb);
+/* Moves all into LMDB and stops the thread. */
+void engine_lmdb_close_journal(struct engine_lmdb *lmdb);
+/* Before each entry: a full half is handed to the flusher. Fault: DISK, when it cannot be emptied. */
+int engine_lmdb_make_room(struct engine_lmdb *lmdb, struct fault *fault);
+/* The mark that LMDB has in this read; zeros: a log without a journal so far. */
+int engine_lmdb_read_mark(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct journal_mark *mark,
+                          struct fault *fault);
+
+/* engine_lmdb_meta.c: named values. 1 found, 0 none, -1 fault. */
+int engine_lmdb_meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault);
+int engine_lmdb_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault);
+/* What LMDB alone has. */
+int engine_lmdb_meta_read(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct slice key,
+                          struct buf *value, struct fault *fault);
+/* An LMDB code. */
+int engine_lmdb_meta_write(struct engine_lmdb *lmdb, MDB_txn *txn, struct slice key, struct slice value);
+/* The same in a transaction of its own, past the journal: for what is there before it. */
+int engine_lmdb_meta_store(struct engine_lmdb *lmdb, struct slice key, struct slice value,
+                           struct fault *fault);
 uint32_t engine_lmdb_meta_crc(struct slice key, struct slice value);
 
 static inline MDB_val lmdb_number(size_t *number)

@@ -1,5 +1,6 @@
-/* Appending to the log: decide, write the records, one transaction, then tell index and head. Nothing behind
- * the transaction may fail. */
+/* Appending to the log: decide, write the records, one entry of the journal, then tell tail, index and head.
+ * Nothing behind the entry may fail. */
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -22,12 +23,11 @@ struct work {
     struct map streams;      /* key -> struct pending */
     struct engine_head head; /* after the batch */
     uint32_t names_saved;
-    struct buf bytes; /* the records, one behind the other */
+    struct buf entry; /* of the journal: header, then the records, each with its size before it */
     size_t count;     /* of records */
-    size_t *offsets;  /* count + 1 */
+    size_t *offsets;  /* of each record's size; count + 1 */
     struct record *records;
     uint64_t *numbers; /* of an outcome, 0 for a commit */
-    uint64_t large;    /* records on pages of their own */
 };
 
 /* --- 1. which commits stand on the version they were decided on --- */
@@ -94,12 +94,15 @@ static void write_record(struct work *work, struct append *append, struct pendin
     commit->recorded_ms = head->recorded_ms;
     commit->epoch = head->epoch;
     commit->first_position = positioned ? head->position + 1 : pending->position;
-    size_t offset = work->bytes.size;
+    size_t offset = work->entry.size;
+    uint32_t size = 0;
+    buf_put(&work->entry, &size, sizeof size);
     record_write(commit, work->lmdb->engine.names, work->names_saved,
-                 positioned ? &head->chain : &head->outcome_chain, &work->bytes);
-    struct slice bytes = slice_make(work->bytes.data + offset, work->bytes.size - offset);
-    work->names_saved = names_defined(work, bytes, work->names_saved);
-    if (bytes.size > 1900) work->large++;
+                 positioned ? &head->chain : &head->outcome_chain, &work->entry);
+    size = htole32((uint32_t)(work->entry.size - offset - sizeof size));
+    memcpy(work->entry.data + offset, &size, sizeof size);
+    work->names_saved =
+        names_defined(work, slice_make(work->entry.data + offset + sizeof size, size), work->names_saved);
     if (positioned) {
         head->position += commit->event_count;
         head->commits++;
@@ -117,6 +120,7 @@ static int write_records(struct work *work, struct append *batch, size_t count, 
 {
     work->offsets = arena_take(&work->arena, (count + 1) * sizeof *work->offsets);
     work->numbers = arena_take(&work->arena, count * sizeof *work->numbers);
+    journal_begin(&work->entry);
     for (size_t at = 0; at < count; at++) {
         struct pending *pending;
         if (find_pending(work, batch[at].commit, &pending, fault) < 0) return -1;
@@ -128,54 +132,46 @@ static int write_records(struct work *work, struct append *batch, size_t count, 
         write_record(work, &batch[at], pending);
         keep_pending(work, batch[at].commit, pending);
     }
-    work->offsets[work->count] = work->bytes.size;
+    work->offsets[work->count] = work->entry.size;
+    /* From here on the bytes stay where they are, in the tail, too. */
+    buf_room(&work->entry, JOURNAL_SECTOR);
     work->records = arena_take(&work->arena, work->count * sizeof *work->records);
     for (size_t at = 0; at < work->count; at++) {
-        struct slice bytes =
-            slice_make(work->bytes.data + work->offsets[at], work->offsets[at + 1] - work->offsets[at]);
+        size_t begin = work->offsets[at] + sizeof(uint32_t);
+        struct slice bytes = slice_make(work->entry.data + begin, work->offsets[at + 1] - begin);
         /* What cannot be read back must not be written. */
         CHECK(record_open(bytes, work->lmdb->engine.names, &work->records[at], NULL) == 0);
     }
     return 0;
 }
 
-/* --- 3. one transaction; may run twice when the map grew --- */
+/* --- 3. what follows --- */
 
-static int put_names(struct work *work, MDB_txn *txn)
+static void keep_for_readers(struct work *work)
 {
-    for (size_t number = work->lmdb->names_saved + 1; number <= work->names_saved; number++) {
-        struct slice text = names_get(work->lmdb->engine.names, (uint32_t)number);
-        uint32_t crc = engine_lmdb_meta_crc(slice_make(&number, sizeof number), text);
-        MDB_val key = lmdb_number(&number), value = {4 + text.size, NULL};
-        int code =
-            mdb_put(txn, lmdb_env_db(work->lmdb->log, LOG_DB_NAMES), &key, &value, MDB_RESERVE | MDB_APPEND);
-        if (code) return code;
-        memcpy(value.mv_data, &crc, 4);
-        memcpy((char *)value.mv_data + 4, text.data, text.size);
-    }
-    return 0;
-}
-
-static int put_batch(MDB_txn *txn, void *user)
-{
-    struct work *work = user;
+    struct engine_lmdb *lmdb = work->lmdb;
+    pthread_rwlock_wrlock(&lmdb->tails_lock);
     for (size_t at = 0; at < work->count; at++) {
         const struct record *record = &work->records[at];
-        size_t number = work->numbers[at] ? work->numbers[at] : record->first_position;
-        size_t db = work->numbers[at] ? LOG_DB_OUTCOMES : LOG_DB_COMMITS;
-        MDB_val key = lmdb_number(&number), value = lmdb_val(record->bytes);
-        int code = mdb_put(txn, lmdb_env_db(work->lmdb->log, db), &key, &value, MDB_APPEND);
-        if (code) return code;
+        uint64_t number = work->numbers[at];
+        struct log_tail_record kept = {number, number, record->bytes};
+        if (!number)
+            kept = (struct log_tail_record){record->first_position,
+                                            record->first_position + record->event_count - 1, record->bytes};
+        log_tail_add(lmdb->active, number ? LOG_DB_OUTCOMES : LOG_DB_COMMITS, &kept);
     }
-    return put_names(work, txn);
+    log_tail_take(lmdb->active, &work->entry);
+    lmdb->active->sequence = journal_sequence(lmdb->journal);
+    lmdb->active->names_saved = work->names_saved;
+    pthread_rwlock_unlock(&lmdb->tails_lock);
 }
-
-/* --- 4. what follows --- */
 
 static void publish(struct work *work)
 {
     struct engine_lmdb *lmdb = work->lmdb;
     lmdb->names_saved = work->names_saved;
+    /* What the index names must be there to be read. */
+    keep_for_readers(work);
     index_add(lmdb->index, work->records, work->numbers, work->count);
     pthread_mutex_lock(&lmdb->head_lock);
     lmdb->head = work->head;
@@ -192,10 +188,9 @@ static int append_batch(struct work *work, struct append *batch, size_t count, s
     /* Nobody flushes: the memory stays bounded all the same. */
     if (index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND && index_flush(lmdb->index, &events, fault) < 0)
         return -1;
-    if (write_records(work, batch, count, fault) < 0) return -1;
+    if (engine_lmdb_make_room(lmdb, fault) < 0 || write_records(work, batch, count, fault) < 0) return -1;
     if (work->count == 0) return 0;
-    uint64_t room = work->bytes.size * 2 + work->large * 4096 + (256 << 10);
-    if (lmdb_env_update(lmdb->log, room, put_batch, work, fault) < 0) return -1;
+    if (journal_put(lmdb->journal, JOURNAL_BATCH, &work->entry, fault) < 0) return -1;
     publish(work);
     return 0;
 }
@@ -207,7 +202,7 @@ int engine_lmdb_append(struct engine *engine, struct append *batch, size_t count
     struct work work = {.lmdb = lmdb, .head = lmdb->head, .names_saved = lmdb->names_saved};
     int result = append_batch(&work, batch, count, fault);
     map_release(&work.streams);
-    buf_release(&work.bytes);
+    buf_release(&work.entry);
     arena_release(&work.arena);
     return result;
 }

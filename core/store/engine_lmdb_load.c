@@ -145,43 +145,46 @@ static int feed_flush(struct feed *feed, struct fault *fault)
     return 0;
 }
 
-static int feed_database(struct feed *feed, struct lmdb_env_read *read, size_t db, uint64_t after,
+static int feed_database(struct feed *feed, struct log_view *view, size_t db, uint64_t after, uint64_t end,
                          struct fault *fault)
 {
     struct engine_lmdb *lmdb = feed->lmdb;
-    size_t number = after + 1;
-    MDB_val key = lmdb_number(&number), value;
-    MDB_cursor *cursor = lmdb_env_cursor(read, db);
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    struct log_scan scan;
+    struct slice bytes;
+    uint64_t number;
+    if (after >= end) return 0;
+    int more = log_scan_open(&scan, view, db, after + 1, fault);
+    while (more >= 0 && (more = log_scan_next(&scan, &number, &bytes, fault)) > 0 && number <= end) {
         struct record *record = &feed->records[feed->count];
         /* An index fed with damage would let later commits take versions that are taken. */
         struct fault inner = {0};
-        memcpy(&number, key.mv_data, sizeof number);
-        if (record_open(lmdb_slice(value), lmdb->engine.names, record, &inner) < 0 ||
-            record_check_crc(record, &inner) < 0)
-            return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %zu: %s", lmdb->path,
-                             db == LOG_DB_COMMITS ? "position" : "outcome", number, inner.text);
-        if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count
-                                 : record->event_count > 0)
-            return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path,
-                             number);
-        feed->numbers[feed->count++] = db == LOG_DB_COMMITS ? 0 : number;
-        if (feed->count == FEED_RECORDS && feed_flush(feed, fault) < 0) return -1;
+        if (record_open(bytes, lmdb->engine.names, record, &inner) < 0 ||
+            record_check_crc(record, &inner) < 0) {
+            more = fault_set(fault, FAULT_CORRUPT, "%s/log, %s %llu: %s", lmdb->path,
+                             db == LOG_DB_COMMITS ? "position" : "outcome", (unsigned long long)number,
+                             inner.text);
+        } else if (db == LOG_DB_COMMITS ? record->first_position != number || !record->event_count
+                                        : record->event_count > 0) {
+            more = fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %llu is damaged", lmdb->path,
+                             (unsigned long long)number);
+        } else {
+            feed->numbers[feed->count++] = db == LOG_DB_COMMITS ? 0 : number;
+            if (feed->count == FEED_RECORDS) more = feed_flush(feed, fault);
+        }
     }
-    if (feed_flush(feed, fault) < 0) return -1;
-    return code == MDB_NOTFOUND ? 0 : lmdb_env_fault(lmdb->log, code, fault);
+    log_scan_close(&scan);
+    return more < 0 ? -1 : feed_flush(feed, fault);
 }
 
-/* Everything behind position and outcomes, into the index or into tail. */
-static int feed_index(struct engine_lmdb *lmdb, struct lmdb_env_read *read, uint64_t position,
-                      uint64_t outcomes, struct index_tail *tail, struct fault *fault)
+/* Everything behind position and outcomes up to the head, into the index or into tail. */
+static int feed_index(struct engine_lmdb *lmdb, struct log_view *view, const struct engine_head *head,
+                      uint64_t position, uint64_t outcomes, struct index_tail *tail, struct fault *fault)
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->lmdb = lmdb;
     feed->tail = tail;
-    int result = feed_database(feed, read, LOG_DB_COMMITS, position, fault);
-    if (result == 0) result = feed_database(feed, read, LOG_DB_OUTCOMES, outcomes, fault);
+    int result = feed_database(feed, view, LOG_DB_COMMITS, position, head->position, fault);
+    if (result == 0) result = feed_database(feed, view, LOG_DB_OUTCOMES, outcomes, head->outcomes, fault);
     mem_free(feed);
     return result;
 }
@@ -189,27 +192,23 @@ static int feed_index(struct engine_lmdb *lmdb, struct lmdb_env_read *read, uint
 bool engine_lmdb_agrees(void *user, const struct index_checkpoint *checkpoint)
 {
     struct engine_lmdb *lmdb = user;
-    struct lmdb_env_read *read;
+    struct log_view view;
+    struct log_scan scan;
     struct record record;
-    if (lmdb_env_begin(lmdb->log, &read, NULL) < 0) return false;
+    struct slice bytes;
+    uint64_t number;
     /* The process that writes may have appended and flushed since the head was read. */
-    struct engine_head head = lmdb->head;
-    bool covered = !lmdb->read_only || (engine_lmdb_load_names(lmdb, read, NULL) == 0 &&
-                                        engine_lmdb_load_head(lmdb, read, &head, NULL) == 0);
-    covered = covered && checkpoint->position <= head.position && checkpoint->outcomes <= head.outcomes;
-    if (!covered || checkpoint->position == 0) {
-        lmdb_env_end(read);
-        return covered;
+    if (engine_lmdb_view(lmdb, &view, NULL) < 0) return false;
+    bool agrees = checkpoint->position <= lmdb->head.position && checkpoint->outcomes <= lmdb->head.outcomes;
+    if (agrees && checkpoint->position) {
+        agrees = log_scan_open(&scan, &view, LOG_DB_COMMITS, checkpoint->position, NULL) == 0 &&
+                 log_scan_next(&scan, &number, &bytes, NULL) > 0 &&
+                 record_open(bytes, lmdb->engine.names, &record, NULL) == 0 &&
+                 record.first_position + record.event_count - 1 == checkpoint->position &&
+                 hash_equal(&record.chain, &checkpoint->chain);
+        log_scan_close(&scan);
     }
-    size_t number = checkpoint->position + 1;
-    MDB_val key = lmdb_number(&number), value;
-    MDB_cursor *cursor = lmdb_env_cursor(read, LOG_DB_COMMITS);
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    code = mdb_cursor_get(cursor, &key, &value, code ? MDB_LAST : MDB_PREV);
-    bool agrees = code == 0 && record_open(lmdb_slice(value), lmdb->engine.names, &record, NULL) == 0 &&
-                  record.first_position + record.event_count - 1 == checkpoint->position &&
-                  hash_equal(&record.chain, &checkpoint->chain);
-    lmdb_env_end(read);
+    log_view_close(&view);
     return agrees;
 }
 
@@ -217,7 +216,8 @@ int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct f
 {
     char path[4096];
     struct index_checkpoint checkpoint;
-    struct lmdb_env_read *read;
+    struct index *index;
+    struct log_view view;
     snprintf(path, sizeof path, "%s/index", lmdb->path);
     struct index_options options = {.path = path,
                                     .read_only = lmdb->read_only,
@@ -225,26 +225,26 @@ int engine_lmdb_load_index(struct engine_lmdb *lmdb, uint64_t map_size, struct f
                                     .log_id = lmdb->head.log_id,
                                     .agrees = engine_lmdb_agrees,
                                     .log = lmdb};
-    if (index_open(&options, &lmdb->index, &checkpoint, fault) < 0 ||
-        lmdb_env_begin(lmdb->log, &read, fault) < 0)
-        return -1;
-    int result = feed_index(lmdb, read, checkpoint.position, checkpoint.outcomes, NULL, fault);
-    /* A read_only log may have moved on since its head was read. */
-    if (result == 0) result = engine_lmdb_load_head(lmdb, read, &lmdb->head, fault);
-    lmdb_env_end(read);
+    if (index_open(&options, &index, &checkpoint, fault) < 0) return -1;
+    /* Before the engine has it: a view brings the engine's index up to the log, from where its head was. */
+    int result = engine_lmdb_view(lmdb, &view, fault);
+    lmdb->index = index;
+    if (result < 0) return -1;
+    result = feed_index(lmdb, &view, &lmdb->head, checkpoint.position, checkpoint.outcomes, NULL, fault);
+    log_view_close(&view);
     return result;
 }
 
 /* --- following another process --- */
 
 /* What the other process has flushed by now need not be kept in memory. */
-static int trim(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
+static int trim(struct engine_lmdb *lmdb, struct log_view *view, struct fault *fault)
 {
     struct index_checkpoint checkpoint;
     if (index_checkpoint_now(lmdb->index, &checkpoint, fault) < 0) return -1;
     if (checkpoint.position + 2 * LIMIT_INDEX_BEHIND > lmdb->head.position) {
         struct index_tail *tail = MEM_NEW(struct index_tail);
-        if (feed_index(lmdb, read, checkpoint.position, checkpoint.outcomes, tail, fault) == 0) {
+        if (feed_index(lmdb, view, &lmdb->head, checkpoint.position, checkpoint.outcomes, tail, fault) == 0) {
             index_replace_take(lmdb->index, tail);
             return 0;
         }
@@ -255,34 +255,98 @@ static int trim(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fau
     return 0;
 }
 
-static int follow_read(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault)
+/* One look at LMDB and the journal behind it. *mark and *end tell how far it got, if it fails, too. */
+static int look(struct engine_lmdb *lmdb, struct log_view *view, struct engine_head *head,
+                struct journal_mark *mark, struct journal_end *end, struct fault *fault)
 {
-    struct engine_head head = lmdb->head;
-    if (engine_lmdb_load_names(lmdb, read, fault) < 0 || engine_lmdb_load_head(lmdb, read, &head, fault) < 0)
+    char path[4096];
+    struct lmdb_env_read *read;
+    snprintf(path, sizeof path, "%s/log", lmdb->path);
+    if (lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
+    size_t transaction = mdb_txn_id(read->txn);
+    if (transaction == lmdb->followed && !journal_moved(path, lmdb->mark.key, &lmdb->followed_end)) {
+        log_view_open(view, lmdb, read);
+        return 0;
+    }
+    *head = lmdb->head;
+    head->position = head->outcomes = head->commits = 0;
+    head->chain = head->outcome_chain = (struct hash){0};
+    struct log_tail *tail = log_tail_new();
+    int result = engine_lmdb_load_names(lmdb, read, fault);
+    if (result == 0) result = engine_lmdb_load_head(lmdb, read, head, fault);
+    if (result == 0) result = engine_lmdb_read_mark(lmdb, read, mark, fault);
+    if (result == 0 && mark->key) result = engine_lmdb_replay(lmdb, mark, head, tail, end, fault);
+    if (result < 0) {
+        lmdb_env_end(read);
+        log_tail_drop(tail);
         return -1;
-    if (head.position <= lmdb->head.position && head.outcomes <= lmdb->head.outcomes) return 0;
-    if (feed_index(lmdb, read, lmdb->head.position, lmdb->head.outcomes, NULL, fault) < 0) return -1;
+    }
+    lmdb->mark = *mark;
+    lmdb->followed = transaction;
+    lmdb->followed_end = *end;
+    pthread_rwlock_wrlock(&lmdb->tails_lock);
+    struct log_tail *old = lmdb->active;
+    lmdb->active = tail;
+    pthread_rwlock_unlock(&lmdb->tails_lock);
+    log_tail_drop(old);
+    log_view_open(view, lmdb, read);
+    return 0;
+}
+
+/* Beside a process that writes, the journal may be written over while it is read: what was found there counts
+ * only if it stood still meanwhile. */
+static int look_still(struct engine_lmdb *lmdb, struct log_view *view, struct engine_head *head,
+                      struct fault *fault)
+{
+    struct journal_mark mark = {0}, mark_before;
+    struct journal_end end = {0}, end_before;
+    struct fault inner = {0};
+    for (int round = 0;; round++) {
+        mark_before = mark;
+        end_before = end;
+        *head = lmdb->head;
+        if (look(lmdb, view, head, &mark, &end, &inner) == 0) return 0;
+        bool still =
+            round > 0 && mark.sequence == mark_before.sequence && end.sequence == end_before.sequence;
+        if (inner.code != FAULT_CORRUPT || still) return fault_set(fault, inner.code, "%s", inner.text);
+    }
+}
+
+static int follow(struct engine_lmdb *lmdb, struct log_view *view, struct fault *fault)
+{
+    struct engine_head head, before = lmdb->head;
+    if (look_still(lmdb, view, &head, fault) < 0) return -1;
+    if (head.position <= before.position && head.outcomes <= before.outcomes) return 0;
+    if (lmdb->index && feed_index(lmdb, view, &head, before.position, before.outcomes, NULL, fault) < 0) {
+        log_view_close(view);
+        return -1;
+    }
     pthread_mutex_lock(&lmdb->head_lock);
     lmdb->head = head;
     pthread_mutex_unlock(&lmdb->head_lock);
-    return index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND ? trim(lmdb, read, fault) : 0;
+    if (lmdb->index && index_behind(lmdb->index) > 4 * LIMIT_INDEX_BEHIND && trim(lmdb, view, fault) < 0) {
+        log_view_close(view);
+        return -1;
+    }
+    return 0;
 }
 
-int engine_lmdb_begin(struct engine_lmdb *lmdb, struct lmdb_env_read **read, struct fault *fault)
+int engine_lmdb_view(struct engine_lmdb *lmdb, struct log_view *view, struct fault *fault)
 {
-    if (lmdb_env_begin(lmdb->log, read, fault) < 0) return -1;
-    if (!lmdb->read_only) return 0;
+    if (!lmdb->read_only) {
+        log_view_open(view, lmdb, NULL);
+        return 0;
+    }
     pthread_mutex_lock(&lmdb->follow_lock);
-    int result = follow_read(lmdb, *read, fault);
+    int result = follow(lmdb, view, fault);
     pthread_mutex_unlock(&lmdb->follow_lock);
-    if (result < 0) lmdb_env_end(*read);
     return result;
 }
 
 int engine_lmdb_follow(struct engine_lmdb *lmdb, struct fault *fault)
 {
-    struct lmdb_env_read *read;
-    if (engine_lmdb_begin(lmdb, &read, fault) < 0) return -1;
-    lmdb_env_end(read);
+    struct log_view view;
+    if (engine_lmdb_view(lmdb, &view, fault) < 0) return -1;
+    log_view_close(&view);
     return 0;
 }

@@ -6,12 +6,11 @@
 struct cursor {
     struct engine_cursor cursor;
     struct engine_lmdb *lmdb;
-    struct lmdb_env_read *read;
+    struct log_view view;
     size_t db;
-    MDB_cursor *at;          /* engine_read, engine_read_outcomes: in log order */
-    MDB_cursor_op next;      /* how it gets to the record to give next */
-    size_t number;           /* of the last record given */
+    struct log_scan scan;    /* engine_read, engine_read_outcomes: in log order */
     struct index_walk *walk; /* engine_read_stream */
+    bool is_scan;
     char key[INDEX_KEY_SIZE_MAX];
     size_t key_size;
 };
@@ -37,12 +36,12 @@ static bool is_of_stream(const struct record *record, struct slice key)
 
 static struct cursor *cursor_new(struct engine_lmdb *lmdb, size_t db, struct fault *fault)
 {
-    struct lmdb_env_read *read;
-    if (engine_lmdb_begin(lmdb, &read, fault) < 0) return NULL;
+    struct log_view view;
+    if (engine_lmdb_view(lmdb, &view, fault) < 0) return NULL;
     struct cursor *cursor = MEM_NEW(struct cursor);
     cursor->cursor.ops = lmdb->engine.ops;
     cursor->lmdb = lmdb;
-    cursor->read = read;
+    cursor->view = view;
     cursor->db = db;
     return cursor;
 }
@@ -51,53 +50,30 @@ void engine_lmdb_cursor_close(struct engine_cursor *engine_cursor)
 {
     struct cursor *cursor = (struct cursor *)engine_cursor;
     index_walk_close(cursor->walk);
-    if (cursor->at) mdb_cursor_close(cursor->at);
-    lmdb_env_end(cursor->read);
+    log_scan_close(&cursor->scan);
+    log_view_close(&cursor->view);
     mem_free(cursor);
 }
 
 /* --- in log order --- */
 
 /* check: with its checksum, where commands are decided on it; scans leave that to verify. */
-static int open_value(struct cursor *cursor, MDB_val key, MDB_val value, bool check, struct record *record,
-                      struct fault *fault)
+static int open_value(struct cursor *cursor, uint64_t number, struct slice bytes, bool check,
+                      struct record *record, struct fault *fault)
 {
     struct engine_lmdb *lmdb = cursor->lmdb;
-    if (key.mv_size == sizeof cursor->number) memcpy(&cursor->number, key.mv_data, sizeof cursor->number);
     struct fault inner = {0};
-    if (record_open(lmdb_slice(value), lmdb->engine.names, record, &inner) < 0 ||
+    if (record_open(bytes, lmdb->engine.names, record, &inner) < 0 ||
         (check && record_check_crc(record, &inner) < 0))
-        return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %zu: %s", lmdb->path,
-                         cursor->db == LOG_DB_COMMITS ? "position" : "outcome", cursor->number, inner.text);
-    bool fits = cursor->db == LOG_DB_COMMITS
-                    ? record->first_position == cursor->number && record->event_count > 0
-                    : record->event_count == 0;
+        return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %llu: %s", lmdb->path,
+                         cursor->db == LOG_DB_COMMITS ? "position" : "outcome", (unsigned long long)number,
+                         inner.text);
+    bool fits = cursor->db == LOG_DB_COMMITS ? record->first_position == number && record->event_count > 0
+                                             : record->event_count == 0;
     if (!fits)
-        return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %zu is damaged", lmdb->path,
-                         cursor->number);
+        return fault_set(fault, FAULT_CORRUPT, "%s/log: the record at %llu is damaged", lmdb->path,
+                         (unsigned long long)number);
     return 1;
-}
-
-/* Places the cursor so that the record holding position (or the first behind it) comes next. */
-static int seek_position(struct cursor *cursor, uint64_t position, struct fault *fault)
-{
-    size_t number = position;
-    struct record record;
-    MDB_val key = lmdb_number(&number), value;
-    int code = mdb_cursor_get(cursor->at, &key, &value, MDB_SET_RANGE);
-    cursor->next = MDB_GET_CURRENT;
-    if (code == 0 && memcmp(key.mv_data, &position, sizeof position) == 0) return 0;
-    if (code && code != MDB_NOTFOUND) return lmdb_env_fault(cursor->lmdb->log, code, fault);
-    bool behind = code == 0;
-    code = mdb_cursor_get(cursor->at, &key, &value, behind ? MDB_PREV : MDB_LAST);
-    if (code == MDB_NOTFOUND) {
-        cursor->next = MDB_FIRST;
-        return 0;
-    }
-    if (code) return lmdb_env_fault(cursor->lmdb->log, code, fault);
-    if (open_value(cursor, key, value, false, &record, fault) < 0) return -1;
-    if (record.first_position + record.event_count <= position) cursor->next = MDB_NEXT;
-    return 0;
 }
 
 static int open_scan(struct engine_lmdb *lmdb, size_t db, uint64_t from, struct engine_cursor **out,
@@ -105,25 +81,8 @@ static int open_scan(struct engine_lmdb *lmdb, size_t db, uint64_t from, struct 
 {
     struct cursor *cursor = cursor_new(lmdb, db, fault);
     if (!cursor) return -1;
-    int result = 0;
-    int code = mdb_cursor_open(cursor->read->txn, lmdb_env_db(lmdb->log, db), &cursor->at);
-    if (code)
-        result = lmdb_env_fault(lmdb->log, code, fault);
-    else if (from <= 1)
-        cursor->next = MDB_FIRST;
-    else if (db == LOG_DB_COMMITS)
-        result = seek_position(cursor, from, fault);
-    else {
-        size_t number = from;
-        MDB_val key = lmdb_number(&number), value;
-        code = mdb_cursor_get(cursor->at, &key, &value, MDB_SET_RANGE);
-        cursor->next = code ? MDB_NEXT : MDB_GET_CURRENT;
-        if (code && code != MDB_NOTFOUND)
-            result = lmdb_env_fault(lmdb->log, code, fault);
-        else if (code)
-            mdb_cursor_get(cursor->at, &key, &value, MDB_LAST);
-    }
-    if (result < 0) {
+    cursor->is_scan = true;
+    if (log_scan_open(&cursor->scan, &cursor->view, db, from, fault) < 0) {
         engine_lmdb_cursor_close(&cursor->cursor);
         return -1;
     }
@@ -145,12 +104,10 @@ int engine_lmdb_read_outcomes(struct engine *engine, uint64_t number, struct eng
 
 static int next_scanned(struct cursor *cursor, struct record *record, struct fault *fault)
 {
-    MDB_val key, value;
-    int code = mdb_cursor_get(cursor->at, &key, &value, cursor->next);
-    if (code == MDB_NOTFOUND) return 0;
-    if (code) return lmdb_env_fault(cursor->lmdb->log, code, fault);
-    cursor->next = MDB_NEXT;
-    return open_value(cursor, key, value, false, record, fault);
+    struct slice bytes;
+    uint64_t number;
+    int found = log_scan_next(&cursor->scan, &number, &bytes, fault);
+    return found > 0 ? open_value(cursor, number, bytes, false, record, fault) : found;
 }
 
 /* --- one stream --- */
@@ -185,24 +142,23 @@ static int next_walked(struct cursor *cursor, struct record *record, struct faul
     struct engine_lmdb *lmdb = cursor->lmdb;
     int walked = cursor->walk ? index_walk_next(cursor->walk, &commit, fault) : 0;
     if (walked <= 0) return walked;
-    size_t number = commit.position;
-    MDB_val key = lmdb_number(&number), value;
-    int code = mdb_get(cursor->read->txn, lmdb_env_db(lmdb->log, LOG_DB_COMMITS), &key, &value);
-    if (code && code != MDB_NOTFOUND) return lmdb_env_fault(lmdb->log, code, fault);
-    if (code == 0 && open_value(cursor, key, value, true, record, fault) < 0) return -1;
-    if (code || record->first_version != commit.version || record->event_count != commit.count ||
+    struct slice bytes;
+    int found = log_view_get(&cursor->view, LOG_DB_COMMITS, commit.position, &bytes, fault);
+    if (found < 0 || (found && open_value(cursor, commit.position, bytes, true, record, fault) < 0))
+        return -1;
+    if (!found || record->first_version != commit.version || record->event_count != commit.count ||
         !is_of_stream(record, slice_make(cursor->key, cursor->key_size)))
         return fault_set(
             fault, FAULT_CORRUPT,
-            "%s/index names position %zu for a stream that is not there; remove %s/index to rebuild it",
-            lmdb->path, number, lmdb->path);
+            "%s/index names position %llu for a stream that is not there; remove %s/index to rebuild it",
+            lmdb->path, (unsigned long long)commit.position, lmdb->path);
     return 1;
 }
 
 int engine_lmdb_cursor_next(struct engine_cursor *engine_cursor, struct record *record, struct fault *fault)
 {
     struct cursor *cursor = (struct cursor *)engine_cursor;
-    return cursor->at ? next_scanned(cursor, record, fault) : next_walked(cursor, record, fault);
+    return cursor->is_scan ? next_scanned(cursor, record, fault) : next_walked(cursor, record, fault);
 }
 
 /* --- look-ups --- */
@@ -226,25 +182,25 @@ static uint64_t place_rank(uint64_t place)
 }
 
 /* 1: the place with the lowest rank whose record answers; 0: none; -1 fault. */
-static int find_place(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct slice places,
-                      struct slice stream, struct slice command_id, struct slice *bytes, struct fault *fault)
+static int find_place(struct log_view *view, struct slice places, struct slice stream,
+                      struct slice command_id, struct slice *bytes, struct fault *fault)
 {
+    struct engine_lmdb *lmdb = view->lmdb;
     uint64_t best = UINT64_MAX;
     for (size_t at = 0; at + 8 <= places.size; at += 8) {
         uint64_t place;
         struct record record;
         memcpy(&place, places.data + at, sizeof place);
-        size_t number = place >> 1;
+        struct slice value;
         if (place_rank(place) >= best) continue;
-        MDB_val key = lmdb_number(&number), value;
-        size_t db = place & 1 ? LOG_DB_OUTCOMES : LOG_DB_COMMITS;
-        int code = mdb_get(read->txn, lmdb_env_db(lmdb->log, db), &key, &value);
-        if (code == MDB_NOTFOUND)
+        int there =
+            log_view_get(view, place & 1 ? LOG_DB_OUTCOMES : LOG_DB_COMMITS, place >> 1, &value, fault);
+        if (there < 0) return -1;
+        if (!there)
             return fault_set(fault, FAULT_CORRUPT,
                              "%s/index names a record that is not there; remove it to rebuild it",
                              lmdb->path);
-        if (code) return lmdb_env_fault(lmdb->log, code, fault);
-        if (record_open(lmdb_slice(value), lmdb->engine.names, &record, fault) < 0 ||
+        if (record_open(value, lmdb->engine.names, &record, fault) < 0 ||
             record_check_crc(&record, fault) < 0)
             return -1;
         if (!is_of_stream(&record, stream) || !engine_answers(&record, command_id)) continue;
@@ -259,20 +215,20 @@ int engine_lmdb_find_command(struct engine *engine, const struct stream_id *stre
 {
     struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
     struct buf places = {0};
-    struct lmdb_env_read *read;
+    struct log_view view;
     char key[INDEX_KEY_SIZE_MAX];
     struct slice found_key, found;
     if (lmdb->read_only && engine_lmdb_follow(lmdb, fault) < 0) return -1;
     if (!stream_key(lmdb, stream, key, &found_key)) return 0;
     int result = index_places(lmdb->index, index_id_hash(found_key, command_id), &places, fault);
-    if (result == 0 && places.size && (result = engine_lmdb_begin(lmdb, &read, fault)) == 0) {
-        result = find_place(lmdb, read, buf_slice(&places), found_key, command_id, &found, fault);
+    if (result == 0 && places.size && (result = engine_lmdb_view(lmdb, &view, fault)) == 0) {
+        result = find_place(&view, buf_slice(&places), found_key, command_id, &found, fault);
         if (result > 0) {
             buf_clear(bytes);
             buf_put_slice(bytes, found);
             if (record_open(buf_slice(bytes), lmdb->engine.names, record, fault) < 0) result = -1;
         }
-        lmdb_env_end(read);
+        log_view_close(&view);
     }
     buf_release(&places);
     return result;

@@ -285,6 +285,12 @@ void lmdb_env_check_readers(struct lmdb_env *env)
     mdb_reader_check(env->env, &dead);
 }
 
+int lmdb_env_sync_directory(struct lmdb_env *env, struct fault *fault)
+{
+    int code = directory_sync(env->path, "");
+    return code ? fault_errno(fault, code, "%s: its directory", env->path) : 0;
+}
+
 int lmdb_env_sync(struct lmdb_env *env, struct fault *fault)
 {
     int code = mdb_env_sync(env->env, 1);

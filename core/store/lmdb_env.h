@@ -65,6 +65,8 @@ int lmdb_env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *
                     struct fault *fault);
 /* derived: fsync. */
 int lmdb_env_sync(struct lmdb_env *env, struct fault *fault);
+/* Makes the names of the files in the environment's directory durable. */
+int lmdb_env_sync_directory(struct lmdb_env *env, struct fault *fault);
 /* Frees the slots of readers that died. */
 void lmdb_env_check_readers(struct lmdb_env *env);
 /* The fault of an LMDB code; returns -1. */

@@ -11,7 +11,7 @@
 struct compare {
     const struct verify_part *part;
     struct engine_lmdb *lmdb;
-    struct lmdb_env_read *read;
+    struct log_view view;
     struct index *index;
     struct index_checkpoint checkpoint;
     uint64_t entries; /* commits that the index names */
@@ -39,11 +39,10 @@ static void step(struct compare *compare)
 
 static bool open_place(struct compare *compare, uint64_t place, struct record *record)
 {
-    size_t number = place >> 1;
-    MDB_val key = lmdb_number(&number), value;
-    MDB_dbi db = lmdb_env_db(compare->lmdb->log, place & 1 ? LOG_DB_OUTCOMES : LOG_DB_COMMITS);
-    return mdb_get(compare->read->txn, db, &key, &value) == 0 &&
-           record_open(lmdb_slice(value), compare->lmdb->engine.names, record, NULL) == 0;
+    struct slice bytes;
+    return log_view_get(&compare->view, place & 1 ? LOG_DB_OUTCOMES : LOG_DB_COMMITS, place >> 1, &bytes,
+                        NULL) > 0 &&
+           record_open(bytes, compare->lmdb->engine.names, record, NULL) == 0;
 }
 
 static struct slice key_of(const struct record *record, char key[INDEX_KEY_SIZE_MAX])
@@ -122,23 +121,25 @@ static bool compare_record(struct compare *compare, const struct record *record,
 static void compare_log(struct compare *compare, bool outcomes)
 {
     uint64_t end = outcomes ? compare->checkpoint.outcomes : compare->checkpoint.position, records = 0,
-             live = 0;
-    MDB_val key, value;
-    MDB_cursor *cursor = lmdb_env_cursor(compare->read, outcomes ? LOG_DB_OUTCOMES : LOG_DB_COMMITS);
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    for (; code == 0 && !compare->bad; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        size_t number;
+             live = 0, number;
+    struct log_scan scan;
+    struct slice bytes;
+    int more = log_scan_open(&scan, &compare->view, outcomes ? LOG_DB_OUTCOMES : LOG_DB_COMMITS, 0, NULL);
+    while (more >= 0 && !compare->bad && (more = log_scan_next(&scan, &number, &bytes, NULL)) > 0 &&
+           number <= end) {
         struct record record;
-        memcpy(&number, key.mv_data, sizeof number);
-        if (number > end) break;
-        /* Damage of the log itself is told by its own part. */
-        if (record_open(lmdb_slice(value), compare->lmdb->engine.names, &record, NULL) < 0) return;
-        records++;
-        live += record.kind != RECORD_ERASED;
-        compare_record(compare, &record, number << 1 | outcomes);
-        step(compare);
+        if (record_open(bytes, compare->lmdb->engine.names, &record, NULL) < 0) {
+            more = -1;
+        } else {
+            records++;
+            live += record.kind != RECORD_ERASED;
+            compare_record(compare, &record, number << 1 | outcomes);
+            step(compare);
+        }
     }
-    if (compare->bad || outcomes) return;
+    log_scan_close(&scan);
+    /* Damage of the log itself is told by its own part. */
+    if (more < 0 || compare->bad || outcomes) return;
     if (records != compare->checkpoint.commits)
         found(compare, "covers another number of commits:", compare->checkpoint.commits);
     else if (compare->entries != live)
@@ -164,7 +165,7 @@ static void compare_all(struct compare *compare)
 static bool read_log_id(struct engine_lmdb *lmdb)
 {
     struct buf id = {0};
-    bool is = engine_lmdb_meta(lmdb, slice_of("log_id"), &id, NULL) > 0 && id.size == 36;
+    bool is = engine_lmdb_meta_get(&lmdb->engine, slice_of("log_id"), &id, NULL) > 0 && id.size == 36;
     if (is) memcpy(lmdb->head.log_id, id.data, 36);
     buf_release(&id);
     return is;
@@ -176,12 +177,9 @@ static void compare_still(struct compare *compare)
     struct fault fault = {0};
     for (int round = 0; round < 5; round++) {
         struct index_checkpoint after;
-        lmdb_env_end(compare->read);
-        compare->read = NULL;
+        log_view_close(&compare->view);
         if (index_checkpoint_now(compare->index, &compare->checkpoint, &fault) < 0 ||
-            lmdb_env_begin(compare->lmdb->log, &compare->read, &fault) < 0 ||
-            engine_lmdb_load_names(compare->lmdb, compare->read, &fault) < 0 ||
-            engine_lmdb_load_head(compare->lmdb, compare->read, &compare->lmdb->head, &fault) < 0) {
+            engine_lmdb_view(compare->lmdb, &compare->view, &fault) < 0) {
             verify_find(compare->part, 0, "index: %s", fault.text);
             return;
         }
@@ -226,9 +224,9 @@ void verify_index(const struct verify_part *part)
     compare->part = part;
     compare->lmdb = &lmdb;
     /* A log that cannot be opened is told by its own part. */
-    if (verify_open_log(part, &lmdb, &compare->read, NULL) == 0) {
+    if (verify_open_log(part, &lmdb, &compare->view, NULL) == 0) {
         compare_index(compare);
-        verify_close_log(&lmdb, compare->read);
+        verify_close_log(&lmdb, &compare->view);
     }
     mem_free(compare);
     verify_say(part, &done);

@@ -29,11 +29,10 @@ void verify_progress(const struct verify_part *part, uint64_t position, uint64_t
 void verify_find(const struct verify_part *part, uint64_t position, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The log as verify opens it: no index, nothing followed. -1: a finding was told, or there is no log (fault).
- */
-int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct lmdb_env_read **read,
+/* The log as verify opens it, LMDB and journal, without index. -1: fault. */
+int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct log_view *view,
                     struct fault *fault);
-void verify_close_log(struct engine_lmdb *lmdb, struct lmdb_env_read *read);
+void verify_close_log(struct engine_lmdb *lmdb, struct log_view *view);
 
 /* Whether anything was written into an LMDB directory: a hub may be killed when it has made the file and
  * before. What is derived is begun anew by the next start then. */

@@ -1,4 +1,5 @@
-/* The log: each record by itself, their order and chains, names, meta values, both head slots. */
+/* The log, LMDB and journal: each record by itself, their order and chains, names, meta values, both head
+ * slots. */
 #include <stdio.h>
 
 #include "base/check.h"
@@ -49,15 +50,17 @@ static struct version_entry *versions_find(struct versions *versions, struct sli
 struct walk {
     const struct verify_part *part;
     struct engine_lmdb *lmdb;
-    struct lmdb_env_read *read;
+    struct log_view view;
     struct verify_report counts;
+    uint64_t stored[LOG_TAIL_LISTS]; /* records that are in LMDB */
+    uint32_t names_stored;           /* names that those define */
     struct versions versions;
     uint64_t position_max; /* of the log, as its last key says: for the progress */
     struct hash chain;
     int64_t recorded_ms;
     uint64_t epoch;
     uint8_t *names_defined; /* one byte a name */
-    uint32_t names_count;   /* in the database of names */
+    uint32_t names_count;   /* in the database of names and in the journal */
     struct head_slot slots[HEAD_SLOTS];
     struct hash slot_chains[HEAD_SLOTS][2];
     bool slot_met[HEAD_SLOTS][2]; /* its commit, its outcome */
@@ -123,50 +126,59 @@ static int check_record(struct walk *walk, struct slice bytes, uint64_t number, 
     return 0;
 }
 
-/* Walks a database of records; false: something was found. */
+static void count_stored(struct walk *walk, size_t db, const struct record *record)
+{
+    struct record_define define = {0};
+    walk->stored[db]++;
+    while (record_next_define(record, &define)) walk->names_stored++;
+}
+
+/* Walks the records of a database and those that the journal has behind it; false: something was found. */
 static bool walk_records(struct walk *walk, bool outcomes)
 {
     const char *what = outcomes ? "outcome" : "position";
     struct fault fault = {0};
     struct record record;
-    MDB_val key, value;
-    MDB_cursor *cursor = lmdb_env_cursor(walk->read, outcomes ? LOG_DB_OUTCOMES : LOG_DB_COMMITS);
-    uint64_t next = 1, records = 0;
+    struct log_scan scan;
+    struct slice bytes;
+    size_t db = outcomes ? LOG_DB_OUTCOMES : LOG_DB_COMMITS;
+    uint64_t next = 1, records = 0, number;
     walk->chain = (struct hash){0};
     walk->recorded_ms = INT64_MIN;
     walk->epoch = 0;
     meet_slots(walk, outcomes, 0);
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    for (; code == 0; code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        size_t number = 0;
-        if (key.mv_size == sizeof number) memcpy(&number, key.mv_data, sizeof number);
+    int more = log_scan_open(&scan, &walk->view, db, 0, &fault);
+    while (more >= 0 && (more = log_scan_next(&scan, &number, &bytes, &fault)) > 0) {
         if (number != next) {
-            verify_find(walk->part, outcomes ? 0 : next, "log: %s %llu is missing: %zu follows", what,
-                        (unsigned long long)next, number);
-            return false;
+            more = fault_set(&fault, FAULT_CORRUPT, "%s %llu is missing: %llu follows", what,
+                             (unsigned long long)next, (unsigned long long)number);
+            break;
         }
-        if (check_record(walk, lmdb_slice(value), number, outcomes, &record, &fault) < 0) {
-            verify_find(walk->part, outcomes ? 0 : next, "log: %s %llu: %s", what, (unsigned long long)next,
-                        fault.text);
-            return false;
+        struct fault inner = {0};
+        if (check_record(walk, bytes, number, outcomes, &record, &inner) < 0) {
+            more =
+                fault_set(&fault, FAULT_CORRUPT, "%s %llu: %s", what, (unsigned long long)next, inner.text);
+            break;
         }
         next += outcomes ? 1 : record.event_count;
         meet_slots(walk, outcomes, next - 1);
         if (++records % 1000 == 0)
             verify_progress(walk->part, outcomes ? walk->counts.events : next - 1, walk->position_max);
+        if (!scan.in_tail) count_stored(walk, db, &record);
         if (outcomes)
             walk->counts.outcomes++;
         else
             walk->counts.commits++, walk->counts.events += record.event_count;
     }
-    if (code != MDB_NOTFOUND) verify_find(walk->part, outcomes ? 0 : next, "log: %s", mdb_strerror(code));
-    return code == MDB_NOTFOUND;
+    log_scan_close(&scan);
+    if (more < 0) verify_find(walk->part, outcomes ? 0 : next, "log: %s", fault.text);
+    return more == 0;
 }
 
 static void check_count(struct walk *walk, size_t db, const char *name, uint64_t count)
 {
     MDB_stat stat;
-    int code = mdb_stat(walk->read->txn, lmdb_env_db(walk->lmdb->log, db), &stat);
+    int code = mdb_stat(walk->view.read->txn, lmdb_env_db(walk->lmdb->log, db), &stat);
     if (code)
         verify_find(walk->part, 0, "log: %s: %s", name, mdb_strerror(code));
     else if (stat.ms_entries != count)
@@ -176,7 +188,7 @@ static void check_count(struct walk *walk, size_t db, const char *name, uint64_t
 
 static void check_name_table(struct walk *walk)
 {
-    check_count(walk, LOG_DB_NAMES, "names", walk->names_count);
+    check_count(walk, LOG_DB_NAMES, "names", walk->names_stored);
     for (uint32_t name = 1; name <= walk->names_count; name++)
         if (!walk->names_defined[name]) {
             verify_find(walk->part, 0, "log: name %u was defined by no record", name);
@@ -187,7 +199,7 @@ static void check_name_table(struct walk *walk)
 static void check_meta(struct walk *walk)
 {
     MDB_val key, value;
-    MDB_cursor *cursor = lmdb_env_cursor(walk->read, LOG_DB_META);
+    MDB_cursor *cursor = lmdb_env_cursor(walk->view.read, LOG_DB_META);
     uint64_t count = 0;
     bool log_id = false;
     int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
@@ -233,7 +245,7 @@ static void check_slots(struct walk *walk, bool found)
 
 /* --- opening --- */
 
-int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct lmdb_env_read **read,
+int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct log_view *view,
                     struct fault *fault)
 {
     char path[4096];
@@ -244,39 +256,37 @@ int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, st
                                        .db_flags = {MDB_INTEGERKEY, MDB_INTEGERKEY, MDB_INTEGERKEY, 0}};
     snprintf(path, sizeof path, "%s/log", part->path);
     *lmdb = (struct engine_lmdb){.path = mem_text(part->path, strlen(part->path)), .read_only = true};
-    *read = NULL;
+    *view = (struct log_view){0};
+    engine_lmdb_locks_init(lmdb);
     lmdb->engine.names = names_new();
-    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || lmdb_env_begin(lmdb->log, read, fault) < 0 ||
-        engine_lmdb_load_names(lmdb, *read, fault) < 0) {
-        verify_close_log(lmdb, *read);
+    if (lmdb_env_open(&options, &lmdb->log, fault) < 0 || engine_lmdb_view(lmdb, view, fault) < 0) {
+        verify_close_log(lmdb, view);
         return -1;
     }
     return 0;
 }
 
-void verify_close_log(struct engine_lmdb *lmdb, struct lmdb_env_read *read)
+void verify_close_log(struct engine_lmdb *lmdb, struct log_view *view)
 {
-    lmdb_env_end(read);
+    log_view_close(view);
+    log_tail_drop(lmdb->active);
     lmdb_env_close(lmdb->log);
     names_free(lmdb->engine.names);
+    engine_lmdb_locks_destroy(lmdb);
     mem_free(lmdb->path);
 }
 
 static void run_walk(struct walk *walk, bool head_found)
 {
-    MDB_val key, value;
-    size_t last = 0;
     walk->names_count = names_count(walk->lmdb->engine.names);
     walk->names_defined = mem_zero((size_t)walk->names_count + 1);
-    if (mdb_cursor_get(lmdb_env_cursor(walk->read, LOG_DB_COMMITS), &key, &value, MDB_LAST) == 0)
-        memcpy(&last, key.mv_data, sizeof last);
-    walk->position_max = last;
+    walk->position_max = walk->lmdb->head.position;
     /* What builds on a part that is damaged would only repeat its finding. */
     bool commits = walk_records(walk, false);
-    if (commits) check_count(walk, LOG_DB_COMMITS, "commits", walk->counts.commits);
+    if (commits) check_count(walk, LOG_DB_COMMITS, "commits", walk->stored[LOG_DB_COMMITS]);
     walk->counts.head_position = walk->counts.events;
     bool outcomes = walk_records(walk, true);
-    if (outcomes) check_count(walk, LOG_DB_OUTCOMES, "outcomes", walk->counts.outcomes);
+    if (outcomes) check_count(walk, LOG_DB_OUTCOMES, "outcomes", walk->stored[LOG_DB_OUTCOMES]);
     if (commits && outcomes) {
         check_name_table(walk);
         check_slots(walk, head_found);
@@ -299,11 +309,11 @@ void verify_log(const struct verify_part *part)
     walk->lmdb = &lmdb;
     /* The slots before the log: beside a running hub it can only be ahead of them. */
     if (head_read(file, walk->slots, &head_found, &fault) < 0) verify_find(part, 0, "%s", fault.text);
-    if (verify_open_log(part, &lmdb, &walk->read, &fault) < 0) {
+    if (verify_open_log(part, &lmdb, &walk->view, &fault) < 0) {
         verify_find(part, 1, "log: %s", fault.text);
     } else {
         run_walk(walk, head_found);
-        verify_close_log(&lmdb, walk->read);
+        verify_close_log(&lmdb, &walk->view);
     }
     done.counts = walk->counts;
     mem_free(walk);
@@ -331,12 +341,12 @@ static void check_pages(const struct verify_part *part, const char *name,
 static bool pin_log(const struct verify_part *part, struct pages_report *report)
 {
     struct engine_lmdb lmdb;
-    struct lmdb_env_read *read;
+    struct log_view view;
     char file[4096];
     snprintf(file, sizeof file, "%s/log/data.mdb", part->path);
-    if (verify_open_log(part, &lmdb, &read, NULL) < 0) return true;
+    if (verify_open_log(part, &lmdb, &view, NULL) < 0) return true;
     pages_check(file, report, NULL);
-    verify_close_log(&lmdb, read);
+    verify_close_log(&lmdb, &view);
     return !report->ok;
 }
 

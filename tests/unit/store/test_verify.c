@@ -175,43 +175,60 @@ static void test_flips(void **state)
     case_remove(path);
 }
 
-/* A lost tail: the newer head page of LMDB made invalid, so that the log falls back to the one before. */
+static uint64_t newest_transaction(int fd, int *page)
+{
+    uint64_t transactions[2];
+    /* Page header 16 bytes, then the meta page: the transaction's number is its last field, 128 bytes on. */
+    for (int at = 0; at < 2; at++) assert_int_equal(pread(fd, &transactions[at], 8, at * 4096 + 16 + 128), 8);
+    *page = transactions[1] > transactions[0];
+    return transactions[*page];
+}
+
+static void remove_file(const char *path, const char *name)
+{
+    char file[256];
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    assert_int_equal(unlink(file), 0);
+}
+
+/* A lost tail: the newer head page of LMDB made invalid, so that the log falls back to the one before. What
+ * the journal still holds brings it back; without the journal it is missed. */
 static void test_lost_end(void **state)
 {
     const char *path = case_directory();
     struct engine *engine;
     struct fault fault = {0};
     struct engine_options options = {.path = path};
-    fill(path);
-    uint64_t transactions[2];
-    char file[256];
-    snprintf(file, sizeof file, "%s/log/data.mdb", path);
-    int fd = open(file, O_RDWR);
-    /* Page header 16 bytes, then the meta page: the transaction's number is its last field, 128 bytes on. */
-    for (int page = 0; page < 2; page++)
-        assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
-    int newer = transactions[1] > transactions[0];
-    assert_int_equal(transactions[newer], transactions[!newer] + 1);
-    /* The last transaction was a meta value; fall back behind two of them by making both older is not
-     * possible, so the newest commit is lost only together with it. */
-    close(fd);
-    engine = open_at(path, false);
     struct arena arena = {0};
-    case_append(engine, case_commit(&arena, case_stream("acme", "last"), 0, 1, NULL));
-    engine_close(engine);
-    arena_release(&arena);
-    fd = open(file, O_RDWR);
-    for (int page = 0; page < 2; page++)
-        assert_int_equal(pread(fd, &transactions[page], 8, page * 4096 + 16 + 128), 8);
-    newer = transactions[1] > transactions[0];
-    uint64_t older = 1;
-    assert_int_equal(pwrite(fd, &older, 8, newer * 4096 + 16 + 128), 8);
-    close(fd);
+    char file[256];
+    fill(path);
+    for (int with_journal = 1; with_journal >= 0; with_journal--) {
+        engine = open_at(path, false);
+        uint64_t version = case_version(engine, case_stream("acme", "last"), NULL);
+        case_append(engine, case_commit(&arena, case_stream("acme", "last"), version, 1, NULL));
+        engine_close(engine);
+        snprintf(file, sizeof file, "%s/log/data.mdb", path);
+        int page, fd = open(file, O_RDWR);
+        uint64_t before = newest_transaction(fd, &page), older = 1;
+        assert_int_equal(pwrite(fd, &older, 8, page * 4096 + 16 + 128), 8);
+        assert_int_equal(newest_transaction(fd, &page), before - 1);
+        close(fd);
+        if (with_journal) {
+            assert_false(verify(path).ok); /* the page */
+            engine = open_at(path, false);
+            assert_int_equal(case_version(engine, case_stream("acme", "last"), NULL), version + 1);
+            engine_close(engine);
+            assert_true(verify(path).ok);
+        }
+    }
+    remove_file(path, "log/journal-0");
+    remove_file(path, "log/journal-1");
     struct verify_report report = verify(path);
     assert_false(report.ok);
     assert_non_null(strstr(report.damage, "its end is lost"));
     assert_int_equal(engine_open_lmdb(&options, &engine, &fault), -1);
     assert_int_equal(fault.code, FAULT_CORRUPT);
+    arena_release(&arena);
     case_remove(path);
 }
 
