@@ -1,8 +1,8 @@
 /* From the append to LMDB. An entry of the journal is durable and answered; its records are in the active
  * tail. When the half is full the tail is frozen, the journal turns to its other half, and the flusher moves
  * the frozen one into LMDB with one transaction, which also records the last sequence number it holds (the
- * mark). So LMDB is whole by itself at any time, and a start after a crash moves into it what the journal has
- * behind the mark.
+ * mark). So LMDB is whole by itself at any time. A start after a crash reads what the journal has behind the
+ * mark into tails and goes on where the journal ends.
  *
  * Records in a body: 4 bytes size, then the record. */
 #include <endian.h>
@@ -156,8 +156,15 @@ void engine_lmdb_close_journal(struct engine_lmdb *lmdb)
 struct replay {
     struct engine_lmdb *lmdb;
     struct engine_head *head;
-    struct log_tail *tail;
+    struct log_tail *tails[JOURNAL_HALVES]; /* older first */
+    size_t count;
+    int half; /* of the journal that the last tail is of */
 };
+
+static struct log_tail *replay_tail(struct replay *replay)
+{
+    return replay->tails[replay->count - 1];
+}
 
 static int replay_record(struct replay *replay, struct slice bytes, struct fault *fault)
 {
@@ -180,7 +187,7 @@ static int replay_record(struct replay *replay, struct slice bytes, struct fault
     }
     *chain = record.chain;
     if (record.recorded_ms > head->recorded_ms) head->recorded_ms = record.recorded_ms;
-    log_tail_add(replay->tail, positioned ? LOG_DB_COMMITS : LOG_DB_OUTCOMES, &kept);
+    log_tail_add(replay_tail(replay), positioned ? LOG_DB_COMMITS : LOG_DB_OUTCOMES, &kept);
     return 0;
 }
 
@@ -189,7 +196,7 @@ static int replay_batch(struct replay *replay, struct slice body, struct fault *
     struct buf copy = {0};
     buf_put_slice(&copy, body);
     body = buf_slice(&copy);
-    log_tail_take(replay->tail, &copy);
+    log_tail_take(replay_tail(replay), &copy);
     while (body.size) {
         uint32_t size = 0;
         if (body.size >= sizeof size) memcpy(&size, body.data, sizeof size);
@@ -210,31 +217,52 @@ static int replay_meta(struct replay *replay, struct slice body, struct fault *f
     if (size == 0 || size > body.size - sizeof size)
         return fault_set(fault, FAULT_CORRUPT, "a value's name is cut off");
     const char *key = body.data + sizeof size;
-    log_tail_put(replay->tail, slice_make(key, size), slice_make(key + size, body.size - sizeof size - size));
+    log_tail_put(replay_tail(replay), slice_make(key, size), slice_make(key + size, body.size - sizeof size - size));
     return 0;
 }
 
 static int replay_entry(void *user, const struct journal_entry *entry, struct fault *fault)
 {
     struct replay *replay = user;
-    replay->tail->sequence = entry->sequence;
-    switch (entry->kind) {
-    case JOURNAL_BATCH: return replay_batch(replay, entry->body, fault);
-    case JOURNAL_META: return replay_meta(replay, entry->body, fault);
+    if (replay->count == 0 || replay->half != entry->half) {
+        CHECK(replay->count < JOURNAL_HALVES);
+        replay->tails[replay->count++] = log_tail_new();
+        replay->half = entry->half;
     }
-    return fault_set(fault, FAULT_CORRUPT, "an entry of kind %d", (int)entry->kind);
+    int result = -1;
+    switch (entry->kind) {
+    case JOURNAL_BATCH: result = replay_batch(replay, entry->body, fault); break;
+    case JOURNAL_META: result = replay_meta(replay, entry->body, fault); break;
+    default: fault_set(fault, FAULT_CORRUPT, "an entry of kind %d", (int)entry->kind);
+    }
+    replay_tail(replay)->sequence = entry->sequence;
+    replay_tail(replay)->names_saved = names_count(replay->lmdb->engine.names);
+    return result;
 }
 
 int engine_lmdb_replay(struct engine_lmdb *lmdb, const struct journal_mark *mark, struct engine_head *head,
-                       struct log_tail *tail, struct journal_end *end, struct fault *fault)
+                       struct log_tail *tails[JOURNAL_HALVES], struct journal_end *end, struct fault *fault)
 {
     char path[4096];
-    struct replay replay = {lmdb, head, tail};
+    struct replay replay = {.lmdb = lmdb, .head = head};
     snprintf(path, sizeof path, "%s/log", lmdb->path);
-    tail->sequence = mark->sequence;
-    if (journal_read(path, mark, replay_entry, &replay, end, fault) < 0) return -1;
-    tail->names_saved = names_count(lmdb->engine.names);
-    return 0;
+    int result = journal_read(path, mark, replay_entry, &replay, end, fault);
+    if (replay.count < JOURNAL_HALVES) {
+        replay.tails[1] = replay.tails[0];
+        replay.tails[0] = NULL;
+    }
+    if (!replay.tails[1]) {
+        replay.tails[1] = log_tail_new();
+        replay.tails[1]->sequence = mark->sequence;
+        replay.tails[1]->names_saved = names_count(lmdb->engine.names);
+    }
+    for (size_t at = 0; at < JOURNAL_HALVES; at++) {
+        if (result == 0)
+            tails[at] = replay.tails[at];
+        else
+            log_tail_drop(replay.tails[at]);
+    }
+    return result;
 }
 
 int engine_lmdb_read_mark(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct journal_mark *mark,
@@ -271,14 +299,12 @@ int engine_lmdb_open_journal(struct engine_lmdb *lmdb, struct fault *fault)
     lmdb_env_end(read);
     if (result == 0 && !lmdb->mark.key) result = make_mark(lmdb, fault);
     if (result < 0) return -1;
+    struct log_tail *tails[JOURNAL_HALVES];
     lmdb->names_flushed = names_count(lmdb->engine.names);
-    lmdb->active = log_tail_new();
-    if (engine_lmdb_replay(lmdb, &lmdb->mark, &lmdb->head, lmdb->active, &end, fault) < 0) return -1;
-    if (end.sequence > lmdb->mark.sequence) {
-        freeze(lmdb);
-        if (flush_frozen(lmdb, fault) < 0) return -1;
-    }
+    if (engine_lmdb_replay(lmdb, &lmdb->mark, &lmdb->head, tails, &end, fault) < 0) return -1;
+    lmdb->frozen = tails[0];
+    lmdb->active = tails[1];
     snprintf(path, sizeof path, "%s/log", lmdb->path);
-    if (journal_open(path, &lmdb->mark, &lmdb->journal, &made, fault) < 0) return -1;
+    if (journal_open(path, lmdb->mark.key, &end, &lmdb->journal, &made, fault) < 0) return -1;
     return made ? lmdb_env_sync_directory(lmdb->log, fault) : 0;
 }

@@ -271,24 +271,24 @@ static int look(struct engine_lmdb *lmdb, struct log_view *view, struct engine_h
     *head = lmdb->head;
     head->position = head->outcomes = head->commits = 0;
     head->chain = head->outcome_chain = (struct hash){0};
-    struct log_tail *tail = log_tail_new();
+    struct log_tail *tails[JOURNAL_HALVES] = {0};
     int result = engine_lmdb_load_names(lmdb, read, fault);
     if (result == 0) result = engine_lmdb_load_head(lmdb, read, head, fault);
     if (result == 0) result = engine_lmdb_read_mark(lmdb, read, mark, fault);
-    if (result == 0 && mark->key) result = engine_lmdb_replay(lmdb, mark, head, tail, end, fault);
+    if (result == 0 && mark->key) result = engine_lmdb_replay(lmdb, mark, head, tails, end, fault);
     if (result < 0) {
         lmdb_env_end(read);
-        log_tail_drop(tail);
         return -1;
     }
     lmdb->mark = *mark;
     lmdb->followed = transaction;
     lmdb->followed_end = *end;
     pthread_rwlock_wrlock(&lmdb->tails_lock);
-    struct log_tail *old = lmdb->active;
-    lmdb->active = tail;
+    log_tail_drop(lmdb->frozen);
+    log_tail_drop(lmdb->active);
+    lmdb->frozen = tails[0];
+    lmdb->active = tails[1];
     pthread_rwlock_unlock(&lmdb->tails_lock);
-    log_tail_drop(old);
     log_view_open(view, lmdb, read);
     return 0;
 }

@@ -47,7 +47,7 @@ struct half {
     char *bytes;
     size_t size;
     size_t end;     /* of the entries that follow each other from its beginning */
-    uint64_t first; /* sequence of the first of them; 0: none */
+    uint64_t first, last; /* their sequence numbers; 0: none */
 };
 
 /* The header of a whole entry at the offset. */
@@ -103,6 +103,7 @@ static int half_read(const char *file, uint64_t key, struct half *half, struct f
                              file);
         if (header.key != key || (next && header.sequence != next)) break;
         if (!half->first) half->first = header.sequence;
+        half->last = header.sequence;
         half->end += sectors(sizeof header + header.size);
         if (half->end > half->size) half->end = half->size;
     }
@@ -122,7 +123,7 @@ static int give_entries(const char *file, const struct half *half,
                              "%s: entry %llu does not follow the log, which ends at entry %llu; restore the "
                              "whole folder from a backup",
                              file, (unsigned long long)header.sequence, (unsigned long long)end->sequence);
-        struct journal_entry entry = {header.sequence, (enum journal_kind)header.kind,
+        struct journal_entry entry = {header.sequence, end->half, (enum journal_kind)header.kind,
                                       slice_make(half->bytes + at + sizeof header, header.size)};
         struct fault inner = {0};
         if (each(user, &entry, &inner) < 0)
@@ -161,9 +162,10 @@ int journal_read(const char *path, const struct journal_mark *mark,
     for (int turn = 0; turn < JOURNAL_HALVES && result == 0; turn++) {
         int half = older ^ turn;
         if (!halves[half].first) continue;
-        result = give_entries(files[half], &halves[half], each, user, end, fault);
         end->half = half;
-        end->offset = halves[half].end;
+        result = give_entries(files[half], &halves[half], each, user, end, fault);
+        /* Entries that all are older than the log may be written over from the first on. */
+        end->offset = halves[half].last == end->sequence ? halves[half].end : 0;
     }
     for (int half = 0; half < JOURNAL_HALVES && result == 0; half++)
         result = check_behind(files[half], &halves[half], mark->key, end, fault);
@@ -217,7 +219,7 @@ static int write_fully(int fd, const char *bytes, size_t size, uint64_t offset, 
     return 0;
 }
 
-/* Writes zeros up to size, durably. 0 or an errno. */
+/* Writes zeros up to size; the whole file is durable then. 0 or an errno. */
 static int fill(int fd, uint64_t from, uint64_t size)
 {
     enum { STEP = 1 << 18 };
@@ -240,23 +242,24 @@ static int half_open(struct journal *journal, int half, bool *made, struct fault
     journal->fds[half] = fd;
     if (fstat(fd, &status) < 0) return fault_errno(fault, errno, "%s", file);
     uint64_t size = (uint64_t)status.st_size;
-    if (size < LIMIT_JOURNAL_SIZE_MIN) {
-        int error = fill(fd, size, LIMIT_JOURNAL_SIZE_MIN);
-        if (error) return fault_errno(fault, error, "%s", file);
-        size = LIMIT_JOURNAL_SIZE_MIN;
-        *made = true;
-    }
+    *made |= size == 0;
+    /* What was written by a process that was killed before its flush will be read: it must stay. */
+    int error = fill(fd, size, LIMIT_JOURNAL_SIZE_MIN);
+    if (error) return fault_errno(fault, error, "%s", file);
+    if (size < LIMIT_JOURNAL_SIZE_MIN) size = LIMIT_JOURNAL_SIZE_MIN;
     journal->sizes[half] = size < LIMIT_JOURNAL_SIZE_MAX ? size : LIMIT_JOURNAL_SIZE_MAX;
     return 0;
 }
 
-int journal_open(const char *path, const struct journal_mark *mark, struct journal **out, bool *made,
-                 struct fault *fault)
+int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **out,
+                 bool *made, struct fault *fault)
 {
     struct journal *journal = MEM_NEW(struct journal);
     journal->path = mem_text(path, strlen(path));
-    journal->key = mark->key;
-    journal->sequence = mark->sequence;
+    journal->key = key;
+    journal->sequence = end->sequence;
+    journal->half = end->half;
+    journal->offset = end->offset;
     journal->fds[0] = journal->fds[1] = -1;
     *made = false;
     for (int half = 0; half < JOURNAL_HALVES; half++)

@@ -42,11 +42,12 @@ struct journal_mark {
 
 struct journal_entry {
     uint64_t sequence;
+    int half; /* it lies in */
     enum journal_kind kind;
     struct slice body; /* borrowed until the call returns */
 };
 
-/* Where reading ended, to ask later whether something came behind it. */
+/* Where reading ended: there the next entry comes, or at the beginning of a half. */
 struct journal_end {
     int half;
     uint64_t offset, sequence;
@@ -68,10 +69,10 @@ bool journal_moved(const char *path, uint64_t key, const struct journal_end *end
 
 struct journal;
 
-/* Opens or makes the files; what they hold must be in LMDB up to the mark. *made: a file is new, so its name
- * is not durable before the folder is synced. */
-int journal_open(const char *path, const struct journal_mark *mark, struct journal **journal, bool *made,
-                 struct fault *fault);
+/* Opens or makes the files, to go on at the end that was read; all up to it is durable then. *made: a file is
+ * new, so its name is not durable before the folder is synced. */
+int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **journal,
+                 bool *made, struct fault *fault);
 void journal_close(struct journal *journal);
 
 void journal_begin(struct buf *entry);

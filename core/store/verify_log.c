@@ -269,6 +269,7 @@ int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, st
 void verify_close_log(struct engine_lmdb *lmdb, struct log_view *view)
 {
     log_view_close(view);
+    log_tail_drop(lmdb->frozen);
     log_tail_drop(lmdb->active);
     lmdb_env_close(lmdb->log);
     names_free(lmdb->engine.names);
