@@ -91,8 +91,8 @@ int engine_lmdb_view(struct engine_lmdb *lmdb, struct log_view *view, struct fau
 int engine_lmdb_follow(struct engine_lmdb *lmdb, struct fault *fault);
 
 /* engine_lmdb_journal.c: from the append to LMDB. */
-/* Puts what the journal has behind LMDB (mark) into tails, one for each half: the older (NULL: none) and the one
- * to go on with; moves head on. */
+/* Puts what the journal has behind LMDB (mark) into tails, one for each half: the older (NULL: none) and the
+ * one to go on with; moves head on. */
 int engine_lmdb_replay(struct engine_lmdb *lmdb, const struct journal_mark *mark, struct engine_head *head,
                        struct log_tail *tails[JOURNAL_HALVES], struct journal_end *end, struct fault *fault);
 /* Reads mark, journal and head, and opens the journal to go on. */

@@ -217,7 +217,8 @@ static int replay_meta(struct replay *replay, struct slice body, struct fault *f
     if (size == 0 || size > body.size - sizeof size)
         return fault_set(fault, FAULT_CORRUPT, "a value's name is cut off");
     const char *key = body.data + sizeof size;
-    log_tail_put(replay_tail(replay), slice_make(key, size), slice_make(key + size, body.size - sizeof size - size));
+    log_tail_put(replay_tail(replay), slice_make(key, size),
+                 slice_make(key + size, body.size - sizeof size - size));
     return 0;
 }
 
@@ -293,7 +294,6 @@ int engine_lmdb_open_journal(struct engine_lmdb *lmdb, struct fault *fault)
     struct lmdb_env_read *read;
     struct journal_end end;
     char path[4096];
-    bool made;
     if (lmdb_env_begin(lmdb->log, &read, fault) < 0) return -1;
     int result = engine_lmdb_read_mark(lmdb, read, &lmdb->mark, fault);
     lmdb_env_end(read);
@@ -305,6 +305,5 @@ int engine_lmdb_open_journal(struct engine_lmdb *lmdb, struct fault *fault)
     lmdb->frozen = tails[0];
     lmdb->active = tails[1];
     snprintf(path, sizeof path, "%s/log", lmdb->path);
-    if (journal_open(path, lmdb->mark.key, &end, &lmdb->journal, &made, fault) < 0) return -1;
-    return made ? lmdb_env_sync_directory(lmdb->log, fault) : 0;
+    return journal_open(path, lmdb->mark.key, &end, &lmdb->journal, fault);
 }

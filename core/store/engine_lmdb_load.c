@@ -1,6 +1,8 @@
 /* What the LMDB engine reads at open: names, head, index. A read_only engine reads the same again whenever
  * the log that another process writes has moved on. */
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/limit.h"
@@ -114,7 +116,9 @@ int engine_lmdb_check_head(struct engine_lmdb *lmdb, struct fault *fault)
     for (int at = 0; at < HEAD_SLOTS; at++)
         if (head_write(&lmdb->head_file, head->position, head->outcomes, &digest) < 0)
             return fault_set(fault, FAULT_DISK, "%s cannot be written", file);
-    return 0;
+    if (fdatasync(lmdb->head_file.fd) < 0) return fault_errno(fault, errno, "%s", file);
+    /* The name of this file, and those of the journal's. */
+    return lmdb_env_sync_directory(lmdb->log, fault);
 }
 
 /* --- index --- */

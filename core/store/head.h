@@ -1,7 +1,8 @@
 /* head.h: data/log/head, the end of the log as recorded beside it, so that a lost tail is found.
  *
- * Two slots of 64 bytes, written in turn after each batch became durable, without fsync: what a slot names
- * was on disk before it was written, so the log may be ahead of the slots but never behind them.
+ * Two slots of 64 bytes, written in turn after each batch became durable, without fsync (but the first ones
+ * of each start): what a slot names was on disk before it was written, so the log may be ahead of the slots
+ * but never behind them.
  *
  *   8 sequence   8 position   8 outcomes   32 H(chain, outcome chain)   4 magic   4 CRC-32 of the 60 before
  * it   (little endian)

@@ -46,7 +46,7 @@ static uint32_t header_crc(const char *entry, size_t body_size)
 struct half {
     char *bytes;
     size_t size;
-    size_t end;     /* of the entries that follow each other from its beginning */
+    size_t end;           /* of the entries that follow each other from its beginning */
     uint64_t first, last; /* their sequence numbers; 0: none */
 };
 
@@ -233,7 +233,7 @@ static int fill(int fd, uint64_t from, uint64_t size)
     return error;
 }
 
-static int half_open(struct journal *journal, int half, bool *made, struct fault *fault)
+static int half_open(struct journal *journal, int half, struct fault *fault)
 {
     char file[4096];
     struct stat status;
@@ -242,7 +242,6 @@ static int half_open(struct journal *journal, int half, bool *made, struct fault
     journal->fds[half] = fd;
     if (fstat(fd, &status) < 0) return fault_errno(fault, errno, "%s", file);
     uint64_t size = (uint64_t)status.st_size;
-    *made |= size == 0;
     /* What was written by a process that was killed before its flush will be read: it must stay. */
     int error = fill(fd, size, LIMIT_JOURNAL_SIZE_MIN);
     if (error) return fault_errno(fault, error, "%s", file);
@@ -252,7 +251,7 @@ static int half_open(struct journal *journal, int half, bool *made, struct fault
 }
 
 int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **out,
-                 bool *made, struct fault *fault)
+                 struct fault *fault)
 {
     struct journal *journal = MEM_NEW(struct journal);
     journal->path = mem_text(path, strlen(path));
@@ -261,9 +260,8 @@ int journal_open(const char *path, uint64_t key, const struct journal_end *end, 
     journal->half = end->half;
     journal->offset = end->offset;
     journal->fds[0] = journal->fds[1] = -1;
-    *made = false;
     for (int half = 0; half < JOURNAL_HALVES; half++)
-        if (half_open(journal, half, made, fault) < 0) {
+        if (half_open(journal, half, fault) < 0) {
             journal_close(journal);
             return -1;
         }

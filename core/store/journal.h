@@ -69,10 +69,10 @@ bool journal_moved(const char *path, uint64_t key, const struct journal_end *end
 
 struct journal;
 
-/* Opens or makes the files, to go on at the end that was read; all up to it is durable then. *made: a file is
- * new, so its name is not durable before the folder is synced. */
+/* Opens or makes the files, to go on at the end that was read; all up to it is durable then. The names of new
+ * files are not before the folder is synced. */
 int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **journal,
-                 bool *made, struct fault *fault);
+                 struct fault *fault);
 void journal_close(struct journal *journal);
 
 void journal_begin(struct buf *entry);
