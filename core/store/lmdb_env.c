@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/faultpoint.h"
 #include "base/mem.h"
 #include "base/say.h"
 
@@ -334,10 +335,12 @@ static int env_allocate(struct lmdb_env *env, uint64_t end_min, struct fault *fa
     if (step < ROOM_STEP_MIN) step = ROOM_STEP_MIN;
     if (step > ROOM_STEP_MAX) step = ROOM_STEP_MAX;
     uint64_t end = end_min + step;
-    int error = posix_fallocate(fd, (off_t)env->room, (off_t)(end - env->room));
+    int error = fault_point(POINT_LOG_GROW);
+    if (!error) error = posix_fallocate(fd, (off_t)env->room, (off_t)(end - env->room));
     if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
         end = end_min;
-        error = posix_fallocate(fd, (off_t)env->room, (off_t)(end - env->room));
+        error = fault_point(POINT_LOG_GROW);
+        if (!error) error = posix_fallocate(fd, (off_t)env->room, (off_t)(end - env->room));
     }
     switch (error) {
     case 0: env->room = end; return 0;

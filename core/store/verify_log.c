@@ -1,6 +1,7 @@
 /* The log, LMDB and journal: each record by itself, their order and chains, names, meta values, both head
  * slots. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -196,7 +197,13 @@ static void check_name_table(struct walk *walk)
         }
 }
 
-static void check_meta(struct walk *walk)
+/* A log is made before its first answer, log/head last: what was killed before has nothing to lose. */
+static bool was_made(const struct walk *walk, bool head_found)
+{
+    return head_found || walk->counts.commits || walk->counts.outcomes;
+}
+
+static void check_meta(struct walk *walk, bool head_found)
 {
     MDB_val key, value;
     MDB_cursor *cursor = lmdb_env_cursor(walk->view.read, LOG_DB_META);
@@ -216,14 +223,15 @@ static void check_meta(struct walk *walk)
         if (slice_is(name, "log_id")) log_id = stored.size == 4 + 36;
     }
     if (code != MDB_NOTFOUND) verify_find(walk->part, 0, "log: meta: %s", mdb_strerror(code));
-    if (!log_id) verify_find(walk->part, 0, "log: it has no log_id");
+    if (!log_id && was_made(walk, head_found)) verify_find(walk->part, 0, "log: it has no log_id");
     check_count(walk, LOG_DB_META, "meta", count);
 }
 
 static void check_slots(struct walk *walk, bool found)
 {
     if (!found) {
-        verify_find(walk->part, 0, "log/head is missing: whether the log lost its end cannot be told");
+        if (was_made(walk, found))
+            verify_find(walk->part, 0, "log/head is missing: whether the log lost its end cannot be told");
         return;
     }
     for (int at = 0; at < HEAD_SLOTS; at++) {
@@ -292,9 +300,19 @@ static void run_walk(struct walk *walk, bool head_found)
         check_name_table(walk);
         check_slots(walk, head_found);
     }
-    check_meta(walk);
+    check_meta(walk, head_found);
     mem_free(walk->names_defined);
     mem_free(walk->versions.entries);
+}
+
+/* Whether LMDB has made its databases; a log is begun anew by the next start before that. */
+static bool has_databases(const struct verify_part *part)
+{
+    char path[4096], file[4200];
+    struct pages_report report;
+    snprintf(path, sizeof path, "%s/log", part->path);
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    return verify_has_begun(path) && (pages_check(file, &report, NULL) < 0 || !report.ok || report.reachable);
 }
 
 void verify_log(const struct verify_part *part)
@@ -311,7 +329,7 @@ void verify_log(const struct verify_part *part)
     /* The slots before the log: beside a running hub it can only be ahead of them. */
     if (head_read(file, walk->slots, &head_found, &fault) < 0) verify_find(part, 0, "%s", fault.text);
     if (verify_open_log(part, &lmdb, &walk->view, &fault) < 0) {
-        verify_find(part, 1, "log: %s", fault.text);
+        if (head_found || has_databases(part)) verify_find(part, 1, "log: %s", fault.text);
     } else {
         run_walk(walk, head_found);
         verify_close_log(&lmdb, &walk->view);
@@ -372,7 +390,10 @@ static bool pin_index(const struct verify_part *part, struct pages_report *repor
 void verify_log_pages(const struct verify_part *part)
 {
     struct verify_message done = {.kind = VERIFY_DONE};
-    check_pages(part, "log/data.mdb", pin_log);
+    char path[4096], head[4200];
+    snprintf(path, sizeof path, "%s/log", part->path);
+    snprintf(head, sizeof head, "%s/head", path);
+    if (verify_has_begun(path) || access(head, F_OK) == 0) check_pages(part, "log/data.mdb", pin_log);
     verify_say(part, &done);
 }
 
