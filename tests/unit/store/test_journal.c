@@ -201,7 +201,7 @@ static void test_flips(void **state)
 {
     const char *given = getenv("SEED");
     uint64_t random = given ? strtoull(given, NULL, 10) : (uint64_t)clock_monotonic_ns();
-    int found = 0, count = getenv("LORE_TEST_SMALL") ? 10 : 60;
+    int found = 0, count = getenv("LORE_TEST_SMALL") ? 30 : 60;
     printf("SEED=%llu\n", (unsigned long long)random);
     const char *path = case_directory();
     append_and_die(path, 12, 50);
@@ -218,8 +218,8 @@ static void test_flips(void **state)
             expect_events(path, true, 12);
         flip(path, "log/journal-0", at, bits);
     }
-    /* Some three quarters of each sector are used. */
-    assert_in_range(found, count / 3, count);
+    /* Two fifths of each sector are used: far fewer would mean that verify does not look. */
+    assert_in_range(found, count / 10, count);
     flip(path, "log/journal-0", 3 * 512 + 100, 1);
     struct fault fault = refused(path);
     assert_int_equal(fault.code, FAULT_CORRUPT);

@@ -31,7 +31,7 @@ static size_t draw(size_t limit)
 static void take(struct blocks *blocks, size_t at)
 {
     size_t size = 1 + draw(draw(10) ? BLOCKS_SMALL_MAX : 1000);
-    taken[at].data = blocks_resize(blocks, NULL, 0, size);
+    taken[at].data = blocks_take(blocks, size);
     taken[at].size = size;
     taken[at].mark = (unsigned char)draw(256);
     memset(taken[at].data, taken[at].mark, size);
@@ -40,7 +40,7 @@ static void take(struct blocks *blocks, size_t at)
 static void give(struct blocks *blocks, size_t at)
 {
     for (size_t i = 0; i < taken[at].size; i++) assert_int_equal(taken[at].data[i], taken[at].mark);
-    blocks_resize(blocks, taken[at].data, taken[at].size, 0);
+    blocks_give(blocks, taken[at].data, taken[at].size);
     taken[at].data = NULL;
 }
 
@@ -67,19 +67,19 @@ static void what_is_in_use_stays(void **state)
 static void what_is_left_can_be_cut_from(void **state)
 {
     struct blocks blocks = {0};
-    unsigned char *kept = blocks_resize(&blocks, NULL, 0, 16);
+    unsigned char *kept = blocks_take(&blocks, 16);
     blocks_trim(&blocks);
     for (int i = 0; i < 3; i++) {
-        unsigned char *other = blocks_resize(&blocks, NULL, 0, 256);
+        unsigned char *other = blocks_take(&blocks, 256);
         memset(other, 7, 256);
-        blocks_resize(&blocks, other, 256, 0);
+        blocks_give(&blocks, other, 256);
         blocks_trim(&blocks);
     }
-    blocks_resize(&blocks, kept, 16, 0);
+    blocks_give(&blocks, kept, 16);
     blocks_trim(&blocks);
-    kept = blocks_resize(&blocks, NULL, 0, 16);
+    kept = blocks_take(&blocks, 16);
     memset(kept, 1, 16);
-    blocks_resize(&blocks, kept, 16, 0);
+    blocks_give(&blocks, kept, 16);
     blocks_release(&blocks);
 }
 

@@ -120,7 +120,6 @@ static int project(struct domain *domain, const char *name, struct buf *told, st
 {
     struct drafts_options options = {.projection = domain_find_projection(domain, slice_of(name)),
                                      .tenant = slice_of("main"),
-                                     .partition_count = 1,
                                      .load = load};
     struct drafts *drafts = drafts_new(domain, &options);
     enum drafts_failure failure = DRAFTS_NONE;
