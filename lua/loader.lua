@@ -346,7 +346,7 @@ end
 local function handler_table(declared, verb)
   local list, front = {}, {}
   declared[verb], own[front] = list, true
-  return setmetatable(front, {
+  return setmetatable(outlive.hold(front), {
     __metatable = false,
     __index = function(_, name) return list[name] and list[name].handler end,
     __newindex = function(_, name, handler)
@@ -368,7 +368,7 @@ local function handler_table(declared, verb)
   })
 end
 
-local sink = setmetatable({}, { __metatable = false, __newindex = function() end })
+local sink = setmetatable(outlive.hold {}, { __metatable = false, __newindex = function() end })
 own[sink] = true
 local PARTS = { aggregate = { "apply", "execute", "conflicts" }, projection = { "when" } }
 
@@ -456,7 +456,7 @@ local function make_object(declared)
   end
   local object = {}
   own[object] = true
-  return setmetatable(object, {
+  return setmetatable(outlive.hold(object), {
     __metatable = false,
     __name = declared.kind,
     __call = function(_, options)
@@ -522,12 +522,12 @@ end
 local function upcast_word(context)
   local front = {}
   own[front] = true
-  return setmetatable(front, {
+  return setmetatable(outlive.hold(front), {
     __metatable = false,
     __index = function(_, type_name)
       local versions = {}
       own[versions] = true
-      return setmetatable(versions, { __metatable = false, __newindex = function(_, version, handler)
+      return setmetatable(outlive.hold(versions), { __metatable = false, __newindex = function(_, version, handler)
         only_while_loading("upcast")
         local path, line = here()
         local name = ("upcast.%s.%s"):format(tostring(type_name), tostring(version))

@@ -116,8 +116,16 @@ function outlive.reach(contexts, all_files, loaders_own, chunk_root)
   end
 end
 
+-- Tables of loader.lua that handlers reach by name: what is declared, and its lists of handlers. Returns the table.
+local held = {}
+function outlive.hold(table)
+  held[#held + 1] = table
+  return table
+end
+
 -- If nothing was reported.
 function outlive.freeze()
+  host.freeze(held)
   for _, tables in ipairs(reached) do host.freeze(tables) end
 end
 

@@ -123,7 +123,7 @@ static void check_state(struct domain *domain, int index, const struct loader_ha
 {
     lua_State *lua = domain->vm->lua;
     plain_seen_clear(&domain->seen);
-    switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX)) {
+    switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) {
     case PLAIN_SHARED:
         domain->checking = handler;
         plain_unshare(lua, index);

@@ -327,7 +327,7 @@ static struct slice encode_document(struct drafts *drafts, const struct drafts_d
 void drafts_touch(struct drafts *drafts, struct drafts_document *document)
 {
     bool exact = drafts->domain->vm->exact;
-    if (document->touched || (!exact && !drafts->apart)) return;
+    if (document->touched) return;
     struct drafts_touched touched = {
         .document = document, .existed = document->slot != 0, .was_dirty = document->dirty};
     if (exact && touched.existed)

@@ -5,11 +5,11 @@
  * whether it changed since the last flush, and whether there is a document at all (slot 0: none).
  *
  * Two ways to fold:
- *   fast    one protected call for the event; nothing is checked until the flush. Whatever goes wrong ends in
- * DRAFTS_REPEAT. exact   before a handler touches a document its bytes are kept; after it the document is
- * encoded and decoded again, so it is plain data and shares no table with anything. If anything goes wrong
- * the bytes are put back. When a flush of the fast way finds a table that two documents share (or one
- * document twice), `apart` is set: from then on the fast way takes documents apart after each call as well.
+ *   fast    one protected call for the event; what it touched is looked at: what is no plain data ends, like
+ * all that goes wrong, in DRAFTS_REPEAT, and if a table is in two places the touched documents are taken
+ * apart. exact   before a handler touches a document its bytes are kept; after it the document is encoded and
+ * decoded again, so it is plain data and shares no table with anything. If anything goes wrong the bytes are
+ * put back.
  *
  * Threads: those of the domain. Owns: see domain.h. */
 #ifndef LORE_VM_DRAFTS_H
@@ -76,7 +76,6 @@ struct drafts {
     struct drafts_touched *touched;
     size_t touched_count, touched_max;
     struct arena images; /* of touched */
-    bool apart;          /* see above */
 
     struct map parked; /* key -> struct drafts_parked */
     struct drafts_failed *failed;

@@ -13,7 +13,6 @@ struct flush {
     void *user;
     size_t at; /* of the document being handed out */
     bool put_failed;
-    bool shared;
     struct fault put_fault;
 };
 
@@ -39,9 +38,6 @@ static int flush_documents(lua_State *lua)
     struct flush *flush = lua_touserdata(lua, 1);
     struct drafts *drafts = flush->drafts;
     struct domain *domain = drafts->domain;
-    /* In exact mode, and once they are taken apart after each call, all documents are trees. */
-    bool look = !domain->vm->exact && !drafts->apart;
-    plain_seen_clear(&domain->seen);
     for (; flush->at < drafts->dirty_count; flush->at++) {
         struct drafts_document *document = drafts->dirty[flush->at];
         struct slice value = SLICE_NONE;
@@ -49,10 +45,6 @@ static int flush_documents(lua_State *lua)
             drafts_push(drafts, document);
             buf_clear(&drafts->encoded);
             value_encode(lua, -1, &drafts->encoded, "document", domain->document_size_max);
-            if (look && plain_look(lua, -1, &domain->seen, SIZE_MAX) == PLAIN_SHARED) {
-                flush->shared = true;
-                return 0;
-            }
             value = buf_slice(&drafts->encoded);
             note_fields(drafts, value);
             lua_settop(lua, 1);
@@ -133,11 +125,6 @@ int drafts_flush(struct drafts *drafts,
         }
     } else if (flush.put_failed) {
         wrong = flush.put_fault;
-    } else if (flush.shared) {
-        drafts->apart = true;
-        *failure = DRAFTS_REPEAT;
-        fault_set(&wrong, FAULT_SCRIPT, "the same table is in two places of the documents of %.*s",
-                  SLICE_ARGS(drafts->projection->declared.name));
     } else {
         clean_up(drafts);
         return 0;

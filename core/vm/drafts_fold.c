@@ -182,6 +182,31 @@ static bool is_wanted(struct drafts *drafts, struct slice key)
 
 /* --- fast --- */
 
+/* What the call changed is looked at after each call: at the flush it would be too late, since what is no
+ * plain data may be mended by the next event, and what is shared may have been changed in two places. So the
+ * verdict does not depend on when documents are flushed. */
+static void look_at_touched(struct drafts *drafts)
+{
+    struct domain *domain = drafts->domain;
+    lua_State *lua = domain->vm->lua;
+    bool shared = false;
+    for (size_t at = 0; at < drafts->touched_count; at++) {
+        const struct drafts_document *document = drafts->touched[at].document;
+        if (document->slot == 0) continue;
+        drafts_push(drafts, document);
+        enum plain_verdict verdict = plain_look(lua, -1, &domain->seen, SIZE_MAX, domain->document_size_max);
+        if (verdict == PLAIN_NOT || verdict == PLAIN_LARGE) {
+            lazy_find(lua, -1, 0);
+            vm_raise(lua, FAULT_SCRIPT, 0, "a document is no plain data, or too large");
+        }
+        shared = shared || verdict == PLAIN_SHARED;
+        lua_pop(lua, 1);
+    }
+    plain_seen_clear(&domain->seen);
+    const struct drafts_touched *touched;
+    if (shared) drafts_settle(drafts, &touched);
+}
+
 static int fold_event(lua_State *lua)
 {
     struct drafts_step *step = lua_touserdata(lua, 1);
@@ -196,10 +221,7 @@ static int fold_event(lua_State *lua)
         for (size_t at = 0; at < drafts->key_count; at++)
             if (is_wanted(drafts, drafts->keys[at])) run_handler(step, drafts_take(drafts, drafts->keys[at]));
     }
-    if (drafts->apart) {
-        const struct drafts_touched *touched;
-        drafts_settle(drafts, &touched);
-    }
+    look_at_touched(drafts);
     return 0;
 }
 

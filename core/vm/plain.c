@@ -8,13 +8,14 @@
 
 #include "base/limit.h"
 #include "base/mem.h"
+#include "codec/text.h"
 #include "vm/readonly.h"
 #include "vm/value.h"
 
 struct look {
     lua_State *lua;
     struct plain_seen *seen;
-    size_t entries_left;
+    size_t entries_left, bytes_left;
     bool shared, not_plain, large;
 };
 
@@ -61,11 +62,29 @@ static bool seen_add(struct plain_seen *seen, const void *table)
 
 static void look_at_table(struct look *look, int index, int depth);
 
+/* More bytes than it takes when it is encoded, but for its texts; a decimal is the largest. */
+enum { LOOK_VALUE_SIZE = 48 };
+
+static void look_at_size(struct look *look, size_t size)
+{
+    if (size > look->bytes_left) look->large = true;
+    look->bytes_left -= size > look->bytes_left ? look->bytes_left : size;
+}
+
+static void look_at_text(struct look *look, int index)
+{
+    size_t size;
+    const char *text = lua_tolstring(look->lua, index, &size);
+    if (!text_is_utf8(slice_make(text, size))) look->not_plain = true;
+    look_at_size(look, size);
+}
+
 static void look_at_value(struct look *look, int depth)
 {
     lua_State *lua = look->lua;
+    look_at_size(look, LOOK_VALUE_SIZE);
     switch (lua_type(lua, -1)) {
-    case LUA_TSTRING:
+    case LUA_TSTRING: look_at_text(look, -1); return;
     case LUA_TBOOLEAN: return;
     case LUA_TNUMBER:
         if (!lua_isinteger(lua, -1) && !isfinite(lua_tonumber(lua, -1))) look->not_plain = true;
@@ -116,6 +135,7 @@ static void look_at_table(struct look *look, int index, int depth)
         }
         if (lua_type(lua, -2) == LUA_TSTRING) {
             named = true;
+            look_at_text(look, -2);
         } else if (lua_isinteger(lua, -2) && lua_tointeger(lua, -2) > 0) {
             lua_Integer item = lua_tointeger(lua, -2);
             items++;
@@ -133,9 +153,10 @@ static void look_at_table(struct look *look, int index, int depth)
     if (items != item_max || (items > 0 && named)) look->not_plain = true;
 }
 
-enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max)
+enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max,
+                              size_t bytes_max)
 {
-    struct look look = {.lua = lua, .seen = seen, .entries_left = entries_max};
+    struct look look = {.lua = lua, .seen = seen, .entries_left = entries_max, .bytes_left = bytes_max};
     look_at_table(&look, lua_absindex(lua, index), 0);
     if (look.large) return PLAIN_LARGE;
     if (look.not_plain) return PLAIN_NOT;

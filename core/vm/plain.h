@@ -26,13 +26,15 @@ void plain_seen_release(struct plain_seen *seen);
 enum plain_verdict {
     PLAIN_TREE,
     PLAIN_SHARED, /* plain, but a nested table was seen before */
-    PLAIN_LARGE,  /* more than entries_max: not looked at to the end */
+    PLAIN_LARGE,  /* more than entries_max, or perhaps more than bytes_max when encoded: not looked at to the
+                     end */
     PLAIN_NOT     /* something is no plain data: value_encode tells what */
 };
 
-/* Looks at the table at index and all below it; adds nested tables to seen. Texts are not checked for UTF-8.
+/* Looks at the table at index and all below it; adds nested tables to seen.
  * LARGE wins over all others, so that the verdict never depends on the order in which a table is walked. */
-enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max);
+enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max,
+                              size_t bytes_max);
 /* Replaces every nested table by a copy of its own. */
 void plain_unshare(lua_State *lua, int index);
 

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/faultpoint.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -174,15 +175,9 @@ void vm_spend(lua_State *lua, uint64_t steps)
     watchdog_poll();
     if (vm->stop != VM_STOP_NONE) vm_stop_again(lua);
     if (vm->overtime) stop_call(lua, VM_STOP_TIME);
-    if (!vm->exact) {
-        /* One long C loop between two ticks is harmless, one that says beforehand that it is endless is not.
-         */
-        if (steps > vm->instructions_max) stop_call(lua, VM_STOP_TIME);
-        return;
-    }
     if (vm->instructions_left < steps) {
         vm->instructions_left = 0;
-        stop_call(lua, VM_STOP_INSTRUCTIONS);
+        stop_call(lua, vm->exact ? VM_STOP_INSTRUCTIONS : VM_STOP_TIME);
     }
     vm->instructions_left -= steps;
 }
@@ -391,6 +386,9 @@ static void begin_call(struct vm *vm)
         }
         vm->instructions_left = vm->instructions_max;
     }
+    /* In fast mode only vm_spend counts; half of it, as of the memory, so that what is near the limit is
+     * repeated. */
+    if (!vm->exact) vm->instructions_left = vm->instructions_max / 2;
     if (vm->exact || WATCHDOG_POLLS) lua_sethook(vm->lua, watchdog_hook, LUA_MASKCOUNT, HOOK_EVERY);
     vm->was_exact = vm->exact;
     vm->call_allocated = 0;
@@ -422,11 +420,24 @@ static void end_call(struct vm *vm)
     keys_forget(vm->lua);
 }
 
+/* Nothing counts the instructions of a fast call, but so many take some time on any machine: a call that took
+ * that long may have used half of its budget, and only the exact count knows. The watchdog is for the default
+ * budget; a smaller one needs a clock. */
+enum { INSTRUCTIONS_A_NS = 1 };
+
+static bool was_slow(const struct vm *vm, int64_t began_ns)
+{
+    return began_ns &&
+           (uint64_t)(clock_monotonic_ns() - began_ns) > vm->instructions_max / 2 / INSTRUCTIONS_A_NS;
+}
+
 int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
 {
     lua_State *lua = vm->lua;
     bool outermost = vm->depth == 0;
     struct vm *watched = NULL;
+    int64_t began_ns =
+        outermost && !vm->exact && vm->instructions_max < LIMIT_INSTRUCTIONS_MAX ? clock_monotonic_ns() : 0;
     if (outermost) {
         begin_call(vm);
         watched = watchdog_enter(vm);
@@ -437,11 +448,12 @@ int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
     lua_insert(lua, function);
     int status = lua_pcall(lua, arguments, results, function);
     int result = 0;
+    if (vm->stop == VM_STOP_NONE && was_slow(vm, began_ns)) vm->stop = VM_STOP_TIME;
     if (status != LUA_OK) {
         take_error(vm, status, fault);
         result = -1;
     } else if (vm->stop != VM_STOP_NONE) {
-        /* Trusted C code swallowed the stop; it is final all the same. */
+        /* Too long, or trusted C code swallowed the stop; it is final all the same. */
         struct fault ignored;
         stop_fault(vm, fault ? fault : &ignored);
         lua_settop(lua, function);
