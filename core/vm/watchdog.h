@@ -13,12 +13,12 @@
 #include "vm/vm.h"
 
 /* In exact mode instructions are counted, but some single instructions are slow (comparing two texts of 10
- * MB). A call that takes this long is stopped as well: the last resort, 20 times what the instruction budget
+ * MB). A call that takes this long is stopped as well: the last resort, ten times what the instruction budget
  * usually takes (more where a sanitizer slows everything down). */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { WATCHDOG_EXACT_TICKS = 1000 };
+enum { WATCHDOG_EXACT_TICKS = 2500 };
 #else
-enum { WATCHDOG_EXACT_TICKS = 100 };
+enum { WATCHDOG_EXACT_TICKS = 250 };
 #endif
 
 /* ThreadSanitizer hands signals over only inside of library calls that it knows, and a loop in Lua makes

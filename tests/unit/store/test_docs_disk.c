@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
+#include "base/faultpoint.h"
 #include "codec/mp.h"
 #include "store/docs.h"
 #include "store/pages.h"
@@ -293,6 +294,22 @@ static void a_full_disk_is_a_fault_and_passes(void **state)
     assert_int_equal(umount(place), 0);
 }
 
+/* Where no room could be had, here at the growth of the map: as it was, and well again afterwards. */
+static void a_failed_growth_is_a_fault_and_passes(void **state)
+{
+    struct fault fault;
+    struct docs *docs = docs_start(test_path("no growth"), 1 << 20);
+    assert_done(round_write(docs, 1, 100, 100, &fault));
+    assert_done(fault_points_arm("views.grow=ENOSPC", &fault));
+    assert_int_equal(round_write(docs, 2, 2000, 1000, &fault), -1);
+    assert_int_equal(fault.code, FAULT_DISK);
+    assert_int_equal(round_read(docs, 100), 1);
+    assert_done(round_write(docs, 3, 2000, 1000, &fault));
+    fault_points_disarm();
+    assert_int_equal(round_read(docs, 2000), 3);
+    docs_close(docs);
+}
+
 /* --- damage --- */
 
 /* A flipped bit anywhere in the file is found by pages_check or docs_check, or changes nothing that is read.
@@ -425,10 +442,15 @@ static int group_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_kill_leaves_the_last_commit),     cmocka_unit_test(another_boot_is_dirty),
-        cmocka_unit_test(other_indexes_are_dirty),           cmocka_unit_test(the_map_grows_under_readers),
-        cmocka_unit_test(a_full_disk_is_a_fault_and_passes), cmocka_unit_test(flipped_bits_are_found),
-        cmocka_unit_test(a_damaged_value_is_named),          cmocka_unit_test(another_process_reads_along),
+        cmocka_unit_test(a_kill_leaves_the_last_commit),
+        cmocka_unit_test(another_boot_is_dirty),
+        cmocka_unit_test(other_indexes_are_dirty),
+        cmocka_unit_test(the_map_grows_under_readers),
+        cmocka_unit_test(a_full_disk_is_a_fault_and_passes),
+        cmocka_unit_test(a_failed_growth_is_a_fault_and_passes),
+        cmocka_unit_test(flipped_bits_are_found),
+        cmocka_unit_test(a_damaged_value_is_named),
+        cmocka_unit_test(another_process_reads_along),
     };
     return cmocka_run_group_tests_name("docs on disk", tests, group_begin, group_end);
 }

@@ -167,7 +167,7 @@ static const struct broken table[] = {
     {"local t = {}\n\nlocal u = t.a.b", "3: attempt to index a nil value (field 'a')\n"},
     {"error('no')", "1: no\n"},
     {"error { code = 1 }", "1: table\n"},
-    {"\nwhile true do end", "2: used more than 5000000 instructions in one call\n"},
+    {"\nwhile true do end", "2: used more than 10000000 instructions in one call\n"},
     {"local e = BillCreated { custmer = 'a', customer = 'b' }",
      "1: BillCreated.custmer: unknown field: did you mean customer?\n"},
     {"contracts 'X'..'! ()'",
