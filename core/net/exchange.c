@@ -561,6 +561,11 @@ static void receive(struct exchange *exchange)
     size_t wanted =
         exchange->phase == PHASE_BODY || exchange->phase == PHASE_LINGER ? RECEIVE_SIZE_MAX : RECEIVE_SIZE;
     spare_take(&exchange->server->spare, &exchange->in);
+    if (exchange->phase <= PHASE_HEAD && exchange->raw) { /* empty lines before a request: their room again */
+        exchange->in.size -= exchange->raw;
+        memmove(exchange->in.data, exchange->in.data + exchange->raw, exchange->in.size);
+        exchange->raw = 0;
+    }
     char *room = buf_room(&exchange->in, wanted);
     ssize_t got = recv(exchange->fd, room, exchange->in.size_max - exchange->in.size, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -609,6 +614,11 @@ static void sweep_body(struct exchange *exchange, int64_t now_ms)
         cut_off(exchange, exchange->drop_status, drop_code(exchange), "the body is more than can be taken");
     else if ((int64_t)exchange->received < late_ms * limits->body_rate_min / 1000 + 1)
         cut_off(exchange, 408, "timeout", "the body came too slowly");
+    else if ((int64_t)exchange->received > (late_ms + limits->body_grace_ms) * limits->body_rate_min / 1000) {
+        /* Far ahead: that buys another grace, not hours in which the body fills its part of bodies_size. */
+        exchange->since_ms = now_ms;
+        exchange->received = 0;
+    }
 }
 
 void exchange_sweep(struct exchange *exchange, int64_t now_ms)

@@ -220,8 +220,7 @@ void feed_fail(struct feed *feed, const struct fault *fault)
     struct generation *generation = feed->generation;
     outage_met(&generation->view->views->hub->outage, &generation->outage, generation->view->name.data,
                fault);
-    if (fault->code == FAULT_CORRUPT) {
-        rebuild_damaged(feed->generation);
+    if (fault->code == FAULT_CORRUPT && rebuild_damaged(feed->generation) == 0) {
         feed->dropped = true;
         return;
     }
@@ -242,8 +241,11 @@ static void feed_stop_tenant(struct feed *feed, struct feed_tenant *tenant, uint
     if (feed->partition_count > 1) {
         /* Partitions do not stop at the same event: only a build in one piece stops where the live one would.
          */
-        rebuild_restart_whole(feed->generation);
-        feed->dropped = true;
+        struct fault failed;
+        if (rebuild_restart_whole(feed->generation, &failed) < 0)
+            feed_fail(feed, &failed);
+        else
+            feed->dropped = true;
         return;
     }
     tenant->stopped_position = position;

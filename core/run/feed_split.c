@@ -86,8 +86,10 @@ void feed_split_event(struct feed *feed, int *handler, const struct envelope *en
     CHECK(*handler >= 0);
     if (drafts_keys(tenant->drafts, *handler, envelope, data, &keys, &count, &fault) < 0) {
         /* Where a projection stops, or whether it does, only a build in one piece finds out. */
-        rebuild_restart_whole(feed->generation);
-        feed->dropped = true;
+        if (rebuild_restart_whole(feed->generation, &fault) < 0)
+            feed_fail(feed, &fault);
+        else
+            feed->dropped = true;
         return;
     }
     for (size_t at = 0; at < count && !feed->behind; at++)

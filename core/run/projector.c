@@ -198,6 +198,8 @@ static void projector_report(struct projector *projector, struct feed *feed)
 {
     if (feed->whole || feed->split || feed->dropped || feed->position < feed->limit) return;
     if (feed->position != feed->flushed || (feed->broken && clock_monotonic_ns() < feed->retry_ns)) return;
+    /* One that a stop wrote out of turn, or that was full just at its end, waits for those before it. */
+    if (feed_is_aside(feed) && !rebuild_is_turn(feed->generation, feed->partition)) return;
     feed->broken = false;
     if (rebuild_partition_done(feed->generation, projector)) {
         feed->dropped = true;

@@ -367,8 +367,12 @@ static int rebuild_start(struct view *view, uint32_t partitions, const char *rea
 {
     uint64_t number = view->answering ? view->answering->number : 0;
     if (view->next && view->next->number > number) number = view->next->number;
+    struct generation *before = view->next;
     view->next = NULL;
-    if (rebuild_begin(view, number + 1, partitions, reason, fault) < 0) return -1;
+    if (rebuild_begin(view, number + 1, partitions, reason, fault) < 0) {
+        if (!view->next) view->next = before;
+        return -1;
+    }
     struct generation *begun = view->next ? view->next : view->answering;
     begun->began_ns = begun->said_ns = clock_monotonic_ns();
     say_info("%s: rebuilding (%s)", view->name.data, reason);
@@ -377,34 +381,38 @@ static int rebuild_start(struct view *view, uint32_t partitions, const char *rea
     return 0;
 }
 
-void rebuild_restart_whole(struct generation *generation)
+int rebuild_restart_whole(struct generation *generation, struct fault *fault)
 {
     struct view *view = generation->view;
-    struct fault fault;
+    int done = 0;
     pthread_mutex_lock(&view->views->lock);
     if (view->next == generation && !atomic_load(&generation->retired)) {
         char reason[VIEWS_REASON_SIZE];
         memcpy(reason, generation->reason, sizeof reason);
-        if (rebuild_start(view, 1, reason, &fault) < 0) say_error("%s: %s", view->name.data, fault.text);
-        generation_retire(generation, true);
+        done = rebuild_start(view, 1, reason, fault);
+        if (done == 0) generation_retire(generation, true);
     }
     pthread_mutex_unlock(&view->views->lock);
+    return done;
 }
 
-void rebuild_damaged(struct generation *generation)
+int rebuild_damaged(struct generation *generation)
 {
     struct view *view = generation->view;
     struct fault fault;
+    int done = 0;
     pthread_mutex_lock(&view->views->lock);
     struct generation *building = view->next;
     bool due = building == generation || (!building && view->answering == generation);
     if (due && !atomic_load(&generation->retired)) {
-        if (rebuild_start(view, rebuild_partitions(view), "a document was damaged", &fault) < 0)
+        done = rebuild_start(view, rebuild_partitions(view), "a document was damaged", &fault);
+        if (done < 0)
             say_error("%s: %s", view->name.data, fault.text);
         else if (building == generation)
             generation_retire(generation, true);
     }
     pthread_mutex_unlock(&view->views->lock);
+    return done;
 }
 
 int rebuild_by_hand(struct view *view, struct fault *fault)

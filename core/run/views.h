@@ -166,10 +166,12 @@ bool rebuild_is_turn(const struct generation *generation, uint32_t partition);
 bool rebuild_partition_done(struct generation *generation, struct projector *projector);
 /* A complete generation's checkpoint moved: it takes over if its time has come. */
 void rebuild_moved(struct generation *generation);
-/* A partition met what only a build in one piece does right: begins again. */
-void rebuild_restart_whole(struct generation *generation);
-/* A document is damaged: the generation is fed no more, another one is built. */
-void rebuild_damaged(struct generation *generation);
+/* A partition met what only a build in one piece does right: begins again. -1: it could
+ * not (DISK): tell it again. */
+int rebuild_restart_whole(struct generation *generation, struct fault *fault);
+/* A document is damaged: the generation is fed no more, another one is built. -1: it could
+ * not be begun: tell it again. */
+int rebuild_damaged(struct generation *generation);
 int rebuild_by_hand(struct view *view, struct fault *fault);
 /* A line for the operator now and then. */
 void rebuild_say_progress(struct generation *generation);

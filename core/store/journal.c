@@ -48,14 +48,17 @@ struct half {
     size_t size;
     size_t end;           /* of the entries that follow each other from its beginning */
     uint64_t first, last; /* their sequence numbers; 0: none */
+    size_t last_at;
 };
 
-/* The header of a whole entry at the offset. */
-static bool entry_at(const struct half *half, size_t offset, struct header *header)
+/* The header of a whole entry at the offset; key: of that log alone (NULL: of any). It is compared before the
+ * sum is made: a client's bytes that look like a header in each sector would have all behind them summed up.
+ */
+static bool entry_at(const struct half *half, size_t offset, const uint64_t *key, struct header *header)
 {
     if (half->size - offset < sizeof *header) return false;
     memcpy(header, half->bytes + offset, sizeof *header);
-    if (le32toh(header->magic) != MAGIC) return false;
+    if (le32toh(header->magic) != MAGIC || (key && le64toh(header->key) != *key)) return false;
     header->size = le32toh(header->size);
     if (header->size > half->size - offset - sizeof *header) return false;
     if (le32toh(header->crc) != header_crc(half->bytes + offset, header->size)) return false;
@@ -92,18 +95,22 @@ static int half_read(const char *file, uint64_t key, struct half *half, struct f
         half->size = (size_t)status.st_size;
         half->bytes = mem_alloc(half->size + 1);
         result = read_fully(fd, half);
+        /* Beside a process that writes, an entry may be read that is written and not flushed yet. */
+        if (result == 0 && fdatasync(fd) < 0 && errno != EINVAL && errno != EROFS) result = -1;
     }
     int error = errno;
     close(fd);
     if (result < 0) return fault_errno(fault, error, "%s", file);
-    for (uint64_t next = 0; entry_at(half, half->end, &header); next = header.sequence + 1) {
+    for (uint64_t next = 0; entry_at(half, half->end, half->end ? &key : NULL, &header);
+         next = header.sequence + 1) {
         if (half->end == 0 && header.key != key)
             return fault_set(fault, FAULT_CORRUPT,
                              "%s is the journal of another log; remove it to go on without what it holds",
                              file);
-        if (header.key != key || (next && header.sequence != next)) break;
+        if (next && header.sequence != next) break;
         if (!half->first) half->first = header.sequence;
         half->last = header.sequence;
+        half->last_at = half->end;
         half->end += sectors(sizeof header + header.size);
         if (half->end > half->size) half->end = half->size;
     }
@@ -116,7 +123,7 @@ static int give_entries(const char *file, const struct half *half,
 {
     struct header header;
     for (size_t at = 0; at < half->end; at += sectors(sizeof header + header.size)) {
-        CHECK(entry_at(half, at, &header));
+        CHECK(entry_at(half, at, NULL, &header));
         if (header.sequence <= end->sequence) continue;
         if (header.sequence != end->sequence + 1)
             return fault_set(fault, FAULT_CORRUPT,
@@ -139,7 +146,7 @@ static int check_behind(const char *file, const struct half *half, uint64_t key,
 {
     struct header header;
     for (size_t at = half->end; at < half->size; at += JOURNAL_SECTOR)
-        if (entry_at(half, at, &header) && header.key == key && header.sequence > end->sequence)
+        if (entry_at(half, at, &key, &header) && header.sequence > end->sequence)
             return fault_set(fault, FAULT_CORRUPT,
                              "%s, byte %zu: entry %llu is damaged, and entry %llu behind it is whole", file,
                              half->end, (unsigned long long)end->sequence + 1,
@@ -164,8 +171,9 @@ int journal_read(const char *path, const struct journal_mark *mark,
         if (!halves[half].first) continue;
         end->half = half;
         result = give_entries(files[half], &halves[half], each, user, end, fault);
+        end->last = end->sequence == halves[half].last ? halves[half].last_at : 0;
         /* Entries that all are older than the log may be written over from the first on. */
-        end->offset = halves[half].last == end->sequence ? halves[half].end : 0;
+        end->offset = halves[half].last == end->sequence ? sectors(halves[half].end) : 0;
     }
     for (int half = 0; half < JOURNAL_HALVES && result == 0; half++)
         result = check_behind(files[half], &halves[half], mark->key, end, fault);
@@ -250,6 +258,25 @@ static int half_open(struct journal *journal, int half, struct fault *fault)
     return 0;
 }
 
+/* Writes the last entry once more, as it is. After a flush that failed the kernel takes its pages for clean
+ * and a later fsync says that all is well: what was read of them would not be on the disk. All before it was
+ * flushed before it was written. */
+static int write_again(struct journal *journal, const struct journal_end *end, struct fault *fault)
+{
+    char file[4096];
+    int fd = journal->fds[end->half], error = 0;
+    size_t size = end->offset > end->last ? (size_t)(end->offset - end->last) : 0;
+    char *bytes = mem_zero(size);
+    ssize_t got = pread(fd, bytes, size, (off_t)end->last);
+    if (got < 0)
+        error = errno;
+    else if (got > 0)
+        error = write_fully(fd, bytes, (size_t)got, end->last, POINT_LOG_GROW);
+    if (!error && fsync(fd) < 0) error = errno;
+    mem_free(bytes);
+    return error ? fault_errno(fault, error, "%s", half_file(journal->path, end->half, file)) : 0;
+}
+
 int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **out,
                  struct fault *fault)
 {
@@ -265,6 +292,10 @@ int journal_open(const char *path, uint64_t key, const struct journal_end *end, 
             journal_close(journal);
             return -1;
         }
+    if (write_again(journal, end, fault) < 0) {
+        journal_close(journal);
+        return -1;
+    }
     *out = journal;
     return 0;
 }
@@ -350,6 +381,9 @@ void journal_grow(struct journal *journal)
     /* The last entry may have gone beyond the end. */
     if (fstat(journal->fds[half], &status) == 0 && (uint64_t)status.st_size > size)
         size = (uint64_t)status.st_size;
+    /* One long entry went far beyond: the disk has its room back, and starts do not read it again. */
+    if (size > LIMIT_JOURNAL_SIZE_MAX && ftruncate(journal->fds[half], LIMIT_JOURNAL_SIZE_MAX) == 0)
+        size = LIMIT_JOURNAL_SIZE_MAX;
     uint64_t wanted = journal->sizes[half] * 2;
     if (wanted > LIMIT_JOURNAL_SIZE_MAX) wanted = LIMIT_JOURNAL_SIZE_MAX;
     if (size < wanted && fill(journal->fds[half], size, wanted) == 0) size = wanted;

@@ -51,6 +51,7 @@ struct journal_entry {
 struct journal_end {
     int half;
     uint64_t offset, sequence;
+    uint64_t last; /* where in the half the last entry begins, if it ends at offset */
 };
 
 /* --- reading --- */

@@ -459,6 +459,21 @@ static void test_slow_senders_are_cut(void **state)
     stop(fixture);
 }
 
+/* Most of a body at once, then nothing: what came early does not buy hours. */
+static void test_stalled_bodies_are_cut(void **state)
+{
+    struct fixture *fixture = start((struct server_limits){
+        .body_grace_ms = 150, .body_rate_min = 1000, .sweep_ms = 20, .body_size_max = 100000});
+    struct client client = client_connect(fixture->port);
+    client_say(&client, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n");
+    say_body(&client, 80000, false);
+    struct answer answer = client_answer(&client);
+    assert_int_equal(answer.status, 408);
+    answer_release(&answer);
+    client_close(&client);
+    stop(fixture);
+}
+
 static void test_silent_connections_end(void **state)
 {
     struct fixture *fixture = start((struct server_limits){.idle_ms = 1000, .sweep_ms = 50});
@@ -694,6 +709,7 @@ int main(void)
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_large_heads),
         cmocka_unit_test(test_slow_senders_are_cut),
+        cmocka_unit_test(test_stalled_bodies_are_cut),
         cmocka_unit_test(test_silent_connections_end),
         cmocka_unit_test(test_slow_reader_is_cut),
         cmocka_unit_test(test_streams),

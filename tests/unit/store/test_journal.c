@@ -7,6 +7,8 @@
 
 #include "base/faultpoint.h"
 #include "contract/engine_cases.h"
+#include "base/limit.h"
+#include "store/journal.h"
 #include "store/verify.h"
 
 static int open_with(const struct engine_options *options, struct engine **engine, struct fault *fault)
@@ -398,6 +400,50 @@ static void test_read_fails(void **state)
     case_remove(path);
 }
 
+/* --- the journal by itself --- */
+
+static int count_entry(void *user, const struct journal_entry *entry, struct fault *fault)
+{
+    ++*(int *)user;
+    return 0;
+}
+
+static void put_entry(struct journal *journal, size_t size)
+{
+    struct buf entry = {0};
+    struct fault fault = {0};
+    journal_begin(&entry);
+    memset(buf_room(&entry, size), 'x', size);
+    entry.size += size;
+    if (journal_put(journal, JOURNAL_BATCH, &entry, &fault) < 0) fail_msg("%s", fault.text);
+    buf_release(&entry);
+}
+
+/* A file that ends within the padding of its last entry: what is answered next is found all the same. */
+static void test_cut_in_padding(void **state)
+{
+    const char *path = case_directory();
+    const struct journal_mark mark = {77, 0};
+    struct journal_end end = {0};
+    struct journal *journal;
+    struct fault fault = {0};
+    char file[128];
+    int count = 0;
+    mkdir(path, 0755);
+    assert_int_equal(journal_open(path, mark.key, &end, &journal, &fault), 0);
+    put_entry(journal, LIMIT_JOURNAL_SIZE_MIN);
+    journal_close(journal);
+    snprintf(file, sizeof file, "%s/journal-0", path);
+    assert_int_equal(truncate(file, LIMIT_JOURNAL_SIZE_MIN + 100), 0);
+    assert_int_equal(journal_read(path, &mark, count_entry, &count, &end, &fault), 0);
+    assert_int_equal(journal_open(path, mark.key, &end, &journal, &fault), 0);
+    put_entry(journal, 1);
+    journal_close(journal);
+    count = 0;
+    assert_int_equal(journal_read(path, &mark, count_entry, &count, &end, &fault), 0);
+    assert_int_equal(count, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_no_room_behind),
         cmocka_unit_test(test_close_without_room),
         cmocka_unit_test(test_read_fails),
+        cmocka_unit_test(test_cut_in_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
