@@ -105,7 +105,7 @@ int child_run(const char *const *arguments, int code_max, struct buf *out, struc
 static int child_port(struct slice said)
 {
     static const char listening[] = "listening on http://127.0.0.1:";
-    const char *at = memmem(said.data, said.size, listening, sizeof listening - 1);
+    const char *at = said.size == 0 ? NULL : memmem(said.data, said.size, listening, sizeof listening - 1);
     if (!at || !memchr(at, '\n', said.size - (size_t)(at - said.data))) return 0;
     return (int)strtol(at + sizeof listening - 1, NULL, 10);
 }

@@ -223,6 +223,7 @@ static int import_run(struct cli *cli)
                                            .user = &import};
         code = importer_open(&options, &import.importer, &fault) < 0 ? cli_fail(&fault)
                                                                      : import_run_open(&import);
+        hub_stop(hub); /* its writer may still be waking the importer for the last answer */
         importer_close(import.importer);
         hub_close(hub);
     }

@@ -226,6 +226,7 @@ static void rebuild_feed_one(struct generation *generation)
     atomic_store(&generation->target, generation->plan.count ? generation->plan.target : head);
     generation->began_position = generation_progress(generation);
     rebuild_skip_done(generation);
+    if (generation->partition_count == 1) generation->partition_next = 1; /* given here, to nobody else */
     generation_hold(generation);
     projector_adopt(rebuild_owner(view), generation, generation->partition_count > 1 ? FEED_SPLITS : 0,
                     generation->partition_count);

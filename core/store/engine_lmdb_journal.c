@@ -146,7 +146,7 @@ void engine_lmdb_close_journal(struct engine_lmdb *lmdb)
         freeze(lmdb);
         result = flush_frozen(lmdb, &fault);
     }
-    if (result < 0) say_warn("%s; the next start goes on from the journal", fault.text);
+    if (result < 0) say_debug("%s; the next start goes on from the journal", fault.text);
     journal_close(lmdb->journal);
     lmdb->journal = NULL;
 }

@@ -22,7 +22,7 @@ static void push_event(struct drafts_step *step)
         drafts->upcasting = false;
         return;
     }
-    if (!step->handler->plan) step->handler->plan = lazy_plan_new(lua, &drafts->stale);
+    if (!step->handler->plan) step->handler->plan = lazy_plan_new(&drafts->stale);
     lazy_push(step->handler->plan, lua, step->data);
 }
 

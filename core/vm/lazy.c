@@ -129,13 +129,21 @@ static int lazy_pairs(lua_State *lua)
     return 3;
 }
 
-struct lazy_plan *lazy_plan_new(lua_State *lua, bool *stale)
+struct lazy_plan *lazy_plan_new(bool *stale)
 {
-    lua_newtable(lua);
-    int keys_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     struct lazy_plan *plan = MEM_NEW(struct lazy_plan);
     plan->stale = stale;
-    plan->keys_ref = keys_ref;
+    plan->keys_ref = plan->meta_ref = LUA_NOREF;
+    return plan;
+}
+
+/* What of the plan lives in Lua. Memory may end anywhere in it: then the next push goes on. */
+static void plan_prepare(struct lazy_plan *plan, lua_State *lua)
+{
+    if (plan->keys_ref == LUA_NOREF) {
+        lua_newtable(lua);
+        plan->keys_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    }
     lua_newtable(lua);
     lua_pushlightuserdata(lua, plan);
     lua_rawsetp(lua, -2, &lazy_push);
@@ -151,7 +159,6 @@ struct lazy_plan *lazy_plan_new(lua_State *lua, bool *stale)
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
     plan->meta_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
-    return plan;
 }
 
 void lazy_plan_free(struct lazy_plan *plan, lua_State *lua)
@@ -194,6 +201,7 @@ void lazy_push(struct lazy_plan *plan, lua_State *lua, struct slice data)
         value_push(lua, data);
         return;
     }
+    if (plan->meta_ref == LUA_NOREF) plan_prepare(plan, lua);
     plan->data = data;
     lua_createtable(lua, 0, plan->field_count);
     plan->current = lua_topointer(lua, -1);

@@ -1,6 +1,6 @@
 /* lazy.h: events of which only the fields are decoded that their handler reads. Inside vm/ only.
  *
- *     struct lazy_plan *plan = lazy_plan_new(lua, &stale);    one for each handler
+ *     struct lazy_plan *plan = lazy_plan_new(&stale);         one for each handler
  *     lazy_push(plan, lua, data);                     e, with the fields learnt so far
  *     lua_call(lua, ...);
  *     lazy_close(plan);                               also after an error
@@ -37,9 +37,10 @@ struct lazy_plan {
     int keys_ref, meta_ref;
 };
 
-/* May raise (memory). stale: outlives the plan; several plans may share it. */
-struct lazy_plan *lazy_plan_new(lua_State *lua, bool *stale);
+/* stale: outlives the plan; several plans may share it. */
+struct lazy_plan *lazy_plan_new(bool *stale);
 void lazy_plan_free(struct lazy_plan *plan, lua_State *lua);
+/* May raise (memory): the plan is as good as before. */
 void lazy_push(struct lazy_plan *plan, lua_State *lua, struct slice data);
 void lazy_close(struct lazy_plan *plan);
 /* Into the table on top of the stack: next, rawget and the like, which make such a table a plain one first.

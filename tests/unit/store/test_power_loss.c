@@ -55,10 +55,23 @@ static struct {
                     {.name = "log/head"}}};
 static atomic_ullong answered_events, answered_values;
 
+static uint64_t draw_from(uint64_t *random, uint64_t below)
+{
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (*random >> 33) % below;
+}
+
+/* For what the disk does, under its lock. */
 static uint64_t draw(uint64_t below)
 {
-    disk.random = disk.random * 6364136223846793005u + 1442695040888963407u;
-    return (disk.random >> 33) % below;
+    return draw_from(&disk.random, below);
+}
+
+/* For what the test does. */
+static uint64_t test_random;
+static uint64_t choose(uint64_t below)
+{
+    return draw_from(&test_random, below);
 }
 
 /* --- the model --- */
@@ -176,6 +189,22 @@ static void leave(void)
     pthread_mutex_unlock(&disk.lock);
 }
 
+/* About every so manieth call of the disk, 0: never. */
+static void lose_power_in(unsigned calls)
+{
+    pthread_mutex_lock(&disk.lock);
+    disk.one_in = calls;
+    pthread_mutex_unlock(&disk.lock);
+}
+
+static int images(void)
+{
+    pthread_mutex_lock(&disk.lock);
+    int count = disk.image_count;
+    pthread_mutex_unlock(&disk.lock);
+    return count;
+}
+
 /* --- the calls: the program's own symbols win over the library's --- */
 
 static void written(struct disk_file *file, int fd, off_t at, const char *bytes, size_t size)
@@ -282,7 +311,7 @@ static void append_batch(struct engine *engine, uint64_t *version)
     struct arena arena = {0};
     struct append batch[BATCH_MAX] = {0};
     struct fault fault = {0};
-    size_t count = 1 + (size_t)draw(BATCH_MAX), padding = draw(4) ? 100 : (size_t)draw(20000);
+    size_t count = 1 + (size_t)choose(BATCH_MAX), padding = choose(4) ? 100 : (size_t)choose(20000);
     for (size_t at = 0; at < count; at++) {
         struct commit *commit = case_commit(&arena, case_stream("acme", "1"), (*version)++, 1, NULL);
         struct commit_event *event = arena_zero(&arena, sizeof *event);
@@ -333,17 +362,17 @@ static void run(const char *path, uint64_t version, uint64_t values)
     power_on(path);
     answered_events = version;
     answered_values = values;
-    disk.one_in = version ? 40 : 0;
+    lose_power_in(version ? 40 : 0);
     struct engine *engine = open_at(path);
     assert_int_equal(case_version(engine, case_stream("acme", "1"), NULL), version);
     assert_int_equal(value_of(engine), values);
-    disk.one_in = 30 + (unsigned)draw(400);
-    for (int step = 0; step < 200 && disk.image_count < IMAGES_MAX; step++) {
+    lose_power_in(30 + (unsigned)choose(400));
+    for (int step = 0; step < 200 && images() < IMAGES_MAX; step++) {
         append_batch(engine, &version);
-        if (draw(5) == 0) put_value(engine);
+        if (choose(5) == 0) put_value(engine);
     }
     engine_close(engine);
-    disk.one_in = 0;
+    lose_power_in(0);
     disk.path = NULL;
 }
 
@@ -353,6 +382,7 @@ static void test_power_loss(void **state)
     int rounds = given_rounds ? atoi(given_rounds) : getenv("LORE_TEST_SMALL") ? 3 : 12, images = 0;
     disk.random = given ? strtoull(given, NULL, 10) : (uint64_t)clock_monotonic_ns();
     printf("SEED=%llu\n", (unsigned long long)disk.random);
+    test_random = ~disk.random;
     fflush(stdout);
     const char *root = case_directory();
     disk.root = root;
@@ -364,7 +394,7 @@ static void test_power_loss(void **state)
         }
         run(from.path, from.events, from.values);
         case_remove(from.path);
-        size_t next = (size_t)draw(IMAGES_MAX + 2);
+        size_t next = (size_t)choose(IMAGES_MAX + 2);
         from = (struct image){0};
         for (size_t at = 0; at < disk.image_count; at++, images++) {
             check_image(&disk.images[at]);
