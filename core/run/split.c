@@ -15,6 +15,7 @@ static int split_compare(const void *a, const void *b)
 bool split_plan_make(struct split_plan *plan, struct slice *keys, size_t key_count, uint32_t count,
                      uint64_t target)
 {
+    if (key_count < 2 * (size_t)count) return false;
     qsort(keys, key_count, sizeof *keys, split_compare);
     size_t distinct = 0;
     for (size_t at = 0; at < key_count; at++)
