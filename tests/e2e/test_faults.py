@@ -155,6 +155,8 @@ class Work:
         said = [line for line in self.log if not re.match(
             r"lore: (warning: fault points? |listening on|terminated: stopping|stopped$|\S+: rebuilding |\S+: generation \d+ answers|"
             r".* works again$|there is room on the disk again$|rows that were refused)", line)]
+        if self.code == 1 and "lua.memory" in self.fault and any("no memory left for scripts" in line for line in said):
+            return  # the scripts of one more thread could not be loaded: each is named
         if self.code == -9 and action == "kill":
             said = []
         elif self.code not in (0, 3):
