@@ -5,9 +5,9 @@ import json, re, socket
 from hub import SMALL, TIMEOUT, Case, main
 
 CONTRACTS = "contracts [[\n  Work? (n: integer)\n  Worked! (n: integer)\n]]\n"
-SLOW = """local work = aggregate "work" { initial = { n = 0 } }
-function work.apply.Worked(s, e) s.n = s.n + e.n end
-function work.execute.Work(s, c)
+SLOW = """local slow = aggregate "slow" { initial = { n = 0 } }
+function slow.apply.Worked(s, e) s.n = s.n + e.n end
+function slow.execute.Work(s, c)
   for i = 1, %d do local x = i * 2 end
   return Worked { n = c.n }
 end
@@ -20,8 +20,8 @@ class Overload(Case):
             return int(re.search(r"RssAnon:\s+(\d+) kB", file.read())[1]) / 1024
 
     def start(self, steps=1, **limits):
-        self.write("work/contracts.lua", CONTRACTS)
-        self.write("work/work.lua", SLOW % steps)
+        self.write("load/contracts.lua", CONTRACTS)
+        self.write("load/slow.lua", SLOW % steps)
         self.write("hub.lua", "return { limits = { %s } }\n" % ", ".join(f"{name} = {value}" for name, value in limits.items()))
         hub = self.hub()
         self.first = self.memory(hub)
@@ -35,7 +35,7 @@ class Overload(Case):
 
     def say(self, wire, number, size=0):
         body = json.dumps({"type": "Work", "id": f"c{number}", "data": {"n": 1}}).encode() + b" " * size
-        wire.sendall(b"POST /v1/main/work/work/s%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % (number % 16, len(body)) + body)
+        wire.sendall(b"POST /v1/main/load/slow/s%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % (number % 16, len(body)) + body)
 
     def hear(self, wire):
         """One answer: its status, and whether it says when to come again."""
@@ -51,7 +51,7 @@ class Overload(Case):
         return int(head.split()[1]), bool(re.search(rb"(?i)retry-after: \d", head))
 
     def total(self, hub):
-        return sum(hub.get(f"/v1/main/work/work/s{n}")["state"]["n"] for n in range(16))
+        return sum(hub.get(f"/v1/main/load/slow/s{n}")["state"]["n"] for n in range(16))
 
     def test_commands(self):
         """The queue of a shard: a thousand commands at once that take a millisecond each, where 32 may wait."""
@@ -117,7 +117,7 @@ class Overload(Case):
             self.skipTest("skip: sanitizers take too much memory themselves")
         hub, size, count = self.start(), 40 << 20, 40
         wires, peak, blanks = self.connect(hub, count), 0, b" " * (1 << 20)
-        heads = [b"POST /v1/main/work/work/s%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % (n, size) for n in range(count)]
+        heads = [b"POST /v1/main/load/slow/s%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % (n, size) for n in range(count)]
         for wire, head in zip(wires, heads):
             wire.sendall(head)
         cut = set()
@@ -146,7 +146,7 @@ class Overload(Case):
         self.assertLess(peak, self.first + 4 * 64 + 64)
         for wire in wires:
             wire.close()
-        self.assertEqual(hub.send("work/work/s0", "Work", {"n": 0})["events"][0]["type"], "Worked")
+        self.assertEqual(hub.send("load/slow/s0", "Work", {"n": 0})["events"][0]["type"], "Worked")
         while self.memory(hub) > self.first + 64:  # it comes back
             hub.get("/v1/main/events?limit=1")
         print(f"RssAnon {self.first:.0f} MB before, {peak:.0f} MB at its peak, {self.memory(hub):.0f} MB after; "
