@@ -241,4 +241,137 @@ int domain_import_row(struct domain *domain, struct slice row,
                       int (*sink)(void *user, const struct import_call *call, struct fault *fault),
                       void *user, struct fault *fault);
 
+/* --- receptors, services, tasks: what sends --- */
+
+struct domain_send {              /* one send or cancel of a receptor, service or task */
+    struct slice context, target; /* "billing", "bill": an aggregate or a service of the sender's context */
+    struct slice id;              /* of the aggregate; a service has none */
+    bool to_service;
+    bool is_cancel;          /* of what was sent to the same target and id with the same key */
+    struct slice type, data; /* checked, canonical MessagePack; a cancel has none */
+    int64_t due_ms;          /* INT64_MIN: at once */
+    struct slice key;        /* { key = … }: may be empty */
+};
+
+struct domain_output { /* what a handler that ended well leaves, in order; all of it in one arena */
+    struct domain_send *sends;
+    size_t send_count;
+    struct commit_event *events; /* published: of a service or task, never of a receptor */
+    size_t event_count;
+};
+
+struct domain_receptor {
+    struct slice name; /* "billing/replication" */
+    struct slice context;
+    struct hash code;           /* of its file, required modules, contracts and upcasters, options */
+    const struct slice *events; /* "security.PasswordAdded": the types it has handlers for, in order */
+    size_t event_count;
+    bool since_start; /* a new one begins at position 1, else behind the last */
+};
+
+size_t domain_receptor_count(const struct domain *domain);
+const struct domain_receptor *domain_receptor(const struct domain *domain, int index);
+int domain_find_receptor(const struct domain *domain, struct slice name); /* -1 if there is none */
+/* Calls the handler for one event of the log (of any version: upcasters run). No handler: nothing is sent.
+ * What { after = … } means is counted from envelope->recorded_ms, so the same event gives the same output
+ * for ever. Fast and exact as domain_execute; there is nothing to restore before a repetition. Faults:
+ * SCRIPT, BUDGET. */
+int domain_receive(struct domain *domain, int receptor, const struct envelope *envelope, struct slice data,
+                   struct arena *arena, struct domain_output *output, struct fault *fault);
+
+struct domain_service {
+    struct slice name; /* "mailing/mail" */
+    struct slice context;
+    struct hash code;
+};
+
+struct domain_task {
+    struct slice name; /* "billing/invoice_expiration" */
+    struct slice context;
+    struct hash code;
+    int64_t every_ms;        /* 0: not by an interval */
+    struct slice cron, zone; /* five fields, empty: not by cron; the zone's name, "UTC" if none is given */
+    int64_t at_ms;           /* INT64_MIN: not at one moment */
+    bool skip_missed;        /* missed = "skip"; else runs missed while the hub was down are made up by one */
+};
+
+size_t domain_service_count(const struct domain *domain);
+const struct domain_service *domain_service(const struct domain *domain, int index);
+int domain_find_service(const struct domain *domain, struct slice name);
+/* As domain_handles and domain_check_command, for a service. */
+bool domain_service_handles(const struct domain *domain, int service, struct slice command,
+                            struct slice *nearest);
+int domain_service_check(struct domain *domain, int service, struct slice type, struct slice data,
+                         struct arena *arena, struct slice *canonical, struct fault *fault);
+size_t domain_task_count(const struct domain *domain);
+const struct domain_task *domain_task(const struct domain *domain, int index);
+int domain_find_task(const struct domain *domain, struct slice name);
+
+/* What a run of a service or task may reach. All of it is synchronous and called inside domain_run_step, in
+ * the caller's thread, between what the script does: it must not call back into the domain. */
+struct domain_host {
+    void *user;
+    /* One document of a view ("billing/outstanding_invoices"), MessagePack appended. 1 found, 0 none, -1
+     * fault. */
+    int (*view_get)(void *user, struct slice view, struct slice key, struct buf *document,
+                    struct fault *fault);
+    /* A page of a view in order of an index (empty: of the key), both bounds included (MessagePack; empty:
+     * open). cursor is the host's own: empty at first, then what it left there. At most limit pairs are
+     * appended to pairs as MessagePack: key, document, key, document… 1 there are more, 0 the end, -1
+     * fault. */
+    int (*view_range)(void *user, struct slice view, struct slice index, struct slice min, struct slice max,
+                      struct buf *cursor, size_t limit, struct buf *pairs, struct fault *fault);
+    int64_t (*now_ms)(void *user);
+    /* The value of a named secret; false: there is none. It never reaches an error text or log. */
+    bool (*secret)(void *user, struct slice name, struct buf *value);
+    void (*log)(void *user, int level, struct slice text); /* enum say_level; text is one line */
+};
+
+struct domain_run; /* one run of a service for a command, or of a task: a coroutine */
+
+enum domain_run_state {
+    DOMAIN_RUN_DONE,    /* domain_run_output */
+    DOMAIN_RUN_FETCHES, /* domain_run_request; step again with its answer */
+    DOMAIN_RUN_RETRIES, /* retry("10s") ended it: start it anew after domain_run_retry_ms */
+    DOMAIN_RUN_FAILED   /* the fault: SCRIPT, BUDGET, CONTRACT (the command), REJECTED by reject() of a
+                           service, or what a function of the host answered */
+};
+
+struct domain_request { /* checked for form only: where it may go is the caller's matter */
+    struct slice method, url, body;
+    const struct slice (*headers)[2]; /* with an Idempotency-Key: the run's identity and the number of the
+                                         request in it, the same when the run is repeated */
+    size_t header_count;
+    int64_t timeout_ms; /* 0: none was asked for */
+};
+
+struct domain_response {
+    int status;
+    struct slice body;
+    const struct slice (*headers)[2];
+    size_t header_count;
+    struct slice error; /* not empty: no answer came, and this is why; an error in the script */
+};
+
+/* Both make a run that has done nothing yet. host, envelope and all it borrows must stay until
+ * domain_run_free; data need not. now_ms of a task is the moment it is run for: what run(now) gets, and part
+ * of its idempotency keys, so a repeated run must get the same. The caller bounds how many there are at once:
+ * what they hold counts against the memory of the Lua state. */
+int domain_service_start(struct domain *domain, int service, const struct envelope *envelope,
+                         struct slice data, const struct domain_host *host, struct domain_run **run,
+                         struct fault *fault);
+int domain_task_start(struct domain *domain, int task, struct slice tenant, int64_t now_ms,
+                      const struct domain_host *host, struct domain_run **run, struct fault *fault);
+/* Runs until it ends or wants something; answer is NULL at first and borrowed for the call. After anything
+ * but FETCHES it is over. Each step has the whole budget of a call and is counted exactly at once: it cannot
+ * be repeated. */
+enum domain_run_state domain_run_step(struct domain_run *run, const struct domain_response *answer,
+                                      struct fault *fault);
+/* Borrowed from the run until its next step. */
+const struct domain_request *domain_run_request(const struct domain_run *run);
+int64_t domain_run_retry_ms(const struct domain_run *run);
+const struct domain_output *domain_run_output(const struct domain_run *run);
+/* Also of one that has not ended; may be called after FETCHES at any time. Before domain_close. */
+void domain_run_free(struct domain_run *run);
+
 #endif
