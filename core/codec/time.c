@@ -12,7 +12,7 @@ static bool is_digit(char c)
 /* Days are counted from 1970-01-01 in the proleptic Gregorian calendar; a year is taken to begin in
  * March, so that the leap day is its last. */
 
-static int64_t days_of_date(int64_t year, int64_t month, int64_t day)
+int64_t time_days(int64_t year, int64_t month, int64_t day)
 {
     if (month <= 2) year--;
     int64_t era = year / 400; /* year >= 0 here, since years begin at 1 */
@@ -22,7 +22,20 @@ static int64_t days_of_date(int64_t year, int64_t month, int64_t day)
     return era * 146097 + day_of_era - 719468;
 }
 
-static int64_t month_days(int64_t year, int64_t month)
+void time_date(int64_t days, int64_t *year, int64_t *month, int64_t *day)
+{
+    int64_t shifted = days + 719468; /* days since 0000-03-01: never negative from year 1 on */
+    int64_t era = shifted / 146097;
+    int64_t day_of_era = shifted - era * 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t march_month = (5 * day_of_year + 2) / 153;
+    *month = march_month < 10 ? march_month + 3 : march_month - 9;
+    *year = year_of_era + era * 400 + (*month <= 2);
+    *day = day_of_year - (153 * march_month + 2) / 5 + 1;
+}
+
+int64_t time_month_days(int64_t year, int64_t month)
 {
     static const int8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -54,8 +67,8 @@ static bool take_date(const char **at, const char *end, int64_t *ms)
     if (!take_digits(at, end, 4, &year) || !take_char(at, end, '-') || !take_digits(at, end, 2, &month) ||
         !take_char(at, end, '-') || !take_digits(at, end, 2, &day))
         return false;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > month_days(year, month)) return false;
-    *ms = days_of_date(year, month, day) * DAY_MS;
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > time_month_days(year, month)) return false;
+    *ms = time_days(year, month, day) * DAY_MS;
     return true;
 }
 
@@ -126,18 +139,13 @@ void time_format(int64_t ms, char text[TIME_TEXT_SIZE + 1])
     CHECK(time_valid(ms));
     int64_t days = ms / DAY_MS, clock = ms % DAY_MS;
     if (clock < 0) clock += DAY_MS, days--;
-    int64_t shifted = days + 719468; /* days since 0000-03-01: never negative for valid times */
-    int64_t era = shifted / 146097;
-    int64_t day_of_era = shifted - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t march_month = (5 * day_of_year + 2) / 153;
-    int64_t month = march_month < 10 ? march_month + 3 : march_month - 9;
-    char *to = put_digits(text, year_of_era + era * 400 + (month <= 2), 4);
+    int64_t year, month, day;
+    time_date(days, &year, &month, &day);
+    char *to = put_digits(text, year, 4);
     *to++ = '-';
     to = put_digits(to, month, 2);
     *to++ = '-';
-    to = put_digits(to, day_of_year - (153 * march_month + 2) / 5 + 1, 2);
+    to = put_digits(to, day, 2);
     *to++ = 'T';
     to = put_digits(to, clock / 3600000, 2);
     *to++ = ':';

@@ -24,4 +24,9 @@ bool time_parse(struct slice text, int64_t *ms);
 void time_format(int64_t ms, char text[TIME_TEXT_SIZE + 1]);
 bool time_valid(int64_t ms);
 
+/* Days since 1970-01-01 of a date of the proleptic Gregorian calendar from year 1 on; and back. */
+int64_t time_days(int64_t year, int64_t month, int64_t day);
+void time_date(int64_t days, int64_t *year, int64_t *month, int64_t *day);
+int64_t time_month_days(int64_t year, int64_t month); /* 28 to 31 */
+
 #endif
