@@ -2,13 +2,13 @@
  * only if its flag is set.
  *
  *   v defined     names defined here; if not 0:  v number of the first, then each as text, numbers ascending
- * by one byte          kind << 4 | flags v tenant, v aggregate, text id, v first_position, v first_version, z
- * recorded_ms, v epoch, v deploy, v actor [id batch] [id correlation] [id causation] v commands, v events
- *   commands:     v type, id, v payload size; size 0 is followed by v shared: 0 the data is empty, n it is
- * that of the n-th event behind the one shared last (a cursor over the events that only moves forward)
- *   events:       v type, v type_version, z at_ms - recorded_ms, v payload size
- *   REJECTED:     text reason, text message
- *   ERASED:       no commands, no event entries; 32 bytes H(envelope), 32 bytes H(payload) of the original
+ * by one byte          has depth << 7 | kind << 4 | flags v tenant, v aggregate, text id, v first_position, v
+ * first_version, z recorded_ms, v epoch, v deploy, v actor [id batch] [id correlation] [id causation] [v
+ * depth] v commands, v events commands:     v type, id, v payload size; size 0 is followed by v shared: 0 the
+ * data is empty, n it is that of the n-th event behind the one shared last (a cursor over the events that
+ * only moves forward) events:       v type, v type_version, z at_ms - recorded_ms, v payload size REJECTED:
+ * text reason, text message ERASED:       no commands, no event entries; 32 bytes H(envelope), 32 bytes
+ * H(payload) of the original
  *
  * The stream's id is never packed, since readers borrow it from here. The kind stands here again so that the
  * chain covers it. */
@@ -19,7 +19,8 @@
 #include "codec/mp.h"
 
 enum { RECORD_FORMAT = 1, HEAD_SIZE = 6, ID_UUID = 255, UUID_TEXT_SIZE = 36 };
-enum { FLAG_ID_GIVEN = 1, FLAG_BATCH = 2, FLAG_CORRELATION = 4, FLAG_CAUSATION = 8 };
+enum { FLAG_ID_GIVEN = 1, FLAG_BATCH = 2, FLAG_CORRELATION = 4, FLAG_CAUSATION = 8, FLAG_DEPTH = 128 };
+enum { KIND_MASK = 112, KIND_SHIFT = 4 };
 
 /* Ids */
 
@@ -215,7 +216,8 @@ static void put_fixed(struct writer *writer)
     if (commit->batch_id.size) flags |= FLAG_BATCH;
     if (!id_is_own(commit->correlation_id, first)) flags |= FLAG_CORRELATION;
     if (!id_is_own(commit->causation_id, first)) flags |= FLAG_CAUSATION;
-    buf_put_byte(out, (uint8_t)((unsigned)commit->kind << 4 | flags));
+    if (commit->depth) flags |= FLAG_DEPTH;
+    buf_put_byte(out, (uint8_t)((unsigned)commit->kind << KIND_SHIFT | flags));
     buf_put_varint(out, writer->tenant);
     buf_put_varint(out, writer->aggregate);
     put_text(out, commit->id);
@@ -228,6 +230,7 @@ static void put_fixed(struct writer *writer)
     if (flags & FLAG_BATCH) put_id(out, commit->batch_id);
     if (flags & FLAG_CORRELATION) put_id(out, commit->correlation_id);
     if (flags & FLAG_CAUSATION) put_id(out, commit->causation_id);
+    if (flags & FLAG_DEPTH) buf_put_varint(out, commit->depth);
     buf_put_varint(out, commit->command_count);
     buf_put_varint(out, commit->event_count);
 }
@@ -395,7 +398,7 @@ static int open_defines(struct record *record, struct names *names, struct curso
 static int open_fixed(struct record *record, struct cursor *cursor, struct fault *fault)
 {
     uint8_t kind_and_flags = take_byte(cursor);
-    record->flags = kind_and_flags & 15;
+    record->flags = kind_and_flags & (uint8_t)~KIND_MASK;
     record->id_given = record->flags & FLAG_ID_GIVEN;
     record->tenant = take_number(cursor);
     record->aggregate = take_number(cursor);
@@ -410,12 +413,14 @@ static int open_fixed(struct record *record, struct cursor *cursor, struct fault
     if (record->flags & FLAG_BATCH) skip_id(cursor);
     if (record->flags & FLAG_CORRELATION) skip_id(cursor);
     if (record->flags & FLAG_CAUSATION) skip_id(cursor);
+    record->depth = record->flags & FLAG_DEPTH ? take_number(cursor) : 0;
     record->command_count = take_number(cursor);
     record->event_count = take_number(cursor);
     record->commands = cursor->at;
     if (!cursor->at) return damaged(fault, "the envelope is cut off");
     if (record->id.size > LIMIT_ID_SIZE_MAX) return damaged(fault, "an id longer than any");
-    if (kind_and_flags >> 4 != record->kind) return damaged(fault, "its kind differs from its envelope's");
+    if ((kind_and_flags & KIND_MASK) >> KIND_SHIFT != (int)record->kind)
+        return damaged(fault, "its kind differs from its envelope's");
     bool has_events = record->kind == RECORD_COMMIT || record->kind == RECORD_FACT;
     if (record->kind != RECORD_ERASED && has_events != (record->event_count > 0))
         return damaged(fault, "a number of events that its kind cannot have");
@@ -662,7 +667,7 @@ void record_erase(const struct record *record, struct buf *out)
     while (record_next_define(record, &define)) continue;
     const uint8_t *start = (const uint8_t *)record->envelope.data;
     buf_put(&envelope, start, (size_t)(define.next - start));
-    buf_put_byte(&envelope, RECORD_ERASED << 4);
+    buf_put_byte(&envelope, RECORD_ERASED << KIND_SHIFT);
     buf_put(&envelope, "\0\0\0", 3); /* tenant, aggregate, id */
     buf_put_varint(&envelope, record->first_position);
     buf_put_varint(&envelope, record->first_version);
@@ -718,6 +723,7 @@ void record_read_commit(const struct record *record, struct arena *arena, struct
         .batch_id = ids.batch_id,
         .correlation_id = ids.correlation_id,
         .causation_id = ids.causation_id,
+        .depth = record->depth,
         .id_given = record->id_given,
         .commands = commands,
         .command_count = record->command_count,

@@ -8,11 +8,12 @@
  *   32 bytes      chain: H(previous chain, H(envelope), H(payload)), see hash_chain
  *
  * envelope: names defined here, kind again with flags, tenant, aggregate ("billing/bill"), id, first
- * position, first version, recorded, epoch, deploy, actor, batch id, correlation, causation, commands,
- * events, outcome. record.c has the field list. Tenant, aggregate, actor and types are numbers of names.h. A
- * lower-case UUID among the ids of commands, batches and causes takes 17 bytes; one that equals the first
- * command's id takes none. payload: MessagePack maps, commands first, then events. A command whose data
- * equals that of an event of the same commit is not stored twice (found when both come in the same order).
+ * position, first version, recorded, epoch, deploy, actor, batch id, correlation, causation, depth,
+ * commands, events, outcome. record.c has the field list. Tenant, aggregate, actor and types are numbers of
+ * names.h. A lower-case UUID among the ids of commands, batches and causes takes 17 bytes; one that equals
+ * the first command's id takes none. payload: MessagePack maps, commands first, then events. A command whose
+ * data equals that of an event of the same commit is not stored twice (found when both come in the same
+ * order).
  *
  * A record is read by a cursor without allocation: everything is borrowed from the bytes.
  *
@@ -72,7 +73,8 @@ struct commit {
     struct slice batch_id;       /* Idempotency-Key of an array of commands; else empty */
     struct slice correlation_id; /* empty: the id of the first command */
     struct slice causation_id;   /* empty: the id of the first command */
-    bool id_given; /* ids came from the caller, so a retry is possible and the ids are indexed */
+    uint32_t depth; /* messages between it and what came from outside: 0 is from outside itself */
+    bool id_given;  /* ids came from the caller, so a retry is possible and the ids are indexed */
     const struct commit_command *commands;
     size_t command_count; /* 0 only for FACT; a FACT has exactly one "command" with empty type and data that
                              carries the row's id, if id_given */
@@ -93,6 +95,7 @@ struct record {
     uint64_t first_position, first_version, epoch, deploy;
     int64_t recorded_ms;
     uint32_t command_count, event_count;
+    uint32_t depth;
     bool id_given;
     struct slice bytes, envelope, payload; /* whole record and its two parts */
     struct hash chain;

@@ -68,6 +68,7 @@ static struct commit random_commit(struct arena *arena)
         .batch_id = draw(2) ? random_id(arena) : SLICE_NONE,
         .correlation_id = draw(2) ? random_id(arena) : SLICE_NONE,
         .causation_id = draw(2) ? random_id(arena) : SLICE_NONE,
+        .depth = draw(2) ? draw(1u << draw(32)) : 0,
         .id_given = draw(2),
     };
     bool has_events = commit.kind == RECORD_COMMIT || commit.kind == RECORD_FACT;
@@ -119,6 +120,7 @@ static void same_commit(const struct commit *a, const struct commit *b)
     same(a->correlation_id.size ? a->correlation_id : first, b->correlation_id);
     same(a->causation_id.size ? a->causation_id : first, b->causation_id);
     assert_true(a->id_given == b->id_given);
+    assert_int_equal(a->depth, b->depth);
     same(a->reason, b->reason);
     same(a->message, b->message);
     assert_int_equal(a->command_count, b->command_count);
