@@ -25,6 +25,10 @@ enum {
 
     LIMIT_DEPTH_MAX = 100, /* nesting of JSON, MessagePack and state: keeps recursion off the C stack's end */
 
+    LIMIT_CAUSATION_DEPTH_MAX = 100, /* (hub.lua) messages that cause each other: a longer chain is a loop */
+    LIMIT_RETRIES = 8, /* (hub.lua) of what a receptor or a service sends and nobody can take: some three
+                          minutes, then it is parked */
+
     LIMIT_QUEUE_COMMANDS = 8192,       /* waiting commands of one shard: about 0.2 s of work, then 429 */
     LIMIT_QUEUE_WRITER = 8192,         /* decided commits waiting for the disk */
     LIMIT_BATCH_WRITE_BYTES = 8 << 20, /* one group commit: bounds its memory and the time until its answer */

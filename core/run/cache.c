@@ -80,6 +80,7 @@ void cache_drop_state(struct shard *shard, struct stream *stream)
 {
     if (stream->state) domain_state_free(shard->domain, stream->state);
     stream->state = NULL;
+    stream->has_head = false;
 }
 
 /* The events of one in-flight commit on top of what the log gave. */
@@ -136,9 +137,25 @@ static int cache_load_once(struct shard *shard, struct stream *stream, struct fa
     return 0;
 }
 
+/* A stream without an aggregate: all there is to know is where it is. */
+static int cache_load_head(struct shard *shard, struct stream *stream, struct fault *fault)
+{
+    if (engine_stream_head(shard->hub->engine, &stream->id, &stream->version, &stream->position, fault) < 0)
+        return -1;
+    for (struct pending *pending = stream->oldest; pending; pending = pending->newer) {
+        if (pending->chain != stream->chain || pending->commit.event_count == 0) continue;
+        if (pending->commit.first_version > stream->version + 1) break; /* as in cache_load_once */
+        uint64_t last = pending->commit.first_version + pending->commit.event_count - 1;
+        if (last > stream->version) stream->version = last;
+    }
+    stream->has_head = true;
+    return 0;
+}
+
 int cache_load(struct shard *shard, struct stream *stream, struct fault *fault)
 {
-    if (stream->state) return 0;
+    if (stream->state || stream->has_head) return 0;
+    if (stream->aggregate->index < 0) return cache_load_head(shard, stream, fault);
     atomic_fetch_add_explicit(&shard->loads, 1, memory_order_relaxed);
     if (cache_load_once(shard, stream, fault) == 0) return 0;
     if (!domain_must_repeat(shard->domain)) return -1;

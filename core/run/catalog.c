@@ -16,11 +16,11 @@ static void catalog_add(struct catalog *catalog, struct map *map, struct slice t
 }
 
 /* Every limit that hub.lua may set, each a whole number from 1. */
-static const char *const catalog_limits[] = {"message_size",   "document_size", "batch_commands",
-                                             "body_size",      "headers_size",  "connections",
-                                             "instructions",   "call_memory",   "state_memory",
-                                             "queue_commands", "flush_events",  "rebuild_partition_events",
-                                             "view_lag_ms",    "cache_memory"};
+static const char *const catalog_limits[] = {
+    "message_size", "document_size",  "batch_commands",  "body_size",
+    "headers_size", "connections",    "instructions",    "call_memory",
+    "state_memory", "queue_commands", "flush_events",    "rebuild_partition_events",
+    "view_lag_ms",  "cache_memory",   "causation_depth", "retries"};
 static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)
@@ -105,6 +105,34 @@ static int catalog_read_tenants(struct catalog *catalog, struct fault *fault)
     return 0;
 }
 
+static void catalog_add_sender(struct catalog *catalog, struct slice name, struct slice context,
+                               const struct hash *code)
+{
+    struct catalog_aggregate *sender = arena_zero(&catalog->arena, sizeof *sender);
+    sender->name = arena_copy(&catalog->arena, name);
+    sender->context = arena_copy(&catalog->arena, context);
+    sender->code = *code;
+    sender->index = -1 - (int)catalog->senders.size;
+    map_put(&catalog->senders, sender->name, sender);
+    catalog_add(catalog, &catalog->contexts, sender->context);
+}
+
+static void catalog_add_senders(struct catalog *catalog, const struct domain *domain)
+{
+    for (size_t at = 0; at < domain_receptor_count(domain); at++) {
+        const struct domain_receptor *receptor = domain_receptor(domain, (int)at);
+        catalog_add_sender(catalog, receptor->name, receptor->context, &receptor->code);
+    }
+    for (size_t at = 0; at < domain_service_count(domain); at++) {
+        const struct domain_service *service = domain_service(domain, (int)at);
+        catalog_add_sender(catalog, service->name, service->context, &service->code);
+    }
+    for (size_t at = 0; at < domain_task_count(domain); at++) {
+        const struct domain_task *task = domain_task(domain, (int)at);
+        catalog_add_sender(catalog, task->name, task->context, &task->code);
+    }
+}
+
 int catalog_init(struct catalog *catalog, const struct domain *domain, struct fault *fault)
 {
     catalog->hub_options = arena_copy(&catalog->arena, domain_hub_options(domain));
@@ -122,12 +150,14 @@ int catalog_init(struct catalog *catalog, const struct domain *domain, struct fa
     }
     for (size_t at = 0; at < domain_projection_count(domain); at++)
         catalog_add(catalog, &catalog->contexts, domain_projection(domain, (int)at)->context);
+    catalog_add_senders(catalog, domain);
     return 0;
 }
 
 void catalog_release(struct catalog *catalog)
 {
     map_release(&catalog->aggregates);
+    map_release(&catalog->senders);
     map_release(&catalog->contexts);
     map_release(&catalog->tenants);
     arena_release(&catalog->arena);
@@ -138,15 +168,29 @@ bool catalog_has_tenant(const struct catalog *catalog, struct slice tenant)
     return catalog->tenants_open ? text_is_tenant(tenant) : map_find(&catalog->tenants, tenant) != NULL;
 }
 
+static struct catalog_aggregate *catalog_look(const struct map *map, struct slice context, struct slice name)
+{
+    char full[2 * LIMIT_NAME_SIZE_MAX + 2];
+    if (context.size > LIMIT_NAME_SIZE_MAX || name.size > LIMIT_NAME_SIZE_MAX) return NULL;
+    int size = snprintf(full, sizeof full, "%.*s/%.*s", SLICE_ARGS(context), SLICE_ARGS(name));
+    return map_find(map, slice_make(full, (size_t)size));
+}
+
+const struct catalog_aggregate *catalog_find_sender(const struct catalog *catalog, struct slice context,
+                                                    struct slice name, struct fault *fault)
+{
+    const struct catalog_aggregate *found = catalog_look(&catalog->senders, context, name);
+    if (!found)
+        fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s is no receptor, service or task", SLICE_ARGS(context),
+                  SLICE_ARGS(name));
+    return found;
+}
+
 const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context,
                                              struct slice aggregate, struct fault *fault)
 {
-    char name[2 * LIMIT_NAME_SIZE_MAX + 2];
-    if (context.size <= LIMIT_NAME_SIZE_MAX && aggregate.size <= LIMIT_NAME_SIZE_MAX) {
-        int size = snprintf(name, sizeof name, "%.*s/%.*s", SLICE_ARGS(context), SLICE_ARGS(aggregate));
-        struct catalog_aggregate *found = map_find(&catalog->aggregates, slice_make(name, (size_t)size));
-        if (found) return found;
-    }
+    struct catalog_aggregate *found = catalog_look(&catalog->aggregates, context, aggregate);
+    if (found) return found;
     if (!map_find(&catalog->contexts, context))
         fault_set(fault, FAULT_NOT_FOUND, "no context %.*s", context.size < 80 ? (int)context.size : 80,
                   context.data ? context.data : "");

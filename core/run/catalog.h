@@ -16,12 +16,13 @@ struct catalog_aggregate {
     struct slice name; /* "billing/bill" */
     struct slice context;
     struct hash code;
-    int index; /* the same in every domain of these sources */
+    int index; /* the same in every domain of these sources; below 0: no aggregate, it has no state */
 };
 
 struct catalog {
     struct arena arena;
     struct map aggregates; /* by name */
+    struct map senders;    /* receptors, services and tasks by name: who writes a stream of its own */
     struct map contexts;
     struct map tenants;       /* declared ones; main is always there */
     bool tenants_open;        /* hub.lua: tenants = "open" */
@@ -35,6 +36,10 @@ bool catalog_has_tenant(const struct catalog *catalog, struct slice tenant);
 /* The aggregate "context/aggregate", or NULL and a NOT_FOUND that names what is missing. */
 const struct catalog_aggregate *catalog_find(const struct catalog *catalog, struct slice context,
                                              struct slice aggregate, struct fault *fault);
+/* The stream context/name/name that a receptor, service or task writes what it decided in. Fault: NOT_FOUND.
+ */
+const struct catalog_aggregate *catalog_find_sender(const struct catalog *catalog, struct slice context,
+                                                    struct slice name, struct fault *fault);
 /* limits.NAME of hub.lua, or otherwise. */
 int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t otherwise);
 

@@ -28,6 +28,17 @@ void command_free(struct command *command)
     mem_free(command);
 }
 
+void command_again(struct command *command)
+{
+    command->fault.code = FAULT_NONE;
+    command->repeated = false;
+    command->version = command->position = command->conflict_version = 0;
+    command->retry_ms = 0;
+    buf_clear(&command->record_bytes);
+    command->stage = NULL;
+    command->next = NULL;
+}
+
 struct command *command_pool_take(struct command_pool *pool)
 {
     struct command *command = pool->first;

@@ -43,7 +43,16 @@ struct command {
     uint64_t ordered; /* 0: any order. Else its place (1, 2, 3 …) in a sequence whose log order must be that
                          order: imports. Every number must be submitted; one sequence at a time in a hub */
 
-    bool brief; /* the answer needs no record_bytes (imports) */
+    bool brief;     /* the answer needs no record_bytes (imports) */
+    uint32_t depth; /* messages between it and what came from outside; 0: it came from outside itself */
+
+    /* What was decided elsewhere (by a service, a task, a receptor) and is only to be written, in the stream
+     * of who decided: context/name/name. items are the commands it answers, data canonical; nobody is asked
+     * for a decision, and what is no message of a contract (names with $) may be among it. */
+    bool is_decided;
+    const struct commit_event *events; /* what came of it; may be none */
+    size_t event_count;
+    struct slice reason, message; /* reason not empty: it was rejected, without events */
 
     /* the answer */
     struct fault fault;      /* code FAULT_NONE: done */
@@ -54,6 +63,7 @@ struct command {
     struct record record;    /* valid if record_bytes.size > 0 */
     uint64_t
         conflict_version; /* CONFLICT: where the stream is; the unseen events are read by whoever answers */
+    int64_t retry_ms;     /* UNAVAILABLE: a service wants to be asked again so much later; 0: soon */
 
     void (*done)(struct command *command);
     void *user; /* the submitter's */
@@ -65,6 +75,8 @@ struct command {
 
 struct command *command_new(void);
 void command_free(struct command *command);
+/* Forgets its answer, so that it can be submitted again. */
+void command_again(struct command *command);
 
 /* Commands that were answered and wait for their next use with the memory they have. Threads: one's. */
 struct command_pool {

@@ -31,6 +31,7 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
         .deploy = shard->hub->deploy,
         .id_given = id_given,
     };
+    commit->depth = command->depth;
     if (command->actor.size) commit->actor = arena_copy(arena, command->actor);
     if (command->correlation_id.size) commit->correlation_id = arena_copy(arena, command->correlation_id);
     if (command->causation_id.size) commit->causation_id = arena_copy(arena, command->causation_id);
@@ -92,6 +93,29 @@ static int decide_facts(struct shard *shard, struct stream *stream, const struct
     return 0;
 }
 
+/* The decision came with the command. */
+static int decide_given(const struct command *command, struct pending *pending, struct fault *fault)
+{
+    struct commit *commit = &pending->commit;
+    struct commit_command *commands = (struct commit_command *)commit->commands;
+    for (size_t at = 0; at < commit->command_count; at++)
+        commands[at].data = arena_copy(&pending->arena, command->items[at].data);
+    if (command->reason.size) {
+        fault_set(fault, FAULT_REJECTED, "%.*s", SLICE_ARGS(command->message));
+        snprintf(fault->reason, sizeof fault->reason, "%.*s", SLICE_ARGS(command->reason));
+        return -1;
+    }
+    struct commit_event *events = arena_zero(&pending->arena, command->event_count * sizeof *events);
+    for (size_t at = 0; at < command->event_count; at++) {
+        events[at] = command->events[at];
+        events[at].type = arena_copy(&pending->arena, command->events[at].type);
+        events[at].data = arena_copy(&pending->arena, command->events[at].data);
+    }
+    commit->events = events;
+    commit->event_count = command->event_count;
+    return 0;
+}
+
 /* A batch is one transaction, so a message that fits no contract is told before anything is decided. Fills
  * the commands' data. */
 static int decide_check(struct shard *shard, const struct work *work, struct pending *pending,
@@ -145,6 +169,7 @@ static int decide_once(struct shard *shard, struct stream *stream, const struct 
     if (cache_load(shard, stream, fault) < 0) return -1;
     pending->commit.events = NULL;
     pending->commit.event_count = 0;
+    if (work->command->is_decided) return decide_given(work->command, pending, fault);
     int64_t at_ms = work->command->at_ms;
     struct envelope envelope;
     decide_envelope(stream, &pending->commit, at_ms == INT64_MIN ? clock_now_ms(shard->hub->clock) : at_ms,
@@ -163,7 +188,7 @@ static int decide_items(struct shard *shard, struct stream *stream, const struct
                         struct pending *pending, struct fault *fault)
 {
     if (decide_once(shard, stream, work, pending, fault) == 0) return 0;
-    if (!domain_must_repeat(shard->domain)) return -1;
+    if (work->command->is_decided || !domain_must_repeat(shard->domain)) return -1;
     cache_drop_state(shard, stream);
     domain_set_exact(shard->domain, true);
     int done = decide_once(shard, stream, work, pending, fault);

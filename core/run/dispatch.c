@@ -45,12 +45,17 @@ static int dispatch_check(const struct hub *hub, const struct command *command, 
         return fault_set(fault, FAULT_MALFORMED, "a time lies in the years 1 to 9999");
     if (command->expected_version < COMMAND_ANY_VERSION)
         return fault_set(fault, FAULT_MALFORMED, "a version is 0 or more");
+    if (command->depth > hub->causation_depth_max)
+        return fault_set(fault, FAULT_BUDGET,
+                         "%u messages lie between this one and what came from outside, at most %u may "
+                         "(limits.causation_depth): does a receptor answer to what it causes?",
+                         command->depth, hub->causation_depth_max);
     if (command->item_count == 0)
         return fault_set(fault, FAULT_MALFORMED, "an array of commands has at least one");
     if (command->item_count > hub->batch_commands_max)
         return fault_set(fault, FAULT_TOO_LARGE, "%zu commands in one transaction, at most %zu are allowed",
                          command->item_count, hub->batch_commands_max);
-    for (size_t at = 0; at < command->item_count; at++)
+    for (size_t at = 0; at < command->item_count && !command->is_decided; at++)
         if (dispatch_check_item(hub, &command->items[at], fault) < 0) return -1;
     return 0;
 }
@@ -71,8 +76,8 @@ static int dispatch(struct hub *hub, struct command *command, uint64_t sequence,
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s",
                          command->tenant.size < 80 ? (int)command->tenant.size : 80,
                          command->tenant.data ? command->tenant.data : "");
-    const struct catalog_aggregate *aggregate =
-        catalog_find(&hub->catalog, command->context, command->aggregate, fault);
+    const struct catalog_aggregate *aggregate = (command->is_decided ? catalog_find_sender : catalog_find)(
+        &hub->catalog, command->context, command->aggregate, fault);
     if (!aggregate || dispatch_check(hub, command, fault) < 0) return -1;
     struct work *work = arena_zero(&command->arena, sizeof *work);
     work->command = command;

@@ -41,6 +41,8 @@ static int hub_load(struct hub *hub, const struct hub_options *options, struct d
     hub->message_size_max = (size_t)catalog_limit(&hub->catalog, "message_size", LIMIT_MESSAGE_SIZE_MAX);
     hub->batch_commands_max =
         (size_t)catalog_limit(&hub->catalog, "batch_commands", LIMIT_BATCH_COMMANDS_MAX);
+    hub->causation_depth_max =
+        (uint32_t)catalog_limit(&hub->catalog, "causation_depth", LIMIT_CAUSATION_DEPTH_MAX);
     struct slice warnings = domain_warnings(*domain);
     while (warnings.size) {
         const char *end = memchr(warnings.data, '\n', warnings.size);

@@ -45,6 +45,7 @@ struct hub {
     atomic_ullong sequence;                  /* of ordered commands: how many began */
     atomic_ullong refused[FAULT_CODE_COUNT]; /* at the door */
     size_t message_size_max, batch_commands_max;
+    uint32_t causation_depth_max;
     bool stopped;
 };
 

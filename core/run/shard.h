@@ -73,6 +73,7 @@ struct stream {
     struct stream_id id;
     const struct catalog_aggregate *aggregate;
     struct domain_state *state; /* NULL: not loaded */
+    bool has_head;              /* without an aggregate: version is known */
     uint64_t version;           /* of state */
     uint64_t position;          /* of its last durable event as far as known here */
     uint64_t chain;

@@ -19,6 +19,7 @@ struct writer {
     struct hub *hub;
     pthread_t thread;
     struct inbox inbox;
+    struct inbox metas;                           /* struct writer_meta */
     struct writer_lane lanes[HUB_SHARDS_MAX + 1]; /* the last: numbers used up at the door */
     size_t queued;                                /* in lanes */
     size_t returned;                              /* left since inbox_done */
@@ -321,6 +322,19 @@ static void writer_wake_others(struct writer *writer)
     watch_wake(&writer->hub->watch);
 }
 
+static void writer_put_metas(struct writer *writer)
+{
+    struct inbox_link *list = inbox_take(&writer->metas, 0);
+    while (list) {
+        struct writer_meta *meta = (struct writer_meta *)list;
+        list = list->next;
+        struct fault ignored; /* a disk that fails is told by the next batch; who asked tries again */
+        meta->written =
+            engine_meta_put(writer->hub->engine, meta->key, buf_slice(&meta->value), &ignored) == 0;
+        meta->done(meta);
+    }
+}
+
 static void *writer_run(void *user)
 {
     struct writer *writer = user;
@@ -333,6 +347,7 @@ static void *writer_run(void *user)
         writer_give_back(writer);
         writer_tell_answers(writer);
         if (appended) writer_wake_others(writer);
+        writer_put_metas(writer);
         inbox_done(&writer->inbox, writer->returned);
         writer->returned = 0;
         if (!list && writer->count == 0 && inbox_closed(&writer->inbox)) break;
@@ -346,6 +361,7 @@ struct writer *writer_start(struct hub *hub)
     writer->hub = hub;
     writer->last_answer = &writer->answers;
     inbox_init(&writer->inbox, 0);
+    inbox_init(&writer->metas, 0);
     writer->thread = thread_start(writer_run, writer, "writer");
     return writer;
 }
@@ -360,6 +376,7 @@ void writer_free(struct writer *writer)
 {
     if (!writer) return;
     inbox_release(&writer->inbox);
+    inbox_release(&writer->metas);
     mem_free(writer);
 }
 
@@ -380,6 +397,12 @@ void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence)
     number->sequence = sequence;
     writer_put(writer, number);
     writer_rouse(writer);
+}
+
+void writer_put_meta(struct writer *writer, struct writer_meta *meta)
+{
+    inbox_put_quietly(&writer->metas, &meta->link);
+    inbox_wake(&writer->inbox);
 }
 
 size_t writer_queue(struct writer *writer)

@@ -5,7 +5,7 @@
  * and with them what came behind them from the same shard. A number's predecessors have all been submitted,
  * and each shard hands its own over in rising order, so the one whose turn it is always arrives.
  *
- * Threads: writer_put from any. Owns: pendings while it has them. */
+ * Threads: writer_put and writer_put_meta from any. Owns: pendings while it has them. */
 #ifndef LORE_RUN_WRITER_H
 #define LORE_RUN_WRITER_H
 
@@ -29,6 +29,17 @@ void writer_put(struct writer *writer, struct pending *pending);
 void writer_rouse(struct writer *writer);
 /* A number of a sequence whose command was refused at the door. */
 void writer_skip(struct writer *writer, uint64_t ordered, uint64_t sequence);
+/* A named value to be kept in the log. Its owner's until it is put, and again from done on. */
+struct writer_meta {
+    struct inbox_link link;
+    struct slice key;
+    struct buf value;
+    bool written;
+    void (*done)(struct writer_meta *meta); /* in the writer's thread, must not block */
+    void *user;
+};
+/* From any thread; what was put before writer_stop is written. */
+void writer_put_meta(struct writer *writer, struct writer_meta *meta);
 size_t writer_queue(struct writer *writer);
 const struct writer_stats *writer_stats(const struct writer *writer);
 
