@@ -1,22 +1,22 @@
--- loader.lua: environments, require, the words that declare, and what must fit together at the end.
+-- loader.lua: environments, require, and what must fit together at the end. The words that declare are in words.lua.
 --
 -- loader.c drives it: open (contexts), contracts, add_messages, file, finding, run, hub, validate, result. `host` is what C gives:
 --   report(path, line, text)  warn(path, line, text)  nearest(name, names)  encode(value, what)  is_decimal(value)
 --   add_message(description) -> constructor     compile(path, env) -> function or nil     is_name(text)
 --   read_only(table) -> target or nil     freeze(tables)     next(table, key): in any order
+--   duration(value), time(value) -> ms or nil     cron_problem(text), zone_problem(name) -> text or nil
 --
 -- What is wrong is reported and loading goes on; only what cannot go on is an error (its text gets its place from vm.c).
 
 local host, modules = ...
-local contracts, outlive = modules.contracts, modules.outlive
+local contracts, outlive, words = modules.contracts, modules.outlive, modules.words
 local tostring = host.text -- shows no addresses: texts are the same in every process
 
 local loader = {}
 
-local INDEXES_MAX, UNAVAILABLE = 8, { receptor = true, service = true, task = true }
 local IMPORT_WORDS = { send = true, record = true }
 
-local contexts = {}   -- name -> { env, shared_env, set, messages, modules, aggregates, projections, upcasters, ... }
+local contexts = {}   -- name -> { env, shared_env, set, messages, modules, upcasters, order, aggregate, projection, … }
 local files = {}      -- path -> { path, context, kind, contracts, requires, ... }
 local stack = {}      -- modules that are being loaded, outermost first
 local comparisons = {}
@@ -56,16 +56,6 @@ local function here()
   return "?", 1
 end
 
-local function report_here(format, ...)
-  if phase ~= "load" then error(format:format(...), 0) end
-  local path, line = here()
-  host.report(path, line, format:format(...))
-end
-
-local function only_while_loading(word)
-  if phase ~= "load" then error(word .. ": only while the files of a context load", 0) end
-end
-
 -- --- environments ---
 
 local function fresh_env(more)
@@ -88,16 +78,15 @@ function loader.begin(sandbox, extra, chunk_root)
     end
   end
   own[debug.getmetatable(base_globals.list {})] = true
+  words.begin { own = own, files = files, here = here, hint = hint, shown = shown, sorted_keys = sorted_keys,
+    loading = function() return phase == "load" end }
 end
 
-local declare
-
 function loader.open(name)
-  local context = { name = name, messages = {}, modules = {}, upcasters = {},
-    aggregate = {}, projection = {}, order = {}, broken_files = false }
+  local context = { name = name, messages = {}, modules = {}, upcasters = {}, order = {}, broken_files = false }
   contexts[name] = context
   context.set = contracts.new(name, host.report, host.nearest)
-  context.env = fresh_env(declare(context))
+  context.env = fresh_env(words.of(context, loader.require_word(context, false)))
   context.shared_env = fresh_env { require = loader.require_word(context, true) }
 end
 
@@ -157,10 +146,6 @@ end
 -- near: the nearest local in scope, or "".
 local function report_global(path, line, name, env, more, context, near)
   if env[name] ~= nil or (more and more[name] ~= nil) then return end
-  if UNAVAILABLE[name] then
-    host.report(path, line, name .. ": not available in this version")
-    return
-  end
   if name:find("^%u") then
     if context and context.set.broken then return end -- perhaps among what did not parse
     for _, other in ipairs(sorted_keys(contexts)) do
@@ -335,232 +320,6 @@ local function closure(context, path)
   return sorted_keys(seen)
 end
 
--- --- the words ---
-
-local function parameters_of(handler)
-  local info = debug.getinfo(handler, "u")
-  return info.isvararg and 255 or info.nparams
-end
-
--- bill.apply, bill.execute, outstanding.when
-local function handler_table(declared, verb)
-  local list, front = {}, {}
-  declared[verb], own[front] = list, true
-  return setmetatable(outlive.hold(front), {
-    __metatable = false,
-    __index = function(_, name) return list[name] and list[name].handler end,
-    __newindex = function(_, name, handler)
-      only_while_loading(declared.name .. "." .. verb)
-      local path, line = here()
-      if type(name) ~= "string" then
-        host.report(path, line, ("%s.%s: expected the name of a message, got %s"):format(declared.name, verb, shown(name)))
-      elseif type(handler) ~= "function" then
-        host.report(path, line, ("%s.%s.%s: expected a function, got %s"):format(declared.name, verb, name, shown(handler)))
-      elseif list[name] then
-        host.report(path, line, ("%s.%s.%s: a second handler, the first is at %s:%d")
-          :format(declared.name, verb, name, list[name].path, list[name].line))
-      else
-        local defined = debug.getinfo(handler, "S")
-        list[name] = { name = name, handler = handler, path = path, line = line, defined = defined.linedefined,
-          parameters = parameters_of(handler) }
-      end
-    end,
-  })
-end
-
-local sink = setmetatable(outlive.hold {}, { __metatable = false, __newindex = function() end })
-own[sink] = true
-local PARTS = { aggregate = { "apply", "execute", "conflicts" }, projection = { "when" } }
-
-local function expect_option(declared, ok, option, expected, value)
-  if not ok then report_here("%s: option %s: expected %s, got %s", declared.name, option, expected, shown(value)) end
-  return ok
-end
-
-local OPTIONS = { aggregate = {}, projection = {} }
-
-local function initial_option(declared, value)
-  if not expect_option(declared, type(value) == "table" and #value == 0, "initial", "a table of fields",
-    type(value) == "table" and "a list" or value) then
-    return
-  end
-  local ok, encoded = pcall(host.encode, value, "initial")
-  if not ok then
-    report_here("%s: %s", declared.name, (tostring(encoded):gsub("^[^\n]-:%d+: ", "", 1))) -- its place is put in front again
-    return
-  end
-  declared.initial, declared.initial_value = encoded, value
-end
-
-OPTIONS.aggregate.initial = initial_option
-OPTIONS.projection.initial = initial_option
-
-function OPTIONS.projection.key(declared, value)
-  if not expect_option(declared, type(value) == "function" or value == false, "key",
-    "a function, or false for free style", value) then
-    return
-  end
-  declared.key = value
-end
-
-function OPTIONS.projection.index(declared, value)
-  if not expect_option(declared, type(value) == "table", "index", "a list of field names", value) then return end
-  local list, seen = {}, {}
-  for position, name in pairs(value) do
-    if math.type(position) ~= "integer" or type(name) ~= "string" or not host.is_name(name) then
-      report_here("%s: option index: expected a list of field names, got %s", declared.name,
-        math.type(position) == "integer" and shown(name) or shown(position))
-      return
-    end
-    if seen[name] then report_here("%s: option index: %s is there twice", declared.name, name) end
-    seen[name] = true
-    list[#list + 1] = name
-  end
-  if #list > INDEXES_MAX then
-    report_here("%s: option index: at most %d indexes, got %d", declared.name, INDEXES_MAX, #list)
-  end
-  table.sort(list)
-  declared.index = list
-end
-
-local function set_options(declared, options)
-  only_while_loading(declared.kind .. " " .. declared.name)
-  if type(options) ~= "table" then
-    report_here("%s: expected a table of options, got %s", declared.name, shown(options))
-    return
-  end
-  if declared.configured then report_here("%s: options are given twice", declared.name) end
-  declared.configured = true
-  local known = OPTIONS[declared.kind]
-  for _, option in ipairs(sorted_keys(options)) do
-    local check = known[option]
-    if check then
-      check(declared, options[option])
-    elseif type(option) ~= "string" then
-      report_here("%s: options have names: { initial = … }", declared.name)
-    else
-      report_here("%s: unknown option %s%s", declared.name, option, hint(option, sorted_keys(known)))
-    end
-  end
-  if declared.key == false and declared.initial then
-    report_here("%s: option initial: a free-style projection (key = false) has no initial document", declared.name)
-  end
-end
-
-local function make_object(declared)
-  local parts = { name = declared.name }
-  if declared.kind == "aggregate" then
-    parts.apply, parts.execute = handler_table(declared, "apply"), handler_table(declared, "execute")
-  else
-    parts.when = handler_table(declared, "when")
-  end
-  local object = {}
-  own[object] = true
-  return setmetatable(outlive.hold(object), {
-    __metatable = false,
-    __name = declared.kind,
-    __call = function(_, options)
-      set_options(declared, options)
-      return object
-    end,
-    __index = function(_, part)
-      if part == "conflicts" and declared.kind == "aggregate" then return declared.conflicts end
-      if parts[part] ~= nil then return parts[part] end
-      report_here("%s.%s: %s %s has %s%s", declared.name, tostring(part), declared.kind == "aggregate" and "an" or "a",
-        declared.kind, table.concat(PARTS[declared.kind], ", "), hint(part, PARTS[declared.kind]))
-      return sink
-    end,
-    __newindex = function(_, part, value)
-      only_while_loading(declared.name .. "." .. tostring(part))
-      if part ~= "conflicts" or declared.kind ~= "aggregate" then
-        report_here("%s.%s: %s %s has %s%s", declared.name, tostring(part), declared.kind == "aggregate" and "an" or "a",
-          declared.kind, table.concat(PARTS[declared.kind], ", "), hint(part, PARTS[declared.kind]))
-      elseif type(value) ~= "function" then
-        report_here("%s.conflicts: expected a function, got %s", declared.name, shown(value))
-      elseif declared.conflicts then
-        report_here("%s.conflicts: defined twice", declared.name)
-      else
-        declared.conflicts = value
-      end
-    end,
-  })
-end
-
-local function declaring_word(context, kind)
-  return function(name, options)
-    only_while_loading(kind)
-    if type(name) ~= "string" or not host.is_name(name) then
-      report_here("%s: expected a name of small letters, digits and _, got %s", kind, shown(name))
-      name = type(name) == "string" and name or "?"
-    end
-    local path, line = here()
-    local declared = { kind = kind, name = name, context = context.name, path = path, line = line }
-    local object = make_object(declared)
-    local first = context[kind][name]
-    if first then
-      host.report(path, line, ("%s %q: declared twice, first at %s:%d"):format(kind, name, first.path, first.line))
-    elseif name ~= "?" then
-      context[kind][name] = declared
-      context.order[#context.order + 1] = declared
-    end
-    if files[path] and files[path].kind == "shared" then
-      host.report(path, line, kind .. ": declarations belong into the folder of a context")
-    end
-    if options ~= nil then set_options(declared, options) end
-    return object
-  end
-end
-
-local function contracts_word(text)
-  only_while_loading("contracts")
-  local path, line = here()
-  if not (files[path] and files[path].contracts[text]) then
-    host.report(path, line, "contracts: expected the text in place: contracts [[ … ]]")
-  end
-end
-
-local function upcast_word(context)
-  local front = {}
-  own[front] = true
-  return setmetatable(outlive.hold(front), {
-    __metatable = false,
-    __index = function(_, type_name)
-      local versions = {}
-      own[versions] = true
-      return setmetatable(outlive.hold(versions), { __metatable = false, __newindex = function(_, version, handler)
-        only_while_loading("upcast")
-        local path, line = here()
-        local name = ("upcast.%s.%s"):format(tostring(type_name), tostring(version))
-        local number = type(version) == "string" and math.tointeger(tonumber(version:match("^v([1-9]%d*)$")))
-        if type(handler) ~= "function" then
-          host.report(path, line, ("%s: expected a function, got %s"):format(name, shown(handler)))
-        elseif debug.getinfo(handler, "S").what == "C" then
-          host.report(path, line, name .. ": expected a function of the script")
-        elseif not number then
-          host.report(path, line, name .. ": expected a version: v1, v2, …")
-        else
-          context.upcasters[#context.upcasters + 1] = { name = name, type = type_name, version = number, handler = handler,
-            path = path, line = line, parameters = parameters_of(handler) }
-        end
-      end })
-    end,
-    __newindex = function(_, type_name)
-      only_while_loading("upcast")
-      report_here("upcast.%s: an upcaster belongs to a version: function upcast.%s.v1(e, m)", tostring(type_name), tostring(type_name))
-    end,
-  })
-end
-
-function declare(context)
-  return {
-    aggregate = declaring_word(context, "aggregate"),
-    projection = declaring_word(context, "projection"),
-    contracts = contracts_word,
-    upcast = upcast_word(context),
-    require = loader.require_word(context, false),
-  }
-end
-
 -- --- validation ---
 
 local function names_of(context, event)
@@ -597,8 +356,8 @@ local function check_own(declared, verb, event)
   for _, name in ipairs(sorted_keys(declared[verb])) do
     local handler = declared[verb][name]
     if name:find("[.:]") then
-      host.report(handler.path, handler.line, ("%s.%s: %s: an aggregate handles messages of its own context"):format(
-        declared.name, verb, name))
+      host.report(handler.path, handler.line, ("%s.%s: %s: %s handles messages of its own context"):format(
+        declared.name, verb, name, declared.kind == "aggregate" and "an aggregate" or "a service"))
     else
       local message = find_message(handler, context, "", name, event)
       if message then found[#found + 1] = { message = message, handler = handler } end
@@ -699,7 +458,7 @@ local function warn_comparisons(declared, found)
   end
 end
 
-local result = { aggregates = {}, projections = {}, upcasters = {} }
+local result = { aggregates = {}, projections = {}, receptors = {}, services = {}, tasks = {}, upcasters = {} }
 
 local function handlers_of(found)
   local list = {}
@@ -717,7 +476,8 @@ local function add_aggregate(declared)
   local options = host.encode({ initial = declared.initial_value }, "options")
   result.aggregates[#result.aggregates + 1] = { name = declared.name, context = declared.context, path = declared.path,
     line = declared.line, initial = declared.initial, apply = handlers_of(apply), execute = handlers_of(execute),
-    conflicts = declared.conflicts, closure = closure(contexts[declared.context], declared.path), options = options }
+    conflicts = declared.conflicts and declared.conflicts.handler, options = options,
+    closure = closure(contexts[declared.context], declared.path) }
 end
 
 local function add_projection(declared)
@@ -728,9 +488,48 @@ local function add_projection(declared)
     index = declared.index and #declared.index > 0 and declared.index or nil }, "options")
   result.projections[#result.projections + 1] = { name = declared.name, context = declared.context, path = declared.path,
     line = declared.line, initial = declared.initial, key_style = key, key = declared.key or nil,
-    key_parameters = declared.key and parameters_of(declared.key) or 0, index = declared.index or {},
+    key_parameters = declared.key and words.parameters_of(declared.key) or 0, index = declared.index or {},
     when = handlers_of(when), closure = closure(contexts[declared.context], declared.path), options = options }
 end
+
+-- A receptor, service or task, with what they have in common.
+local function described(declared, options)
+  return { name = declared.name, context = declared.context, path = declared.path, line = declared.line,
+    closure = closure(contexts[declared.context], declared.path), options = host.encode(options, "options") }
+end
+
+local function add_receptor(declared)
+  local when = check_when(declared)
+  warn_comparisons(declared, when)
+  local receptor = described(declared, {}) -- since counts only once: it is no code
+  receptor.when, receptor.since_start = handlers_of(when), declared.since == "start"
+  result.receptors[#result.receptors + 1] = receptor
+end
+
+local function add_service(declared)
+  local when = check_own(declared, "when", false)
+  warn_comparisons(declared, when)
+  local service = described(declared, {})
+  service.when = handlers_of(when)
+  result.services[#result.services + 1] = service
+end
+
+local function add_task(declared)
+  if not declared.run then
+    host.report(declared.path, declared.line, ("task %q: has no function: write function %s.run(now)"):format(declared.name, declared.name))
+    return
+  end
+  if not (declared.every or declared.cron or declared.at or declared.configured) then
+    host.warn(declared.path, declared.line, ("task %q: without every, cron or at it runs only by hand"):format(declared.name))
+  end
+  local task = described(declared, { every = declared.every, cron = declared.cron, zone = declared.zone, at = declared.at,
+    missed = declared.missed })
+  task.run, task.every, task.cron, task.zone = declared.run, declared.every, declared.cron, declared.zone
+  task.at, task.skip_missed = declared.at, declared.missed == "skip"
+  result.tasks[#result.tasks + 1] = task
+end
+
+local ADD = { aggregate = add_aggregate, projection = add_projection, receptor = add_receptor, service = add_service, task = add_task }
 
 local function add_upcasters(context)
   for _, name in ipairs(names_of(context, true)) do
@@ -765,11 +564,8 @@ function loader.validate()
       if module.state ~= "loaded" then context.incomplete = true end
     end
     check_upcasters(context)
-    for _, kind in ipairs { "aggregate", "projection" } do
-      for _, declared_name in ipairs(sorted_keys(context[kind])) do
-        local declared = context[kind][declared_name]
-        if kind == "aggregate" then add_aggregate(declared) else add_projection(declared) end
-      end
+    for _, kind in ipairs(words.KINDS) do
+      for _, declared_name in ipairs(sorted_keys(context[kind])) do ADD[kind](context[kind][declared_name]) end
     end
     add_upcasters(context)
   end

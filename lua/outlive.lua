@@ -91,7 +91,10 @@ function outlive.reach(contexts, all_files, loaders_own, chunk_root)
   for _, name in ipairs(sorted_keys(contexts)) do
     local context = contexts[name]
     for _, declared in ipairs(context.order) do
-      local roots = { { value = declared.key }, { value = declared.conflicts } }
+      local roots = { { value = declared.key } }
+      for _, part in ipairs { "conflicts", "run" } do
+        if declared[part] then roots[#roots + 1] = { value = declared[part].handler } end
+      end
       for _, verb in ipairs { "apply", "execute", "when" } do
         for _, handler in pairs(declared[verb] or {}) do roots[#roots + 1] = { value = handler.handler } end
       end

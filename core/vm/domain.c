@@ -9,6 +9,7 @@
 #include "vm/domain_core.h"
 #include "vm/lazy.h"
 #include "vm/nearest.h"
+#include "vm/sends.h"
 #include "vm/value.h"
 
 /* What the domain needs in its Lua state before scripts load: the two m, string.format, the words of
@@ -33,6 +34,7 @@ static int domain_make_globals(lua_State *lua)
     lua_newtable(lua);
     domain_add_words(domain);
     lazy_add_words(lua);
+    sends_add_words(domain);
     domain->globals_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -332,18 +334,20 @@ static bool names_a_place(const struct domain *domain, const struct fault *fault
     return slice_starts(slice_of(fault->text), dir) && fault->text[strlen(dir)] == '/';
 }
 
-void domain_blame_script(struct domain *domain, const struct loader_handler *handler, struct fault *fault)
+void domain_blame_script(struct domain *domain, const struct loader_handler *handler, const char *verb,
+                         struct fault *fault)
 {
-    if (domain->checking)
+    if (domain->checking) {
         handler = domain->checking;
-    else if (names_a_place(domain, fault))
+        verb = "apply";
+    } else if (names_a_place(domain, fault)) {
         handler = NULL;
+    }
     domain->checking = NULL;
     if (fault->code == FAULT_CONTRACT || fault->code == FAULT_MALFORMED) fault->code = FAULT_SCRIPT;
     if (!handler || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
     char text[sizeof fault->text];
     memcpy(text, fault->text, sizeof text);
     fault_set(fault, fault->code, "%s/%.*s:%d: %s.%s: %s", sources_dir(domain->sources),
-              SLICE_ARGS(handler->path), handler->line, handler->message->is_event ? "apply" : "execute",
-              handler->message->name.data, text);
+              SLICE_ARGS(handler->path), handler->line, verb, handler->message->name.data, text);
 }

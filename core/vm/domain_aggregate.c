@@ -17,6 +17,7 @@
 #include "codec/text.h"
 #include "vm/domain_core.h"
 #include "vm/readonly.h"
+#include "vm/sends.h"
 #include "vm/value.h"
 
 enum { PLAIN_ENTRIES_MAX = 128 };
@@ -189,7 +190,7 @@ int domain_apply(struct domain *domain, struct domain_state *state, const struct
     int result = vm_call(domain->vm, 1, 0, &failure);
     envelope_view_close(domain->m);
     if (result == 0) return 0;
-    domain_blame_script(domain, handler, &failure);
+    domain_blame_script(domain, handler, "apply", &failure);
     if (fault) *fault = failure;
     return -1;
 }
@@ -255,11 +256,7 @@ static void take_event(struct execution *execution, const struct contract_messag
                         "execute.%s may only give events of its context %s, not the %s %s.%s",
                         handler->message->name.data, execution->aggregate->declared.context.data,
                         message->is_event ? "event" : "command", message->context.data, message->name.data);
-    buf_clear(&domain->scratch);
-    value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
-    lua_pop(lua, 1);
-    vm_hold(lua, domain->scratch.size + 2 * sizeof(struct commit_event));
-    struct slice data = arena_copy(execution->arena, buf_slice(&domain->scratch));
+    struct slice data = sends_keep_data(domain, lua, message, execution->arena);
     add_event(execution, message, data);
     apply_new(execution, message, data);
 }
@@ -406,7 +403,7 @@ int domain_execute(struct domain *domain, struct domain_state *state, const stru
     envelope_view_close(domain->m_applying);
     domain->executing = NULL;
     if (result == 0) return 0;
-    if (execution.checked) domain_blame_script(domain, execution.handler, &failure);
+    if (execution.checked) domain_blame_script(domain, execution.handler, "execute", &failure);
     if (fault) *fault = failure;
     return -1;
 }

@@ -58,7 +58,7 @@ int domain_conflicts(struct domain *domain, int aggregate, const struct domain_e
         int result = vm_call(domain->vm, 1, 0, &wrong);
         envelope_view_close(domain->m);
         if (result < 0) {
-            domain_blame_script(domain, NULL, &wrong);
+            domain_blame_script(domain, NULL, "", &wrong);
             if (fault) *fault = wrong;
             return -1;
         }

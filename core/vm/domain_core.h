@@ -1,5 +1,5 @@
-/* domain_core.h: what the files behind domain.h share. Included by domain*.c, drafts*.c and rows_import.c
- * only.
+/* domain_core.h: what the files behind domain.h share. Included by domain*.c, drafts*.c, sends.c,
+ * rows_import.c and their headers only.
  *
  * One struct domain is one Lua state with the scripts loaded in it. Each kind of call (execute, apply, a
  * projection's handler, a row) is one C function run by vm_call with a light userdata: everything that may
@@ -18,6 +18,7 @@
 
 struct execution;
 struct rows_import;
+struct sends;
 
 struct domain {
     struct vm *vm;
@@ -29,6 +30,7 @@ struct domain {
     struct envelope_view *m_applying; /* of the apply inside an execute */
     int m_ref, m_applying_ref, format_ref, globals_ref;
     struct execution *executing;           /* NULL outside execute: emit and reject are refused */
+    struct sends *sends;                   /* NULL outside of receptors, services and tasks */
     struct rows_import *import;            /* NULL until an import was opened */
     const struct loader_handler *checking; /* whose state is being checked: the error gets its place */
     struct buf scratch;                    /* where a value is encoded before it is copied to its owner */
@@ -61,8 +63,9 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
 const char *domain_describe_value(lua_State *lua, int index, char *text);
 /* Errors raised as CONTRACT by a constructor inside a handler are the script's, not the caller's. What was
  * found by checking what a handler left behind gets the handler's place, and so does what names none (handler
- * may be NULL). */
-void domain_blame_script(struct domain *domain, const struct loader_handler *handler, struct fault *fault);
+ * may be NULL). verb: "apply", "execute", "when". */
+void domain_blame_script(struct domain *domain, const struct loader_handler *handler, const char *verb,
+                         struct fault *fault);
 
 /* domain_aggregate.c: the globals emit and reject, into the table on top of the stack. */
 void domain_add_words(struct domain *domain);

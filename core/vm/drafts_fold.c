@@ -245,7 +245,7 @@ static int call_step(struct drafts_step *step, lua_CFunction function, struct fa
         if (fault) *fault = drafts->load_fault;
         return -1;
     }
-    if (result < 0) domain_blame_script(domain, NULL, fault);
+    if (result < 0) domain_blame_script(domain, NULL, "", fault);
     return result;
 }
 

@@ -431,6 +431,36 @@ const struct loader_projection *loader_projection(const struct loader *loader, s
     return &loader->projections[index];
 }
 
+size_t loader_receptor_count(const struct loader *loader)
+{
+    return loader->receptor_count;
+}
+
+const struct loader_receptor *loader_receptor(const struct loader *loader, size_t index)
+{
+    return &loader->receptors[index];
+}
+
+size_t loader_service_count(const struct loader *loader)
+{
+    return loader->service_count;
+}
+
+const struct loader_service *loader_service(const struct loader *loader, size_t index)
+{
+    return &loader->services[index];
+}
+
+size_t loader_task_count(const struct loader *loader)
+{
+    return loader->task_count;
+}
+
+const struct loader_task *loader_task(const struct loader *loader, size_t index)
+{
+    return &loader->tasks[index];
+}
+
 bool loader_has_context(const struct loader *loader, struct slice context)
 {
     for (size_t i = 0; i < loader->context_count; i++)

@@ -21,7 +21,8 @@
  * Whatever is wrong is one line "dir/path:line: message"; the lines are sorted by path and line.
  *
  * A context's globals: the sandbox's (vm->script_env), options.globals, the constructors of its own messages,
- * and at load `aggregate projection contracts upcast require`. The environment cannot be changed by scripts.
+ * and at load `aggregate projection receptor service task contracts upcast require`. The environment cannot
+ * be changed by scripts.
  *
  * Threads: those of the vm. Owns: everything it hands out, valid until loader_free; the registry references
  * live as long as the Lua state. Call loader_free after vm_free (constructors point into it). */
@@ -88,6 +89,32 @@ struct loader_projection {
     int line;
 };
 
+struct loader_receptor {
+    struct domain_receptor declared;
+    struct slice short_name;
+    const struct loader_handler *when; /* when[i] handles declared.events[i] */
+    size_t when_count;
+    struct slice path;
+    int line;
+};
+
+struct loader_service {
+    struct domain_service declared;
+    struct slice short_name;
+    const struct loader_handler *when; /* in order of message name */
+    size_t when_count;
+    struct slice path;
+    int line;
+};
+
+struct loader_task {
+    struct domain_task declared;
+    struct slice short_name;
+    int run; /* registry reference */
+    struct slice path;
+    int line; /* of the declaration */
+};
+
 /* Runs in vm (no call may be open). On failure errors (may be NULL) gets one line per error and *fault is
  * FAULT_SCRIPTS: the errors as they fit ("… and 3 more" behind them); the vm is then good for vm_free only,
  * and *loader is untouched. */
@@ -100,6 +127,12 @@ size_t loader_aggregate_count(const struct loader *loader);
 const struct loader_aggregate *loader_aggregate(const struct loader *loader, size_t index); /* by name */
 size_t loader_projection_count(const struct loader *loader);
 const struct loader_projection *loader_projection(const struct loader *loader, size_t index); /* by name */
+size_t loader_receptor_count(const struct loader *loader);
+const struct loader_receptor *loader_receptor(const struct loader *loader, size_t index); /* by name */
+size_t loader_service_count(const struct loader *loader);
+const struct loader_service *loader_service(const struct loader *loader, size_t index); /* by name */
+size_t loader_task_count(const struct loader *loader);
+const struct loader_task *loader_task(const struct loader *loader, size_t index); /* by name */
 bool loader_has_context(const struct loader *loader, struct slice context);
 size_t loader_context_count(const struct loader *loader);
 struct slice loader_context(const struct loader *loader, size_t index); /* by name */
@@ -107,7 +140,7 @@ struct slice loader_context(const struct loader *loader, size_t index); /* by na
 struct slice loader_warnings(const struct loader *loader);
 /* What hub.lua returned as MessagePack; an empty map without the file. */
 struct slice loader_hub_options(const struct loader *loader);
-/* Contracts, aggregates and projections as one JSON object. */
+/* Contracts and all that is declared as one JSON object (loader_describe.c). */
 void loader_describe(const struct loader *loader, struct buf *json);
 
 /* Loads a file of a context's subfolder (path relative to the scripts folder or to the working directory:

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "codec/json.h"
 #include "vm/loader_core.h"
 
 /* --- fields of the table on top of the stack --- */
@@ -53,6 +52,29 @@ static void open_item(struct loader *loader, size_t index)
 static void leave(struct loader *loader)
 {
     lua_pop(loader->vm->lua, 1);
+}
+
+static bool take_flag(struct loader *loader, const char *field)
+{
+    lua_getfield(loader->vm->lua, -1, field);
+    bool flag = lua_toboolean(loader->vm->lua, -1);
+    lua_pop(loader->vm->lua, 1);
+    return flag;
+}
+
+static int64_t take_optional_integer(struct loader *loader, const char *field, int64_t otherwise)
+{
+    lua_getfield(loader->vm->lua, -1, field);
+    int64_t integer = luaL_optinteger(loader->vm->lua, -1, otherwise);
+    lua_pop(loader->vm->lua, 1);
+    return integer;
+}
+
+static struct slice take_optional_text(struct loader *loader, const char *field, const char *otherwise)
+{
+    bool given = lua_getfield(loader->vm->lua, -1, field) == LUA_TSTRING;
+    lua_pop(loader->vm->lua, 1);
+    return given ? take_text(loader, field) : slice_of(otherwise);
 }
 
 static struct slice take_initial(struct loader *loader)
@@ -222,10 +244,23 @@ static void build_upcasters(struct loader *loader)
 
 /* --- declarations --- */
 
-static int compare_aggregates(const void *a, const void *b)
+/* Of the declaration on top of the stack: "billing/bill", and its two parts. */
+static struct slice take_name(struct loader *loader, struct slice *context, struct slice *short_name)
 {
-    return slice_compare(((const struct loader_aggregate *)a)->declared.name,
-                         ((const struct loader_aggregate *)b)->declared.name);
+    *short_name = take_text(loader, "name");
+    *context = take_text(loader, "context");
+    return arena_format(&loader->arena, "%s/%s", context->data, short_name->data);
+}
+
+/* "security.PasswordAdded" of each handler. */
+static const struct slice *name_events(struct loader *loader, const struct loader_handler *when, size_t count)
+{
+    struct slice *events = arena_take(&loader->arena, (count + 1) * sizeof *events);
+    for (size_t i = 0; i < count; i++) {
+        const struct contract_message *message = when[i].message;
+        events[i] = arena_format(&loader->arena, "%s.%s", message->context.data, message->name.data);
+    }
+    return events;
 }
 
 static void build_aggregates(struct loader *loader)
@@ -235,10 +270,7 @@ static void build_aggregates(struct loader *loader)
     for (size_t i = 0; i < count; i++) {
         struct loader_aggregate *aggregate = &loader->aggregates[i];
         open_item(loader, i);
-        aggregate->short_name = take_text(loader, "name");
-        aggregate->declared.context = take_text(loader, "context");
-        aggregate->declared.name = arena_format(&loader->arena, "%s/%s", aggregate->declared.context.data,
-                                                aggregate->short_name.data);
+        aggregate->declared.name = take_name(loader, &aggregate->declared.context, &aggregate->short_name);
         aggregate->initial = take_initial(loader);
         aggregate->apply = take_handlers(loader, "apply", &aggregate->apply_count);
         aggregate->execute = take_handlers(loader, "execute", &aggregate->execute_count);
@@ -254,16 +286,12 @@ static void build_aggregates(struct loader *loader)
     }
     leave(loader);
     loader->aggregate_count = count;
-    if (count > 1) qsort(loader->aggregates, count, sizeof *loader->aggregates, compare_aggregates);
 }
 
 static void build_projection(struct loader *loader, struct loader_projection *projection)
 {
     struct domain_projection *declared = &projection->declared;
-    projection->short_name = take_text(loader, "name");
-    declared->context = take_text(loader, "context");
-    declared->name =
-        arena_format(&loader->arena, "%s/%s", declared->context.data, projection->short_name.data);
+    declared->name = take_name(loader, &declared->context, &projection->short_name);
     struct slice style = take_text(loader, "key_style");
     declared->keyed = !slice_is(style, "free");
     declared->default_key = slice_is(style, "id");
@@ -273,12 +301,7 @@ static void build_projection(struct loader *loader, struct loader_projection *pr
     projection->when = take_handlers(loader, "when", &projection->when_count);
     projection->path = take_text(loader, "path");
     projection->line = take_integer(loader, "line");
-    struct slice *events = arena_take(&loader->arena, (projection->when_count + 1) * sizeof *events);
-    for (size_t i = 0; i < projection->when_count; i++) {
-        const struct contract_message *message = projection->when[i].message;
-        events[i] = arena_format(&loader->arena, "%s.%s", message->context.data, message->name.data);
-    }
-    declared->events = events;
+    declared->events = name_events(loader, projection->when, projection->when_count);
     declared->event_count = projection->when_count;
     declared->index_count = open_list(loader, "index");
     const char **indexes = arena_take(&loader->arena, (declared->index_count + 1) * sizeof *indexes);
@@ -295,19 +318,8 @@ static void build_projection(struct loader *loader, struct loader_projection *pr
     declared->input_count = inputs.count;
 }
 
-static int compare_projections(const void *a, const void *b)
+static void build_projections(struct loader *loader)
 {
-    return slice_compare(((const struct loader_projection *)a)->declared.name,
-                         ((const struct loader_projection *)b)->declared.name);
-}
-
-int loader_build(lua_State *lua)
-{
-    struct loader *loader = lua_touserdata(lua, 1);
-    lua_settop(lua, 2);
-    luaL_checkstack(lua, 20, "loading");
-    build_upcasters(loader);
-    build_aggregates(loader);
     size_t count = open_list(loader, "projections");
     loader->projections = arena_zero(&loader->arena, (count + 1) * sizeof *loader->projections);
     for (size_t i = 0; i < count; i++) {
@@ -317,127 +329,92 @@ int loader_build(lua_State *lua)
     }
     leave(loader);
     loader->projection_count = count;
-    if (count > 1) qsort(loader->projections, count, sizeof *loader->projections, compare_projections);
-    return 0;
 }
 
-/* --- description --- */
-
-static void open_array(struct buf *json, const char *name)
+static void build_receptors(struct loader *loader)
 {
-    json_put_name(json, name);
-    buf_put_byte(json, '[');
-}
-
-static void comma(struct buf *json, size_t index)
-{
-    if (index > 0) buf_put_byte(json, ',');
-}
-
-static void put_bool(struct buf *json, const char *name, bool value)
-{
-    json_put_name(json, name);
-    buf_put_text(json, value ? "true" : "false");
-}
-
-static void put_contract(struct buf *json, const struct contract_message *message)
-{
-    buf_put_byte(json, '{');
-    json_put_text_member(json, "context", message->context);
-    json_put_text_member(json, "name", message->name);
-    json_put_text_member(json, "kind", slice_of(message->is_event ? "event" : "command"));
-    json_put_int_member(json, "version", message->version);
-    open_array(json, "fields");
-    for (size_t i = 0; i < message->type.field_count; i++) {
-        const struct contract_field *field = &message->type.fields[i];
-        struct buf type = {0};
-        contract_put_type(&type, &field->type);
-        comma(json, i);
-        buf_put_byte(json, '{');
-        json_put_text_member(json, "name", field->name);
-        json_put_text_member(json, "type", buf_slice(&type));
-        put_bool(json, "optional", field->optional);
-        put_bool(json, "pii", field->pii);
-        buf_put_byte(json, '}');
-        buf_release(&type);
-    }
-    buf_put_text(json, "]}");
-}
-
-static void put_handlers(struct buf *json, const char *name, const struct loader_handler *handlers,
-                         size_t count)
-{
-    open_array(json, name);
+    size_t count = open_list(loader, "receptors");
+    loader->receptors = arena_zero(&loader->arena, (count + 1) * sizeof *loader->receptors);
     for (size_t i = 0; i < count; i++) {
-        comma(json, i);
-        json_put_text(json, handlers[i].message->name);
+        struct loader_receptor *receptor = &loader->receptors[i];
+        struct domain_receptor *declared = &receptor->declared;
+        open_item(loader, i);
+        declared->name = take_name(loader, &declared->context, &receptor->short_name);
+        receptor->when = take_handlers(loader, "when", &receptor->when_count);
+        receptor->path = take_text(loader, "path");
+        receptor->line = take_integer(loader, "line");
+        declared->events = name_events(loader, receptor->when, receptor->when_count);
+        declared->event_count = receptor->when_count;
+        declared->since_start = take_flag(loader, "since_start");
+        struct inputs inputs = {0};
+        declared->code = declaration_hash(loader, &inputs, receptor->when, receptor->when_count);
+        leave(loader);
     }
-    buf_put_byte(json, ']');
+    leave(loader);
+    loader->receptor_count = count;
 }
 
-static void put_code(struct buf *json, const struct hash *code)
+static void build_services(struct loader *loader)
 {
-    char hex[2 * HASH_SIZE + 1];
-    hash_hex(code, hex);
-    json_put_text_member(json, "code", slice_of(hex));
+    size_t count = open_list(loader, "services");
+    loader->services = arena_zero(&loader->arena, (count + 1) * sizeof *loader->services);
+    for (size_t i = 0; i < count; i++) {
+        struct loader_service *service = &loader->services[i];
+        struct domain_service *declared = &service->declared;
+        open_item(loader, i);
+        declared->name = take_name(loader, &declared->context, &service->short_name);
+        service->when = take_handlers(loader, "when", &service->when_count);
+        service->path = take_text(loader, "path");
+        service->line = take_integer(loader, "line");
+        struct inputs inputs = {0};
+        declared->code = declaration_hash(loader, &inputs, service->when, service->when_count);
+        leave(loader);
+    }
+    leave(loader);
+    loader->service_count = count;
 }
 
-static void put_projection(struct buf *json, const struct loader_projection *projection)
+static void build_task(struct loader *loader, struct loader_task *task)
 {
-    const struct domain_projection *declared = &projection->declared;
-    buf_put_byte(json, '{');
-    json_put_text_member(json, "name", declared->name);
-    json_put_text_member(json, "key",
-                         slice_of(declared->default_key ? "id"
-                                  : declared->keyed     ? "function"
-                                                        : "free"));
-    open_array(json, "indexes");
-    for (size_t i = 0; i < declared->index_count; i++) {
-        comma(json, i);
-        json_put_text(json, slice_of(declared->indexes[i]));
-    }
-    buf_put_byte(json, ']');
-    open_array(json, "events");
-    for (size_t i = 0; i < declared->event_count; i++) {
-        comma(json, i);
-        json_put_text(json, declared->events[i]);
-    }
-    buf_put_byte(json, ']');
-    put_code(json, &declared->code);
-    buf_put_byte(json, '}');
+    struct domain_task *declared = &task->declared;
+    declared->name = take_name(loader, &declared->context, &task->short_name);
+    task->path = take_text(loader, "path");
+    task->line = take_integer(loader, "line");
+    lua_getfield(loader->vm->lua, -1, "run");
+    task->run = take_function(loader, "handler");
+    leave(loader);
+    declared->every_ms = take_optional_integer(loader, "every", 0);
+    declared->cron = take_optional_text(loader, "cron", "");
+    declared->zone = take_optional_text(loader, "zone", "UTC");
+    declared->at_ms = take_optional_integer(loader, "at", INT64_MIN);
+    declared->skip_missed = take_flag(loader, "skip_missed");
+    struct inputs inputs = {0};
+    declared->code = declaration_hash(loader, &inputs, NULL, 0);
 }
 
-void loader_describe(const struct loader *loader, struct buf *json)
+static void build_tasks(struct loader *loader)
 {
-    buf_put_byte(json, '{');
-    open_array(json, "contexts");
-    for (size_t i = 0; i < loader->context_count; i++) {
-        comma(json, i);
-        json_put_text(json, loader->contexts[i]);
+    size_t count = open_list(loader, "tasks");
+    loader->tasks = arena_zero(&loader->arena, (count + 1) * sizeof *loader->tasks);
+    for (size_t i = 0; i < count; i++) {
+        open_item(loader, i);
+        build_task(loader, &loader->tasks[i]);
+        leave(loader);
     }
-    buf_put_byte(json, ']');
-    open_array(json, "contracts");
-    for (size_t i = 0; i < contracts_count(loader->contracts); i++) {
-        comma(json, i);
-        put_contract(json, contracts_at(loader->contracts, i));
-    }
-    buf_put_byte(json, ']');
-    open_array(json, "aggregates");
-    for (size_t i = 0; i < loader->aggregate_count; i++) {
-        const struct loader_aggregate *aggregate = &loader->aggregates[i];
-        comma(json, i);
-        buf_put_byte(json, '{');
-        json_put_text_member(json, "name", aggregate->declared.name);
-        put_handlers(json, "commands", aggregate->execute, aggregate->execute_count);
-        put_handlers(json, "events", aggregate->apply, aggregate->apply_count);
-        put_code(json, &aggregate->declared.code);
-        buf_put_byte(json, '}');
-    }
-    buf_put_byte(json, ']');
-    open_array(json, "projections");
-    for (size_t i = 0; i < loader->projection_count; i++) {
-        comma(json, i);
-        put_projection(json, &loader->projections[i]);
-    }
-    buf_put_text(json, "]}");
+    leave(loader);
+    loader->task_count = count;
+}
+
+int loader_build(lua_State *lua)
+{
+    struct loader *loader = lua_touserdata(lua, 1);
+    lua_settop(lua, 2);
+    luaL_checkstack(lua, 20, "loading");
+    build_upcasters(loader);
+    build_aggregates(loader);
+    build_projections(loader);
+    build_receptors(loader);
+    build_services(loader);
+    build_tasks(loader);
+    return 0;
 }

@@ -1,5 +1,6 @@
 /* loader_core.h: what the files behind loader.h share: loader.c drives, loader_host.c is what lua/loader.lua
- * sees of C, loader_build.c makes the structs and hashes. */
+ * sees of C, loader_build.c makes the structs and hashes, loader_describe.c tells of
+ * them. */
 #ifndef LORE_VM_LOADER_CORE_H
 #define LORE_VM_LOADER_CORE_H
 
@@ -49,6 +50,12 @@ struct loader {
     size_t aggregate_count;
     struct loader_projection *projections;
     size_t projection_count;
+    struct loader_receptor *receptors;
+    size_t receptor_count;
+    struct loader_service *services;
+    size_t service_count;
+    struct loader_task *tasks;
+    size_t task_count;
     struct slice hub_options;
 };
 

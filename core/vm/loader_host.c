@@ -6,8 +6,11 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "codec/cron.h"
 #include "codec/text.h"
+#include "codec/time.h"
 #include "vm/loader_core.h"
+#include "vm/moments.h"
 #include "vm/nearest.h"
 #include "vm/prelude.h"
 #include "vm/readonly.h"
@@ -211,6 +214,46 @@ static int host_compile(lua_State *lua)
     return 1;
 }
 
+/* Of a task's options: a duration or its text, and a time, in milliseconds; nil if it is none. */
+static int host_duration(lua_State *lua)
+{
+    int64_t ms;
+    lua_settop(lua, 1);
+    if (!moments_take_duration(lua, 1, &ms)) return 0;
+    lua_pushinteger(lua, ms);
+    return 1;
+}
+
+static int host_time(lua_State *lua)
+{
+    int64_t ms;
+    if (lua_type(lua, 1) != LUA_TSTRING || !time_parse(text_at(lua, 1), &ms)) return 0;
+    lua_pushinteger(lua, ms);
+    return 1;
+}
+
+/* What is wrong with it, or nil. */
+static int host_cron_problem(lua_State *lua)
+{
+    struct cron cron;
+    struct fault fault;
+    if (cron_parse(text_at(lua, 1), &cron, &fault) == 0) return 0;
+    lua_pushstring(lua, fault.text);
+    return 1;
+}
+
+static int host_zone_problem(lua_State *lua)
+{
+    struct zone *zone;
+    struct fault fault;
+    if (zone_open(text_at(lua, 1), &zone, &fault) == 0) {
+        zone_free(zone);
+        return 0;
+    }
+    lua_pushstring(lua, fault.text);
+    return 1;
+}
+
 static const luaL_Reg host_functions[] = {{"report", host_report},
                                           {"warn", host_warn},
                                           {"nearest", host_nearest},
@@ -224,6 +267,10 @@ static const luaL_Reg host_functions[] = {{"report", host_report},
                                           {"add_message", host_add_message},
                                           {"fail_silently", host_fail_silently},
                                           {"compile", host_compile},
+                                          {"duration", host_duration},
+                                          {"time", host_time},
+                                          {"cron_problem", host_cron_problem},
+                                          {"zone_problem", host_zone_problem},
                                           {NULL, NULL}};
 
 static const struct prelude_file *prelude_of(const char *name)
@@ -262,6 +309,8 @@ int loader_open_prelude(lua_State *lua)
     lua_setfield(lua, 3, "contracts");
     run_prelude(loader, "outlive", 2, 3);
     lua_setfield(lua, 3, "outlive");
+    run_prelude(loader, "words", 2, 3);
+    lua_setfield(lua, 3, "words");
     run_prelude(loader, "loader", 2, 3);
     loader->module = luaL_ref(lua, LUA_REGISTRYINDEX);
     loader_push(loader, "begin");

@@ -245,6 +245,18 @@ bool moments_parse_duration(struct slice text, int64_t *ms)
     return false;
 }
 
+bool moments_take_duration(lua_State *lua, int index, int64_t *ms)
+{
+    if (is_duration(lua, index)) {
+        *ms = duration_at(lua, index);
+        return true;
+    }
+    struct slice text;
+    if (lua_type(lua, index) != LUA_TSTRING) return false;
+    text.data = lua_tolstring(lua, index, &text.size);
+    return moments_parse_duration(text, ms);
+}
+
 void moments_open(lua_State *lua)
 {
     static const luaL_Reg functions[] = {{"__add", duration_add},

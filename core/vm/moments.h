@@ -20,5 +20,7 @@ void moments_open(lua_State *lua);
 void moments_push_library(lua_State *lua);
 /* Duration text of options: "500ms", "10s", "15m", "2h", "30d". False if it is none. */
 bool moments_parse_duration(struct slice text, int64_t *ms);
+/* The value at index as an option: a duration, or its text. False if it is neither. */
+bool moments_take_duration(lua_State *lua, int index, int64_t *ms);
 
 #endif

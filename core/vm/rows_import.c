@@ -3,13 +3,12 @@
  * What a row sends is gathered first and handed to the sink when the function has ended well: a row counts as
  * a whole or not at all. */
 #include <lauxlib.h>
-#include <stdio.h>
 
 #include "base/mem.h"
 #include "codec/text.h"
 #include "codec/time.h"
-#include "vm/domain_core.h"
-#include "vm/nearest.h"
+#include "vm/dotted.h"
+#include "vm/sends.h"
 #include "vm/value.h"
 
 struct rows_import {
@@ -29,29 +28,6 @@ void rows_import_free(struct rows_import *import)
     arena_release(&import->arena);
     mem_free(import->calls);
     mem_free(import);
-}
-
-/* An aggregate of the import's context by its short name, or NULL. */
-static const struct loader_aggregate *find_aggregate(const struct rows_import *import, struct slice name)
-{
-    const struct loader *loader = import->domain->loader;
-    for (size_t at = 0; at < loader_aggregate_count(loader); at++) {
-        const struct loader_aggregate *aggregate = loader_aggregate(loader, at);
-        if (slice_equal(aggregate->declared.context, import->context) &&
-            slice_equal(aggregate->short_name, name))
-            return aggregate;
-    }
-    return NULL;
-}
-
-static struct slice nearest_aggregate(const struct rows_import *import, struct slice name)
-{
-    const struct loader *loader = import->domain->loader;
-    struct nearest near = nearest_to(name);
-    for (size_t at = 0; at < loader_aggregate_count(loader); at++)
-        if (slice_equal(loader_aggregate(loader, at)->declared.context, import->context))
-            nearest_offer(&near, loader_aggregate(loader, at)->short_name);
-    return nearest_found(&near);
 }
 
 static struct slice text_at(lua_State *lua, int index)
@@ -91,39 +67,22 @@ static void read_options(lua_State *lua, int index, const char *word, struct imp
     }
 }
 
-static struct slice read_id(lua_State *lua, int index, const char *word)
+/* record.fine: the event of its context at index; its data is pushed. */
+static const struct contract_message *read_event(lua_State *lua, int index, const struct sends_target *target,
+                                                 const char *word)
 {
-    if (lua_isinteger(lua, index)) {
-        lua_pushfstring(lua, "%I", (LUAI_UACINT)lua_tointeger(lua, index));
-        lua_replace(lua, index);
-    }
-    if (lua_type(lua, index) != LUA_TSTRING || !text_is_id(text_at(lua, index))) {
+    const struct contract_message *message = contract_message_of(lua, index);
+    if (!message) {
         char given[128];
-        vm_raise(lua, FAULT_SCRIPT, 1, "the id of %s must be a text of 1 to %d bytes without '/', got %s",
-                 word, LIMIT_ID_SIZE_MAX, domain_describe_value(lua, index, given));
+        vm_raise(lua, FAULT_SCRIPT, 1, "%s takes an event such as Name { … }, got %s", word,
+                 domain_describe_value(lua, index, given));
     }
-    return text_at(lua, index);
-}
-
-/* Whether the message may go where it is sent. */
-static void check_target(lua_State *lua, const struct loader_aggregate *aggregate,
-                         const struct contract_message *message, bool is_fact, const char *word)
-{
-    if (!slice_equal(message->context, aggregate->declared.context))
+    if (!slice_equal(message->context, target->context))
         vm_raise(lua, FAULT_SCRIPT, 1, "%s takes messages of its context, not %s.%s", word,
                  message->context.data, message->name.data);
-    if (message->is_event != is_fact)
-        vm_raise(lua, FAULT_SCRIPT, 1,
-                 is_fact ? "%s takes an event, got the command %s" : "%s takes a command, got the event %s",
-                 word, message->name.data);
-    if (is_fact || domain_handler_of(aggregate->execute, aggregate->execute_count, message->name)) return;
-    struct nearest near = nearest_to(message->name);
-    for (size_t at = 0; at < aggregate->execute_count; at++)
-        nearest_offer(&near, aggregate->execute[at].message->name);
-    struct slice found = nearest_found(&near);
-    vm_raise(lua, FAULT_SCRIPT, 1, "%.*s has no command %s%s%.*s%s", SLICE_ARGS(aggregate->declared.name),
-             message->name.data, found.size ? ": did you mean " : "", SLICE_ARGS(found),
-             found.size ? "?" : "");
+    if (!message->is_event)
+        vm_raise(lua, FAULT_SCRIPT, 1, "%s takes an event, got the command %s", word, message->name.data);
+    return message;
 }
 
 /* send.fine(id, Message {…}, options). Upvalues: the import, the aggregate, whether it is record,
@@ -131,29 +90,20 @@ static void check_target(lua_State *lua, const struct loader_aggregate *aggregat
 static int word_call(lua_State *lua)
 {
     struct rows_import *import = lua_touserdata(lua, lua_upvalueindex(1));
-    const struct loader_aggregate *aggregate = lua_touserdata(lua, lua_upvalueindex(2));
+    struct sends_target target = sends_target_of(lua_touserdata(lua, lua_upvalueindex(2)), false);
     bool is_fact = lua_toboolean(lua, lua_upvalueindex(3));
     const char *word = lua_tostring(lua, lua_upvalueindex(4));
     if (!import->running) vm_raise(lua, FAULT_SCRIPT, 1, "%s is only possible while a row is imported", word);
     lua_settop(lua, 3);
-    struct import_call call = {
-        .is_fact = is_fact, .context = aggregate->declared.context, .aggregate = aggregate->short_name};
-    call.id = arena_copy(&import->arena, read_id(lua, 1, word));
+    struct import_call call = {.is_fact = is_fact, .context = target.context, .aggregate = target.name};
+    const char *what = lua_pushfstring(lua, "the id of %s", word);
+    call.id = arena_copy(&import->arena, sends_read_id(lua, 1, what));
     read_options(lua, 3, word, &call, &import->arena);
-    const struct contract_message *message = contract_message_of(lua, 2);
-    if (!message) {
-        char given[128];
-        vm_raise(lua, FAULT_SCRIPT, 1, "%s takes %s such as Name { … }, got %s", word,
-                 is_fact ? "an event" : "a command", domain_describe_value(lua, 2, given));
-    }
-    check_target(lua, aggregate, message, is_fact, word);
-    struct domain *domain = import->domain;
-    buf_clear(&domain->scratch);
-    value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
-    vm_hold(lua, domain->scratch.size + 2 * sizeof call);
+    const struct contract_message *message =
+        is_fact ? read_event(lua, 2, &target, word) : sends_read_command(lua, 2, &target, word);
     call.type = message->name;
     call.type_version = message->version;
-    call.data = arena_copy(&import->arena, buf_slice(&domain->scratch));
+    call.data = sends_keep_data(import->domain, lua, message, &import->arena);
     if (import->count == import->size_max) {
         import->size_max = import->size_max ? import->size_max * 2 : 8;
         import->calls = mem_resize(import->calls, import->size_max * sizeof *import->calls);
@@ -171,20 +121,13 @@ static int word_index(lua_State *lua)
     lua_settop(lua, 2);
     lua_pushvalue(lua, 2);
     if (lua_rawget(lua, lua_upvalueindex(4)) != LUA_TNIL) return 1;
-    if (lua_type(lua, 2) != LUA_TSTRING)
-        vm_raise(lua, FAULT_SCRIPT, 1, "write %s.NAME(id, Message { … })", word);
-    struct slice name = text_at(lua, 2);
-    const struct loader_aggregate *aggregate = find_aggregate(import, name);
-    if (!aggregate) {
-        struct slice found = nearest_aggregate(import, name);
-        vm_raise(lua, FAULT_SCRIPT, 1, "context %.*s has no aggregate %.*s%s%.*s%s",
-                 SLICE_ARGS(import->context), SLICE_ARGS(name), found.size ? ": did you mean " : "",
-                 SLICE_ARGS(found), found.size ? "?" : "");
-    }
+    bool is_service;
+    const void *aggregate =
+        sends_find_target(lua, import->domain->loader, import->context, false, word, &is_service);
     lua_pushlightuserdata(lua, import);
     lua_pushlightuserdata(lua, (void *)(uintptr_t)aggregate);
     lua_pushvalue(lua, lua_upvalueindex(2));
-    lua_pushfstring(lua, "%s.%s", word, aggregate->short_name.data);
+    lua_pushfstring(lua, "%s.%s", word, lua_tostring(lua, 2));
     lua_pushcclosure(lua, word_call, 4);
     lua_pushvalue(lua, 2);
     lua_pushvalue(lua, -2);
@@ -192,26 +135,15 @@ static int word_index(lua_State *lua)
     return 1;
 }
 
-static int word_assigned(lua_State *lua)
-{
-    return vm_raise(lua, FAULT_SCRIPT, 1, "send and record cannot be changed");
-}
-
+/* Into the table on top of the stack. */
 static void add_word(lua_State *lua, struct rows_import *import, const char *word, bool is_fact)
 {
-    lua_newtable(lua);
-    lua_createtable(lua, 0, 3);
     lua_pushlightuserdata(lua, import);
     lua_pushboolean(lua, is_fact);
     lua_pushstring(lua, word);
     lua_newtable(lua);
     lua_pushcclosure(lua, word_index, 4);
-    lua_setfield(lua, -2, "__index");
-    lua_pushcfunction(lua, word_assigned);
-    lua_setfield(lua, -2, "__newindex");
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-    lua_setmetatable(lua, -2);
+    dotted_push(lua, word);
     lua_setfield(lua, -2, word);
 }
 
