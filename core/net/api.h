@@ -155,7 +155,7 @@ void api_events_beat(struct net *net, int64_t now_ms);
 void api_events_stop(struct net *net);
 void api_views_stop(struct net *net);
 
-/* Appends the events of a stream behind version as a JSON array, at most API_UNSEEN_MAX. */
-void api_events_put_unseen(struct call *call, uint64_t version, struct buf *out);
+/* Appends the events of a stream behind version up to last as a JSON array, at most API_UNSEEN_MAX. */
+void api_events_put_unseen(struct call *call, uint64_t version, uint64_t last, struct buf *out);
 
 #endif

@@ -41,7 +41,7 @@ static void answer_conflict(struct call *call)
     if (command->expected_version == COMMAND_ANY_VERSION)
         buf_put_text(out, "[]");
     else
-        api_events_put_unseen(call, (uint64_t)command->expected_version, out);
+        api_events_put_unseen(call, (uint64_t)command->expected_version, command->conflict_version, out);
     problem_end(out);
     api_reply(call, 409);
 }

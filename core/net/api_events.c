@@ -295,7 +295,7 @@ void api_stream_events_take(struct call *call)
     api_pull(call, call->format == API_JSON ? pull_json : pull_lines);
 }
 
-void api_events_put_unseen(struct call *call, uint64_t version, struct buf *out)
+void api_events_put_unseen(struct call *call, uint64_t version, uint64_t last, struct buf *out)
 {
     struct events_call *events = &call->events;
     *events = (struct events_call){.is_stream = true, .from = version + 1};
@@ -303,6 +303,7 @@ void api_events_put_unseen(struct call *call, uint64_t version, struct buf *out)
     call->format = API_JSON;
     buf_put_byte(out, '[');
     if (find_stream(call) == 0) {
+        if (events->last > last) events->last = last;
         struct scan scan = {
             .call = call, .names = engine_names(hub_engine(call->net->hub)), .deadline_ns = INT64_MAX};
         scan_piece(&scan, out);

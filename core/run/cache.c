@@ -89,12 +89,7 @@ static int cache_fold_pending(struct shard *shard, struct stream *stream, const 
 {
     const struct commit *commit = &pending->commit;
     struct envelope envelope;
-    fold_envelope(&stream->id, stream->aggregate->context, &envelope);
-    struct slice first = commit->command_count ? commit->commands[0].id : SLICE_NONE;
-    envelope.actor = commit->actor;
-    envelope.command_id = first;
-    envelope.correlation_id = commit->correlation_id.size ? commit->correlation_id : first;
-    envelope.causation_id = commit->causation_id.size ? commit->causation_id : first;
+    fold_commit_envelope(&stream->id, stream->aggregate->context, commit, &envelope);
     for (size_t at = 0; at < commit->event_count; at++) {
         const struct commit_event *event = &commit->events[at];
         uint64_t version = commit->first_version + at;
@@ -123,7 +118,7 @@ static int cache_load_once(struct shard *shard, struct stream *stream, struct fa
     stream->state = result.state;
     stream->version = result.version;
     stream->position = result.position;
-    stream->snapshot_version = result.snapshot_version;
+    if (!stream->snapshot.size) stream->snapshot_version = result.snapshot_version; /* else that one's */
     for (struct pending *pending = stream->oldest; pending; pending = pending->newer) {
         if (pending->chain != stream->chain || pending->commit.event_count == 0) continue;
         /* Another one appended where our own expected to: the writer will break the chain, and whatever is

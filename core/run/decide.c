@@ -54,20 +54,6 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
     commit->command_count = count;
 }
 
-/* What handlers see: the same, at decision and at every replay. A record names only its first command's id
- * beside its events, so all items of a batch show that one. */
-static void decide_envelope(const struct stream *stream, const struct commit *commit, int64_t at_ms,
-                            struct envelope *envelope)
-{
-    fold_envelope(&stream->id, stream->aggregate->context, envelope);
-    struct slice first = commit->command_count ? commit->commands[0].id : SLICE_NONE;
-    envelope->at_ms = at_ms;
-    envelope->actor = commit->actor;
-    envelope->command_id = first;
-    envelope->correlation_id = commit->correlation_id.size ? commit->correlation_id : first;
-    envelope->causation_id = commit->causation_id.size ? commit->causation_id : first;
-}
-
 static int decide_facts(struct shard *shard, struct stream *stream, const struct work *work,
                         struct envelope *envelope, struct pending *pending, bool *touched,
                         struct fault *fault)
@@ -172,8 +158,8 @@ static int decide_once(struct shard *shard, struct stream *stream, const struct 
     if (work->command->is_decided) return decide_given(work->command, pending, fault);
     int64_t at_ms = work->command->at_ms;
     struct envelope envelope;
-    decide_envelope(stream, &pending->commit, at_ms == INT64_MIN ? clock_now_ms(shard->hub->clock) : at_ms,
-                    &envelope);
+    fold_commit_envelope(&stream->id, stream->aggregate->context, &pending->commit, &envelope);
+    envelope.at_ms = at_ms == INT64_MIN ? clock_now_ms(shard->hub->clock) : at_ms;
     bool touched = false;
     int done = work->command->is_fact
                    ? decide_facts(shard, stream, work, &envelope, pending, &touched, fault)
@@ -269,15 +255,50 @@ static void decide_accepted(struct shard *shard, struct stream *stream, struct w
     shard_hand_over(shard, pending);
 }
 
-static int decide_expected(struct stream *stream, struct command *command, struct fault *fault)
+static bool decide_is_stale(const struct stream *stream, const struct command *command)
+{
+    return command->expected_version != COMMAND_ANY_VERSION &&
+           (uint64_t)command->expected_version < stream->version;
+}
+
+/* Whether the caller's version lets it be decided: on what it has seen, or on more with a chance to merge. */
+static int decide_expected(struct shard *shard, const struct stream *stream, const struct command *command,
+                           struct fault *fault)
 {
     if (command->expected_version == COMMAND_ANY_VERSION ||
         (uint64_t)command->expected_version == stream->version)
         return 0;
+    if (decide_is_stale(stream, command) && merge_is_possible(shard, stream, command)) return 0;
+    return merge_refuse(stream, command, fault, "%s", "");
+}
+
+/* Whether somebody else appended to the stream. While commits are in flight they will find out. */
+static bool decide_is_outdated(struct shard *shard, const struct stream *stream)
+{
+    uint64_t version, position;
+    return engine_stream_head(shard->hub->engine, &stream->id, &version, &position, NULL) == 0 &&
+           version > stream->version;
+}
+
+/* The caller is told what it has not seen, so that must be on disk: the answer waits for what is in flight,
+ * and is thought over if that fails. */
+static void decide_conflict(struct shard *shard, struct stream *stream, struct work *work,
+                            const struct fault *fault)
+{
+    struct command *command = work->command;
     command->conflict_version = stream->version;
-    return fault_set(fault, FAULT_CONFLICT, "%.*s/%.*s is at version %llu, not %lld",
-                     SLICE_ARGS(stream->id.aggregate), SLICE_ARGS(stream->id.id),
-                     (unsigned long long)stream->version, (long long)command->expected_version);
+    if (stream->commits_in_flight) {
+        command->fault = *fault;
+        work->refused = true;
+        shard_wait(shard, work, stream->newest);
+        shard_give_up_turn(shard, work);
+    } else if (decide_is_outdated(shard, stream)) {
+        cache_drop_state(shard, stream);
+        work->retries++;
+        shard_decide(shard, work);
+    } else {
+        shard_answer(shard, work, fault);
+    }
 }
 
 void shard_decide(struct shard *shard, struct work *work)
@@ -298,7 +319,11 @@ void shard_decide(struct shard *shard, struct work *work)
     if (known == KNOWN_WAITS) shard_give_up_turn(shard, work);
     if (known != KNOWN_NO) return;
 
-    /* 2. Another one was faster too often. */
+    /* 2. A conflict whose unseen events are on disk now; or another one was faster too often. */
+    if (work->refused) {
+        shard_answer(shard, work, &command->fault);
+        return;
+    }
     if (work->retries > DECIDE_RETRIES_MAX) {
         command->conflict_version = stream->version;
         fault_set(&fault, FAULT_CONFLICT, "%.*s/%.*s changed %u times meanwhile",
@@ -308,15 +333,21 @@ void shard_decide(struct shard *shard, struct work *work)
     }
 
     /* 3. The state, from the cache or from the log; the caller's version is compared with its version. */
-    if (cache_load(shard, stream, &fault) < 0 || decide_expected(stream, command, &fault) < 0) {
+    if (cache_load(shard, stream, &fault) < 0) {
         shard_answer(shard, work, &fault);
         return;
     }
+    if (decide_expected(shard, stream, command, &fault) < 0) {
+        decide_conflict(shard, stream, work, &fault);
+        return;
+    }
 
-    /* 4. The scripts decide every item on the same state. */
+    /* 4. The scripts decide every item on the same state; if the caller has not seen all of it, they are
+     * asked whether that matters. */
     struct pending *pending = shard_pending(shard);
     decide_prepare(shard, stream, work, pending);
     int done = decide_items(shard, stream, work, pending, &fault);
+    if (decide_is_stale(stream, command)) done = merge_check(shard, stream, work, pending, done, &fault);
 
     /* 5. Yes and no go to the writer; what fits no contract and what failed leaves no trace. */
     if (done == 0) {
@@ -325,7 +356,10 @@ void shard_decide(struct shard *shard, struct work *work)
         decide_rejected(shard, stream, work, pending, &fault);
     } else {
         shard_pending_free(shard, pending);
-        shard_answer(shard, work, &fault);
+        if (fault.code == FAULT_CONFLICT)
+            decide_conflict(shard, stream, work, &fault);
+        else
+            shard_answer(shard, work, &fault);
     }
     cache_trim(shard);
 }

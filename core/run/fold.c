@@ -17,6 +17,18 @@ void fold_envelope(const struct stream_id *stream, struct slice context, struct 
     };
 }
 
+/* A record names only its first command's id beside its events, so all items of a batch show that one. */
+void fold_commit_envelope(const struct stream_id *stream, struct slice context, const struct commit *commit,
+                          struct envelope *envelope)
+{
+    fold_envelope(stream, context, envelope);
+    struct slice first = commit->command_count ? commit->commands[0].id : SLICE_NONE;
+    envelope->actor = commit->actor;
+    envelope->command_id = first;
+    envelope->correlation_id = commit->correlation_id.size ? commit->correlation_id : first;
+    envelope->causation_id = commit->causation_id.size ? commit->causation_id : first;
+}
+
 /* Folds the events of one record that are wanted. 1: go on, 0: enough, -1: fault. */
 static int fold_record(const struct fold_request *request, const struct record *record,
                        struct fold_result *result, struct fault *fault)

@@ -32,6 +32,9 @@ struct fold_result {
 int fold_stream(const struct fold_request *request, struct fold_result *result, struct fault *fault);
 /* What apply may see of an event: neither position nor version, so that a state never depends on them. */
 void fold_envelope(const struct stream_id *stream, struct slice context, struct envelope *envelope);
+/* The same for the events of a commit that is not stored yet; type, version and time are the event's. */
+void fold_commit_envelope(const struct stream_id *stream, struct slice context, const struct commit *commit,
+                          struct envelope *envelope);
 /* "bill" of "billing/bill". */
 struct slice fold_aggregate_name(struct slice name);
 

@@ -132,9 +132,7 @@ int known_find(struct shard *shard, struct stream *stream, struct work *work, st
     struct pending *pending = known_in_flight(stream, command);
     if (pending) {
         if (known_check(shard, work, &pending->commit, fault) < 0) return -1;
-        work->link.next = pending->waiters;
-        pending->waiters = &work->link;
-        shard->waiting++;
+        shard_wait(shard, work, pending);
         return KNOWN_WAITS;
     }
     for (size_t at = 0; at <= command->item_count; at++) {

@@ -40,6 +40,14 @@ void shard_hand_over(struct shard *shard, struct pending *pending)
     writer_put(shard->hub->writer, pending);
 }
 
+void shard_wait(struct shard *shard, struct work *work, struct pending *pending)
+{
+    work->link.next = NULL;
+    *(pending->waiters ? pending->last_waiter : &pending->waiters) = &work->link;
+    pending->last_waiter = &work->link.next;
+    shard->waiting++;
+}
+
 void shard_give_up_turn(struct shard *shard, struct work *work)
 {
     struct command *command = work->command;
@@ -106,6 +114,7 @@ static void shard_complete(struct shard *shard, struct pending *pending)
     }
     struct work *again = pending->command ? pending->command->stage : NULL;
     struct inbox_link *waiters = pending->waiters;
+    bool appended = pending->result == PENDING_APPENDED;
     shard_pending_free(shard, pending);
     if (again) {
         again->retries++;
@@ -115,6 +124,10 @@ static void shard_complete(struct shard *shard, struct pending *pending)
     while (waiters) {
         struct work *waiter = (struct work *)waiters;
         waiters = waiters->next;
+        if (waiter->refused && !appended) { /* what it was in conflict with never came true */
+            waiter->refused = false;
+            waiter->command->fault.code = FAULT_NONE;
+        }
         shard->waiting--;
         shard_decide(shard, waiter);
     }

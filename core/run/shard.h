@@ -39,6 +39,7 @@ struct work {
     const struct catalog_aggregate *aggregate;
     uint64_t sequence; /* which sequence of ordered commands */
     unsigned retries;  /* after a conflict */
+    bool refused;      /* its version is in conflict with what it waits for; command->fault says how */
 };
 
 enum pending_result {
@@ -63,9 +64,10 @@ struct pending {
     size_t size;      /* bytes it will take, about */
     uint64_t id_hash; /* of the first given id */
     enum pending_result result;
-    struct inbox_link *waiters; /* works with the same id that came meanwhile; the shard's */
-    struct pending *newer;      /* of the same stream, in order; the shard's */
-    struct pending *next;       /* in the writer's queue; then in the shard's list of free ones */
+    struct inbox_link *waiters; /* works that are decided again when it is done, oldest first; the shard's */
+    struct inbox_link **last_waiter;
+    struct pending *newer; /* of the same stream, in order; the shard's */
+    struct pending *next;  /* in the writer's queue; then in the shard's list of free ones */
 };
 
 /* A stream in the cache. */
@@ -126,6 +128,8 @@ void shard_answer(struct shard *shard, struct work *work, const struct fault *fa
 /* The command's number in its sequence is used up without a commit; nothing if it has none. */
 void shard_give_up_turn(struct shard *shard, struct work *work);
 void shard_hand_over(struct shard *shard, struct pending *pending);
+/* The work is decided again when the pending is back. */
+void shard_wait(struct shard *shard, struct work *work, struct pending *pending);
 /* decide.c: one command, from its id to the writer. */
 void shard_decide(struct shard *shard, struct work *work);
 
@@ -141,6 +145,18 @@ void cache_trim(struct shard *shard);
 void cache_snapshot(struct shard *shard, struct stream *stream);
 void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t version);
 void cache_free(struct shard *shard);
+
+/* --- merge.c: for a caller who decided on an older version than the stream has --- */
+/* Whether the aggregate says at all which events exclude each other, and there are not too many of them. */
+bool merge_is_possible(struct shard *shard, const struct stream *stream, const struct command *command);
+/* What was decided, well or not (done, fault), by a caller who has not seen all: 0 if none of its events is
+ * excluded by one of those. -1: CONFLICT; or the decision's own fault, SCRIPT, BUDGET. Then the state is gone
+ * if it was touched. */
+int merge_check(struct shard *shard, struct stream *stream, const struct work *work, struct pending *pending,
+                int done, struct fault *fault);
+/* CONFLICT in words: "billing/bill/7 is at version 7, not 5" and why. */
+int merge_refuse(const struct stream *stream, const struct command *command, struct fault *fault,
+                 const char *why, ...) __attribute__((format(printf, 4, 5)));
 
 /* --- known.c --- */
 enum known { KNOWN_NO, KNOWN_WAITS, KNOWN_ANSWERED };

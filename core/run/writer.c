@@ -117,7 +117,9 @@ static void writer_refuse(struct writer *writer, struct pending *pending, const 
 
 static void writer_break(struct pending *pending, enum pending_result result)
 {
-    if (pending->commit.event_count == 0 && !pending->tied) return;
+    /* What failed without events takes nothing with it. In a conflict it shows that the shard's state is old.
+     */
+    if (pending->commit.event_count == 0 && !pending->tied && result == PENDING_FAILED) return;
     if (pending->chain <= pending->stream->broken_chain) return;
     pending->stream->broken_chain = pending->chain;
     pending->stream->broken_result = result;
@@ -251,13 +253,7 @@ static void writer_appended(struct writer *writer)
     writer_read_back(writer);
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
-        if (writer->appends[at].outcome == APPEND_CONFLICT && pending->commit.event_count == 0 &&
-            !pending->tied) {
-            /* Decided on durable versions: it stands, whatever came since. */
-            pending->commit.first_version = writer->appends[at].stream_version;
-            writer_lane_put(&writer->lanes[pending->shard->index], pending);
-            writer->queued++;
-        } else if (writer->appends[at].outcome == APPEND_CONFLICT) {
+        if (writer->appends[at].outcome == APPEND_CONFLICT) {
             atomic_fetch_add_explicit(&writer->stats.conflicts, 1, memory_order_relaxed);
             writer_break(pending, PENDING_CONFLICT);
             writer_back(writer, pending, PENDING_CONFLICT);

@@ -156,6 +156,9 @@ struct domain_event { /* one event as a value, with its envelope */
 int domain_conflicts(struct domain *domain, int aggregate, const struct domain_event *mine,
                      const struct domain_event *theirs, bool *conflicts, struct fault *fault);
 
+/* Whether the aggregate has such a function. */
+bool domain_has_conflicts(const struct domain *domain, int aggregate);
+
 /* Only the contract check: the command's canonical data. For looking up a retry before anything is decided.
  */
 int domain_check_command(struct domain *domain, int aggregate, struct slice type, struct slice data,

@@ -44,6 +44,11 @@ static int ask_conflicts(lua_State *lua)
     return 0;
 }
 
+bool domain_has_conflicts(const struct domain *domain, int aggregate)
+{
+    return loader_aggregate(domain->loader, (size_t)aggregate)->conflicts != LUA_NOREF;
+}
+
 int domain_conflicts(struct domain *domain, int aggregate, const struct domain_event *mine,
                      const struct domain_event *theirs, bool *conflicts, struct fault *fault)
 {

@@ -58,12 +58,64 @@ class Http(Case):
         self.it.send("billing/bill/7", "CreateBill", BILL)
         self.it.send("billing/bill/7", "AddServicesToBill", {"services": 1}, headers={"If-Match": '"1"'})
         for version in ('"1"', '"0"', '"9"'):
-            answer = self.post("billing/bill/7", {"type": "AddServicesToBill", "data": {"services": 1}}, {"If-Match": version})
+            answer = self.post("billing/bill/7", {"type": "CloseBill", "data": {"close_date": "2026-02-01"}}, {"If-Match": version})
             self.assertEqual((answer.status, answer.json["code"], answer.json["version"]), (409, "conflict", 2))
-        answer = self.post("billing/bill/7", {"type": "AddServicesToBill", "data": {"services": 1}}, {"If-Match": '"1"'})
+        answer = self.post("billing/bill/7", {"type": "CloseBill", "data": {"close_date": "2026-02-01"}}, {"If-Match": '"1"'})
         self.assertEqual([event["version"] for event in answer.json["events"]], [2])
+        # the services of two callers do not disturb each other (bill.conflicts)
+        self.assertEqual(self.it.send("billing/bill/7", "AddServicesToBill", {"services": 1}, headers={"If-Match": '"1"'})["version"], 3)
         answer = self.post("billing/bill/7", {"type": "AddServicesToBill", "data": {"services": 1}}, {"If-Match": "nonsense"})
         self.assertEqual((answer.status, answer.json["code"]), (400, "malformed"))
+
+    def test_merging(self):
+        """Who has not seen all of the stream: the aggregate says which events exclude each other."""
+        self.it.stop()
+        self.write("shop/contracts.lua", "contracts [[\nPut? (what: string)\nAdded! (what: string)\nTake?\nTaken! (what: string)\nSeal?\nSealed!\n]]")
+        self.write("shop/box.lua", """local box = aggregate "box" { initial = { things = {} } }
+function box.apply.Added(state, e) state.things[e.what] = true end
+function box.apply.Sealed(state) state.sealed = true end
+function box.execute.Put(state, c)
+  if state.sealed then reject("sealed", "it is sealed") end
+  return Added { what = c.what }
+end
+function box.execute.Take(state) for what in pairs(state.things) do emit(Taken { what = what }) end end
+function box.execute.Seal() return Sealed {} end
+function box.conflicts(mine, theirs)
+  if mine.type == "Taken" or theirs.type == "Taken" then return true end
+  return mine.type == "Added" and theirs.type == "Added" and mine.data.what == theirs.data.what
+end
+""")
+        self.it = self.hub()
+        put = lambda what, version, **more: self.post("shop/box/1", {"type": "Put", "data": {"what": what}}, {"If-Match": f'"{version}"'} | more)
+        self.it.send("shop/box/1", "Put", {"what": "a"})
+        self.it.send("shop/box/1", "Put", {"what": "b"})
+        # nothing unseen excludes it: it comes behind the others
+        merged = put("c", 1, **{"Idempotency-Key": "k1"})
+        self.assertEqual((merged.status, merged.json["version"], merged.headers["ETag"]), (200, 3, '"3"'))
+        self.assertEqual([(event["version"], event["data"]) for event in merged.json["events"]], [(3, {"what": "c"})])
+        # the id counts before the version, again and with another version
+        self.assertEqual(put("c", 1, **{"Idempotency-Key": "k1"}).json, merged.json)
+        self.assertEqual(put("c", 3, **{"Idempotency-Key": "k1"}).json, merged.json)
+        # one does: nothing happened, and the caller sees all that it had not seen
+        refused = put("b", 1, **{"Idempotency-Key": "k2"})
+        self.assertEqual((refused.status, refused.json["code"], refused.json["version"]), (409, "conflict", 3))
+        self.assertEqual([event["version"] for event in refused.json["events"]], [2, 3])
+        self.assertIn("Added there excludes Added", refused.json["detail"])
+        # a conflict is not remembered: with what is known now it is decided
+        self.assertEqual(put("b", 3, **{"Idempotency-Key": "k2"}).json["version"], 4)
+        self.assertEqual(put("d", 9).json["events"], [], "ahead of the stream there is nothing to see")
+        # a batch is merged as a whole or not at all
+        batch = [{"type": "Put", "data": {"what": "e"}}, {"type": "Take"}]
+        self.assertEqual(self.post("shop/box/1", batch, {"If-Match": '"3"'}).status, 409)
+        self.assertEqual(self.it.get("/v1/main/shop/box/1")["version"], 4)
+        # what the domain refuses because of the unseen is no final no
+        self.it.send("shop/box/1", "Seal")
+        refused = put("f", 4, **{"Idempotency-Key": "k3"})
+        self.assertEqual((refused.status, [event["type"] for event in refused.json["events"]]), (409, ["Sealed"]))
+        self.assertIn("it is sealed", refused.json["detail"])
+        self.assertEqual(put("f", 5, **{"Idempotency-Key": "k3"}).status, 422)
+        # without a version nobody is asked
+        self.assertEqual(len(self.it.send("shop/box/1", "Take")["events"]), 3)
 
     def test_batches_are_one_transaction(self):
         batch = [{"type": "CreateBill", "data": BILL}, {"type": "AddServicesToBill", "data": {"services": 2}},
