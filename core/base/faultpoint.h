@@ -42,6 +42,9 @@
     X(THREAD_START, "thread.start", "making a thread")                                                       \
     X(NET_LISTEN, "net.listen", "opening a socket to listen on")                                             \
     X(NET_ACCEPT, "net.accept", "taking a connection")                                                       \
+    X(RECEPTOR_SENT, "receptor.sent", "a receptor's message was handed over")                                \
+    X(RECEPTOR_DONE, "receptor.done", "all that a receptor sent for an event is durable")                    \
+    X(RECEPTOR_CHECKPOINT, "receptor.checkpoint", "keeping the checkpoints of receptors")                    \
     X(IMPORT_READ, "import.read", "reading the rows of an import")                                           \
     X(IMPORT_REJECTED, "import.rejected", "writing a refused row of an import")
 

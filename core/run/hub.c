@@ -164,7 +164,8 @@ static int hub_start(struct hub *hub, struct fault *fault)
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
-    return hub->views ? views_start(hub->views, fault) : 0;
+    if (hub->views && views_start(hub->views, fault) < 0) return -1;
+    return hub->receptors ? receptors_start(hub->receptors, fault) : 0;
 }
 
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault)
@@ -187,6 +188,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     if (options->projectors >= 0 &&
         views_open(made, hub_threads(options->projectors), domain, &made->views, fault) < 0)
         goto end;
+    if (options->projectors >= 0 && receptors_open(made, domain, &made->receptors, fault) < 0) goto end;
     done = hub_start(made, fault);
 end:
     if (domain) domain_close(domain);
@@ -201,6 +203,7 @@ void hub_stop(struct hub *hub)
 {
     if (hub->stopped) return;
     hub->stopped = true;
+    if (hub->receptors) receptors_stop(hub->receptors); /* while what they sent is answered */
     atomic_store(&hub->stopping, true);
     while (atomic_load(&hub->inside))
         usleep(HUB_STOP_LOOK_US); /* short: who is inside puts one pointer into a queue */
@@ -218,6 +221,7 @@ void hub_close(struct hub *hub)
     hub_stop(hub);
     for (size_t at = 0; at < hub->shard_count; at++) shard_free(hub->shards[at]);
     writer_free(hub->writer);
+    receptors_free(hub->receptors);
     views_free(hub->views);
     query_free(hub->query);
     indexer_free(hub->indexer);
@@ -272,6 +276,24 @@ void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user)
 void hub_unwatch(struct hub *hub, void *token)
 {
     watch_remove(&hub->watch, token);
+}
+
+void hub_look(struct hub *hub)
+{
+    if (hub->receptors) receptors_look(hub->receptors);
+}
+
+int hub_retry(struct hub *hub, struct slice name, struct fault *fault)
+{
+    if (hub->receptors) return receptors_retry(hub->receptors, name, fault);
+    return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs no receptors");
+}
+
+bool hub_is_quiet(struct hub *hub)
+{
+    uint64_t head = engine_head(hub->engine).position;
+    bool quiet = !hub->receptors || receptors_settled(hub->receptors, head);
+    return quiet && engine_head(hub->engine).position == head;
 }
 
 bool hub_ready(struct hub *hub)

@@ -114,6 +114,16 @@ int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault);
 /* Waits (in the calling thread) until every view is at the head of now, or failed; false at time-out. */
 bool hub_settle(struct hub *hub, int timeout_ms);
 
+/* --- receptors --- */
+
+/* Tries what a receptor ("context/name") could not send now. Fault: NOT_FOUND. */
+int hub_retry(struct hub *hub, struct slice name, struct fault *fault);
+/* The clock was moved: who waits for a moment looks at it again. For clocks other than the machine's. */
+void hub_look(struct hub *hub);
+/* Nothing of the log is left to be sent, but for what waits for its time or is parked. hub_watch's woken is
+ * called when it comes to that. */
+bool hub_is_quiet(struct hub *hub);
+
 /* --- being told --- */
 
 /* woken (from any thread, must not block) after commits became durable or a view moved on. Returns a token

@@ -8,6 +8,7 @@
 #include "run/indexer.h"
 #include "run/outage.h"
 #include "run/query.h"
+#include "run/receptors.h"
 #include "run/shard.h"
 #include "run/views.h"
 #include "run/watch.h"
@@ -35,6 +36,7 @@ struct hub {
     struct indexer *indexer;
     struct query *query;
     struct views *views;
+    struct receptors *receptors; /* NULL: the hub is without, as without views */
     struct watch watch;
     struct outage outage;
 

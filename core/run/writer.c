@@ -314,6 +314,7 @@ static bool writer_append(struct writer *writer)
 static void writer_wake_others(struct writer *writer)
 {
     if (writer->hub->views) views_look(writer->hub->views);
+    if (writer->hub->receptors) receptors_look(writer->hub->receptors);
     indexer_look(writer->hub->indexer);
     watch_wake(&writer->hub->watch);
 }
