@@ -77,6 +77,7 @@ struct receptors {
     atomic_bool stopping;
     pthread_mutex_t lock;  /* stuck keys: written by the thread, read by receptors_status */
     atomic_ullong settled; /* the least checkpoint */
+    bool moved;            /* since watchers were told */
     /* the checkpoints' way to the log */
     struct writer_meta meta;
     atomic_bool meta_under_way, meta_wanted;

@@ -91,6 +91,7 @@ static void receptor_key_unstick(struct receptor_key *key)
     key->stuck = false;
     atomic_fetch_sub(&receptor->stuck_count, 1);
     pthread_mutex_unlock(&receptor->receptors->lock);
+    receptor->receptors->moved = true;
     receptor_meta_changed(receptor->receptors);
     receptor_key_let_go(key);
 }
@@ -141,6 +142,7 @@ void receptor_key_fail(struct receptor_key *key, uint64_t position, uint64_t ver
         say_warn("%.*s: parked at position %llu, with all that follows of %.*s/%.*s: %s",
                  SLICE_ARGS(key->receptor->name), (unsigned long long)position,
                  SLICE_ARGS(key->stream.aggregate), SLICE_ARGS(key->stream.id), fault->text);
+    receptors->moved = true;
     receptor_key_drop_items(key); /* the fault may be the first one's */
     receptor_meta_changed(receptors);
 }

@@ -51,8 +51,10 @@ static void receptors_show(struct receptors *receptors)
             if (key->due_ms != receptor_parked_ms && key->position <= done_to) done_to = key->position - 1;
         if (done_to < least) least = done_to;
     }
-    bool moved = atomic_exchange(&receptors->settled, least) != least;
-    if (moved && receptors->sender.in_flight == 0) watch_wake(&receptors->hub->watch);
+    if (atomic_exchange(&receptors->settled, least) != least) receptors->moved = true;
+    if (!receptors->moved || receptors->sender.in_flight) return;
+    receptors->moved = false;
+    watch_wake(&receptors->hub->watch);
 }
 
 static void *receptors_run(void *user)

@@ -1,0 +1,508 @@
+/* Receptors: an event of one context becomes a command in another, once, in order, whatever fails. */
+#include "base/clock.h"
+#include "run_support.h"
+
+static const char contracts[] = "contracts [[\n"
+                                "  Note?   (amount: integer)\n"
+                                "  Noted!  (amount: integer)\n"
+                                "  Break?\n"
+                                "  Broken!\n"
+                                "  Mend?\n"
+                                "  Mended!\n"
+                                "]]\n";
+static const char entry[] = "local entry = aggregate 'entry' { initial = { sum = 0 } }\n"
+                            "function entry.apply.Noted(state, e) state.sum = state.sum + e.amount end\n"
+                            "function entry.apply.Broken(state) state.broken = true end\n"
+                            "function entry.apply.Mended(state) state.broken = nil end\n"
+                            "function entry.execute.Note(state, c)\n"
+                            "  if state.broken then error('the book is broken') end\n"
+                            "  if c.amount < 0 then reject('negative', 'no') end\n"
+                            "  return Noted { amount = c.amount }\n"
+                            "end\n"
+                            "function entry.execute.Break() return Broken {} end\n"
+                            "function entry.execute.Mend() return Mended {} end\n";
+static const char notes[] = "local notes = receptor 'notes'\n"
+                            "notes.when['bank.Added'] = function(e, m)\n"
+                            "  send.entry(m.id, Note { amount = e.amount })\n"
+                            "end\n";
+
+/* --- a clock that stands still until it is moved --- */
+
+struct hand_clock {
+    struct clock clock;
+    atomic_llong now_ms;
+};
+
+static int64_t hand_now(struct clock *clock)
+{
+    return atomic_load(&((struct hand_clock *)clock)->now_ms);
+}
+
+static struct hand_clock hand = {.clock = {hand_now}};
+
+static void move_clock(struct hub *hub, int64_t ms)
+{
+    atomic_fetch_add(&hand.now_ms, ms);
+    hub_look(hub);
+}
+
+/* --- hubs over a log that outlives them --- */
+
+static struct engine *kept;
+
+static struct hub *open_kept(void)
+{
+    struct held_engine *held = hold_engine_with((struct engine_options){.clock = &hand.clock}, kept);
+    kept = held->inner;
+    held->keep = true;
+    return open_hub_with(
+        (struct hub_options){.engine = &held->engine, .shards = 2, .projectors = 1, .clock = &hand.clock});
+}
+
+static int begin(void **state)
+{
+    setup(state);
+    write_script("ledger/contracts.lua", contracts);
+    write_script("ledger/entry.lua", entry);
+    write_script("ledger/notes.lua", notes);
+    atomic_store(&hand.now_ms, 1770000000000);
+    kept = NULL;
+    return 0;
+}
+
+static int end(void **state)
+{
+    engine_close(kept);
+    return teardown(state);
+}
+
+static void set_checkpoints(struct slice value)
+{
+    assert_int_equal(engine_meta_put(kept, slice_of("receptors"), value, &test_fault), 0);
+}
+
+static struct buf checkpoints(void)
+{
+    struct buf value = {0};
+    assert_int_equal(engine_meta_get(kept, slice_of("receptors"), &value, &test_fault), 1);
+    return value;
+}
+
+/* --- waiting --- */
+
+struct waiting {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned count;
+};
+
+static void woken(void *user)
+{
+    struct waiting *waiting = user;
+    pthread_mutex_lock(&waiting->mutex);
+    waiting->count++;
+    pthread_cond_broadcast(&waiting->changed);
+    pthread_mutex_unlock(&waiting->mutex);
+}
+
+/* Until the condition holds of the hub, looked at whenever something moved. */
+static void wait_until(struct hub *hub, bool (*holds)(struct hub *hub, const char *text), const char *text)
+{
+    struct waiting waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    void *token = hub_watch(hub, woken, &waiting);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60; /* only ends a test that hangs */
+    for (unsigned seen = 0; !holds(hub, text); seen = waiting.count) {
+        pthread_mutex_lock(&waiting.mutex);
+        while (waiting.count == seen)
+            if (pthread_cond_timedwait(&waiting.changed, &waiting.mutex, &until) == ETIMEDOUT) {
+                struct buf status = {0};
+                hub_status(hub, &status);
+                fail_msg("it never came to '%s':\n%.*s", text, SLICE_ARGS(buf_slice(&status)));
+            }
+        pthread_mutex_unlock(&waiting.mutex);
+    }
+    hub_unwatch(hub, token);
+}
+
+static bool is_quiet(struct hub *hub, const char *text)
+{
+    return hub_is_quiet(hub);
+}
+
+static void quiet(struct hub *hub)
+{
+    wait_until(hub, is_quiet, "quiet");
+}
+
+static bool status_has(struct hub *hub, const char *text)
+{
+    struct buf status = {0};
+    hub_status(hub, &status);
+    buf_put_byte(&status, 0);
+    for (char *at = status.data; *at; at++)
+        if (*at == '"') *at = '\'';
+    bool has = strstr(status.data, text) != NULL;
+    buf_release(&status);
+    return has;
+}
+
+static void add(struct hub *hub, const char *id, int amount)
+{
+    char json[64];
+    snprintf(json, sizeof json, "{'amount':%d}", amount);
+    expect(hub, id, "Add", json, FAULT_NONE);
+}
+
+static struct command *entry_command(const char *id, const char *type)
+{
+    struct command *command = command_of(id, type, "{}", NULL);
+    command->context = slice_of("ledger");
+    command->aggregate = slice_of("entry");
+    return command;
+}
+
+static void tell_entry(struct hub *hub, const char *id, const char *type)
+{
+    struct command *command = run(hub, entry_command(id, type));
+    assert_int_equal(command->fault.code, FAULT_NONE);
+    forget(command);
+}
+
+/* The amounts noted for an entry, in order. */
+static void expect_noted(struct hub *hub, const char *id, const char *amounts)
+{
+    struct engine_cursor *cursor;
+    struct record record;
+    struct buf out = {0};
+    struct stream_id stream = {slice_of("main"), slice_of("ledger/entry"), slice_of(id)};
+    assert_int_equal(engine_read_stream(hub_engine(hub), &stream, 1, &cursor, &test_fault), 0);
+    while (engine_cursor_next(cursor, &record, &test_fault) == 1) {
+        struct record_event event = {0};
+        while (record_next_event(&record, &event)) {
+            if (!slice_is(names_get(record.names, event.type), "Noted")) continue;
+            assert_int_equal(json_from_mp(event.data, &out, &test_fault), 0);
+        }
+    }
+    engine_cursor_close(cursor);
+    struct buf numbers = {0};
+    for (size_t at = 0; at < out.size; at++)
+        if (strchr("-0123456789}", out.data[at]))
+            buf_put_byte(&numbers, out.data[at] == '}' ? ' ' : (uint8_t)out.data[at]);
+    buf_put_byte(&numbers, 0);
+    assert_string_equal(numbers.data, amounts);
+    buf_release(&numbers);
+    buf_release(&out);
+}
+
+/* --- tests --- */
+
+static void an_event_becomes_a_command(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    add(hub, "b", 2);
+    add(hub, "a", 3);
+    quiet(hub);
+    expect_noted(hub, "a", "1 3 ");
+    expect_noted(hub, "b", "2 ");
+    assert_true(status_has(hub, "{'kind':'receptor','name':'ledger/notes','position':6,'lag':0,'parked':0"));
+    hub_close(hub);
+}
+
+static void causes_are_carried_on(void **state)
+{
+    struct hub *hub = open_kept();
+    struct command *command = command_of("a", "Add", "{'amount':1}", "the-first");
+    command->correlation_id = slice_of("the-story");
+    forget(run(hub, command));
+    quiet(hub);
+    struct engine_cursor *cursor;
+    struct record record;
+    struct arena arena = {0};
+    struct record_ids ids;
+    assert_int_equal(engine_read(hub_engine(hub), 2, &cursor, &test_fault), 0);
+    assert_int_equal(engine_cursor_next(cursor, &record, &test_fault), 1);
+    record_read_ids(&record, &arena, &ids);
+    assert_true(slice_is(ids.correlation_id, "the-story"));
+    struct slice cause = arena_format(&arena, "%s:1:1", engine_head(hub_engine(hub)).log_id);
+    assert_true(slice_equal(ids.causation_id, cause));
+    assert_true(slice_is(names_get(record.names, record.actor), "ledger/notes"));
+    assert_int_equal(record.depth, 1);
+    assert_true(record.id_given);
+    engine_cursor_close(cursor);
+    arena_release(&arena);
+    hub_close(hub);
+}
+
+/* A kill loses at most the checkpoint: what is behind it is handled again, and its commands are known. */
+static void what_is_handled_again_has_one_effect(void **state)
+{
+    struct hub *hub = open_kept();
+    struct buf old = checkpoints();
+    for (int n = 1; n <= 3; n++) add(hub, "a", n);
+    quiet(hub);
+    hub_close(hub);
+    struct buf new = checkpoints();
+    assert_false(slice_equal(buf_slice(&old), buf_slice(&new)));
+    set_checkpoints(buf_slice(&old));
+    hub = open_kept();
+    add(hub, "a", 4);
+    quiet(hub);
+    expect_noted(hub, "a", "1 2 3 4 ");
+    hub_close(hub);
+    buf_release(&old);
+    buf_release(&new);
+}
+
+static void a_new_receptor_begins_where_it_says(void **state)
+{
+    write_script("ledger/notes.lua", "");
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    hub_close(hub);
+    write_script("ledger/notes.lua", notes);
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "a", "");
+    add(hub, "a", 2);
+    quiet(hub);
+    expect_noted(hub, "a", "2 ");
+    hub_close(hub);
+    write_script("ledger/all.lua", "local all = receptor 'all' { since = 'start' }\n"
+                                   "all.when['bank.Added'] = function(e, m)\n"
+                                   "  send.entry('all', Note { amount = e.amount })\n"
+                                   "end\n");
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "all", "1 2 ");
+    hub_close(hub);
+}
+
+/* One that was declared yesterday and will be tomorrow keeps its place. */
+static void a_receptor_taken_away_keeps_its_place(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    quiet(hub);
+    hub_close(hub);
+    write_script("ledger/notes.lua", "");
+    hub = open_kept();
+    add(hub, "a", 2);
+    hub_close(hub);
+    write_script("ledger/notes.lua", notes);
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "a", "1 2 ");
+    hub_close(hub);
+}
+
+static void a_rejection_is_an_outcome(void **state)
+{
+    struct hub *hub = open_kept();
+    expect(hub, "a", "Add", "{'amount':5}", FAULT_NONE);
+    expect(hub, "a", "Add", "{'amount':-1}", FAULT_NONE);
+    add(hub, "a", 2);
+    quiet(hub);
+    expect_noted(hub, "a", "5 2 ");
+    assert_true(status_has(hub, "'parked':0,'retried':0"));
+    hub_close(hub);
+}
+
+/* The book of a is broken: what follows of a waits behind it, b goes on. */
+static void a_stuck_key_keeps_only_itself(void **state)
+{
+    struct hub *hub = open_kept();
+    tell_entry(hub, "a", "Break");
+    add(hub, "a", 1);
+    wait_until(hub, status_has, "'retried':1");
+    add(hub, "a", 2);
+    add(hub, "b", 3);
+    add(hub, "a", 4);
+    wait_until(hub, status_has, "'skipped':2");
+    wait_until(hub, status_has, "'position':6,'lag':0"); /* Broken, four of bank, b's Noted */
+    expect_noted(hub, "b", "3 ");
+    tell_entry(hub, "a", "Mend");
+    move_clock(hub, 999);
+    expect_noted(hub, "a", "");
+    assert_true(status_has(hub, "'retried':1"));
+    move_clock(hub, 1);
+    quiet(hub);
+    expect_noted(hub, "a", "1 2 4 ");
+    assert_true(status_has(hub, "'retried':0"));
+    hub_close(hub);
+}
+
+/* Seconds after which it is tried again, and that after the last of them it is parked. */
+static void a_key_is_parked_in_the_end(void **state)
+{
+    static const int delays[] = {1, 2, 4, 8, 16, 32, 60, 60};
+    struct hub *hub = open_kept();
+    tell_entry(hub, "a", "Break");
+    add(hub, "a", 1);
+    for (unsigned at = 0; at < 8; at++) {
+        char text[40];
+        snprintf(text, sizeof text, "'attempts':%u", at + 1);
+        wait_until(hub, status_has, text);
+        move_clock(hub, delays[at] * 1000);
+    }
+    wait_until(hub, status_has,
+               "'kind':'parked','name':'ledger/notes','tenant':'main','key':'bank/account/a'");
+    assert_true(status_has(hub, "the book is broken"));
+    quiet(hub);
+    add(hub, "a", 2);
+    quiet(hub);
+    move_clock(hub, 1000000000);
+    tell_entry(hub, "a", "Mend");
+    quiet(hub);
+    expect_noted(hub, "a", "");
+    hub_close(hub);
+    hub = open_kept(); /* the same code: it stays parked */
+    quiet(hub);
+    assert_true(status_has(hub, "'parked':1"));
+    assert_int_equal(hub_retry(hub, slice_of("ledger/note"), &test_fault), -1);
+    assert_non_null(strstr(test_fault.text, "did you mean ledger/notes?"));
+    assert_int_equal(hub_retry(hub, slice_of("ledger/notes"), &test_fault), 0);
+    wait_until(hub, status_has, "'parked':0");
+    quiet(hub);
+    expect_noted(hub, "a", "1 2 ");
+    hub_close(hub);
+}
+
+static void a_handler_that_fails_is_mended_by_a_deploy(void **state)
+{
+    write_script("hub.lua", "return { limits = { retries = 1 } }\n");
+    write_script("ledger/notes.lua", "local notes = receptor 'notes'\n"
+                                     "notes.when['bank.Added'] = function(e, m)\n"
+                                     "  if e.amount == 13 then error('unlucky') end\n"
+                                     "  send.entry(m.id, Note { amount = e.amount })\n"
+                                     "end\n");
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    add(hub, "a", 13);
+    add(hub, "a", 2);
+    wait_until(hub, status_has, "'attempts':1");
+    move_clock(hub, 1000);
+    wait_until(hub, status_has, "'parked':1");
+    assert_true(status_has(hub, "ledger/notes.lua:3: unlucky"));
+    quiet(hub);
+    expect_noted(hub, "a", "1 ");
+    hub_close(hub);
+    write_script("ledger/notes.lua", notes);
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "a", "1 13 2 ");
+    assert_true(status_has(hub, "'parked':0"));
+    hub_close(hub);
+}
+
+static void a_loop_ends(void **state)
+{
+    write_script("hub.lua", "return { limits = { causation_depth = 10, retries = 1 } }\n");
+    write_script("ledger/echo.lua", "local echo = receptor 'echo'\n"
+                                    "function echo.when.Noted(e, m)\n"
+                                    "  send.entry(m.id, Note { amount = e.amount + 1 })\n"
+                                    "end\n");
+    struct hub *hub = open_kept();
+    add(hub, "a", 0);
+    wait_until(hub, status_has, "'attempts':1");
+    expect_noted(hub, "a", "0 1 2 3 4 5 6 7 8 9 ");
+    assert_true(
+        status_has(hub, "11 messages lie between this one and what came from outside, at most 10 may"));
+    hub_close(hub);
+}
+
+/* Many keys and events at once, of which a third is handled twice. */
+static void all_of_many(void **state)
+{
+    struct hub *hub = open_kept();
+    enum { EVENTS = 3000, KEYS = 7 };
+    struct command *commands[EVENTS];
+    struct buf third = {0};
+    for (int n = 0; n < EVENTS; n++) {
+        char id[2] = {(char)('a' + n % KEYS), 0}, json[64];
+        snprintf(json, sizeof json, "{'amount':%d}", n);
+        commands[n] = command_of(id, "Add", json, NULL);
+        submit(hub, commands[n]);
+        if (n == EVENTS / 3) {
+            quiet(hub);
+            hub_close(hub);
+            third = checkpoints();
+            hub = open_kept();
+        }
+    }
+    quiet(hub);
+    hub_close(hub);
+    set_checkpoints(buf_slice(&third));
+    hub = open_kept();
+    quiet(hub);
+    for (int key = 0; key < KEYS; key++) {
+        char id[2] = {(char)('a' + key), 0};
+        struct buf expected = {0};
+        for (int n = key; n < EVENTS; n += KEYS) buf_format(&expected, "%d ", n);
+        buf_put_byte(&expected, 0);
+        expect_noted(hub, id, expected.data);
+        buf_release(&expected);
+    }
+    for (int n = 0; n < EVENTS; n++) forget(commands[n]);
+    hub_close(hub);
+    buf_release(&third);
+}
+
+/* What is for later is kept in the receptor's own stream, and kept once. */
+static void what_is_for_later_is_an_event(void **state)
+{
+    write_script("ledger/notes.lua",
+                 "local notes = receptor 'notes'\n"
+                 "notes.when['bank.Added'] = function(e, m)\n"
+                 "  send.entry(m.id, Note { amount = e.amount }, { after = '30d', key = 'k' })\n"
+                 "  cancel.entry(m.id, 'other')\n"
+                 "end\n");
+    struct hub *hub = open_kept();
+    struct buf old = checkpoints();
+    add(hub, "a", 1);
+    quiet(hub);
+    expect_log(hub, "a:Added:1 notes:$Sent:1 ");
+    hub_close(hub);
+    set_checkpoints(buf_slice(&old));
+    hub = open_kept();
+    quiet(hub);
+    expect_log(hub, "a:Added:1 notes:$Sent:1 ");
+    struct engine_cursor *cursor;
+    struct record record;
+    struct record_event event = {0};
+    struct buf json = {0};
+    assert_int_equal(engine_read(hub_engine(hub), 2, &cursor, &test_fault), 0);
+    assert_int_equal(engine_cursor_next(cursor, &record, &test_fault), 1);
+    assert_true(record_next_event(&record, &event));
+    assert_int_equal(json_from_mp(event.data, &json, &test_fault), 0);
+    buf_put_byte(&json, 0);
+    assert_string_equal(json.data,
+                        "{\"sends\":[{\"data\":{\"amount\":1},\"due\":\"2026-03-04T02:40:00.000Z\","
+                        "\"key\":\"k\",\"stream\":\"ledger/entry/a\",\"type\":\"Note\"},"
+                        "{\"cancel\":true,\"key\":\"other\",\"stream\":\"ledger/entry/a\"}]}");
+    engine_cursor_close(cursor);
+    hub_close(hub);
+    buf_release(&json);
+    buf_release(&old);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_event_becomes_a_command, begin, end),
+        cmocka_unit_test_setup_teardown(causes_are_carried_on, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_handled_again_has_one_effect, begin, end),
+        cmocka_unit_test_setup_teardown(a_new_receptor_begins_where_it_says, begin, end),
+        cmocka_unit_test_setup_teardown(a_receptor_taken_away_keeps_its_place, begin, end),
+        cmocka_unit_test_setup_teardown(a_rejection_is_an_outcome, begin, end),
+        cmocka_unit_test_setup_teardown(a_stuck_key_keeps_only_itself, begin, end),
+        cmocka_unit_test_setup_teardown(a_key_is_parked_in_the_end, begin, end),
+        cmocka_unit_test_setup_teardown(a_handler_that_fails_is_mended_by_a_deploy, begin, end),
+        cmocka_unit_test_setup_teardown(a_loop_ends, begin, end),
+        cmocka_unit_test_setup_teardown(all_of_many, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_for_later_is_an_event, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
