@@ -47,7 +47,10 @@ enum {
                      time, 1.2 instructions a nanosecond), or the verdict would depend on the machine. */
     LIMIT_CALL_MEMORY_MAX = 64 << 20,   /* allocated by one handler call */
     LIMIT_STATE_MEMORY_MAX = 512 << 20, /* of one Lua state, caches included */
-    LIMIT_WATCHDOG_TICK_MS = 4,         /* what the kernel counts CPU time in */
+    LIMIT_RUN_CALLS_MAX = 100, /* how often a run of a service or task, between what it waits for and pages of
+                                  views, may use the instructions of one call */
+    LIMIT_RUN_REQUESTS_MAX = 1000, /* HTTP requests of one run */
+    LIMIT_WATCHDOG_TICK_MS = 4,    /* what the kernel counts CPU time in */
     LIMIT_WATCHDOG_TICKS =
         1 /* a call longer than this many ticks of CPU time is repeated under an exact count */
 };

@@ -9,7 +9,7 @@
 #include "vm/domain_core.h"
 #include "vm/lazy.h"
 #include "vm/nearest.h"
-#include "vm/sends.h"
+#include "vm/run_core.h"
 #include "vm/value.h"
 
 /* What the domain needs in its Lua state before scripts load: the two m, string.format, the words of
@@ -35,6 +35,9 @@ static int domain_make_globals(lua_State *lua)
     domain_add_words(domain);
     lazy_add_words(lua);
     sends_add_words(domain);
+    run_add_http(domain);
+    run_add_views(domain);
+    run_add_words(domain);
     domain->globals_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -155,17 +158,22 @@ const struct loader_handler *domain_handler_of(const struct loader_handler *hand
     return NULL;
 }
 
-bool domain_handles(const struct domain *domain, int index, struct slice command, struct slice *nearest)
+bool domain_has_handler(const struct loader_handler *handlers, size_t count, struct slice command,
+                        struct slice *nearest)
 {
-    const struct loader_aggregate *aggregate = loader_aggregate(domain->loader, (size_t)index);
-    if (domain_handler_of(aggregate->execute, aggregate->execute_count, command)) return true;
+    if (domain_handler_of(handlers, count, command)) return true;
     if (nearest) {
         struct nearest near = nearest_to(command);
-        for (size_t at = 0; at < aggregate->execute_count; at++)
-            nearest_offer(&near, aggregate->execute[at].message->name);
+        for (size_t at = 0; at < count; at++) nearest_offer(&near, handlers[at].message->name);
         *nearest = nearest_found(&near);
     }
     return false;
+}
+
+bool domain_handles(const struct domain *domain, int index, struct slice command, struct slice *nearest)
+{
+    const struct loader_aggregate *aggregate = loader_aggregate(domain->loader, (size_t)index);
+    return domain_has_handler(aggregate->execute, aggregate->execute_count, command, nearest);
 }
 
 size_t domain_projection_count(const struct domain *domain)
@@ -220,18 +228,25 @@ int domain_check_message(struct domain *domain, const struct contract_message *m
     return 0;
 }
 
+int domain_check_handled(struct domain *domain, struct slice name, const struct loader_handler *handlers,
+                         size_t count, struct slice type, struct slice data, struct arena *arena,
+                         struct slice *canonical, struct fault *fault)
+{
+    const struct loader_handler *handler = domain_handler_of(handlers, count, type);
+    if (handler) return domain_check_message(domain, handler->message, data, arena, canonical, fault);
+    struct slice nearest;
+    domain_has_handler(handlers, count, type, &nearest);
+    return fault_set(fault, FAULT_UNKNOWN_COMMAND, "%.*s has no command %.*s%s%.*s%s", SLICE_ARGS(name),
+                     SLICE_ARGS(type), nearest.size ? ": did you mean " : "", SLICE_ARGS(nearest),
+                     nearest.size ? "?" : "");
+}
+
 int domain_check_command(struct domain *domain, int index, struct slice type, struct slice data,
                          struct arena *arena, struct slice *canonical, struct fault *fault)
 {
     const struct loader_aggregate *aggregate = loader_aggregate(domain->loader, (size_t)index);
-    const struct loader_handler *handler =
-        domain_handler_of(aggregate->execute, aggregate->execute_count, type);
-    if (handler) return domain_check_message(domain, handler->message, data, arena, canonical, fault);
-    struct slice nearest;
-    domain_handles(domain, index, type, &nearest);
-    return fault_set(fault, FAULT_UNKNOWN_COMMAND, "%.*s has no command %.*s%s%.*s%s",
-                     SLICE_ARGS(aggregate->declared.name), SLICE_ARGS(type),
-                     nearest.size ? ": did you mean " : "", SLICE_ARGS(nearest), nearest.size ? "?" : "");
+    return domain_check_handled(domain, aggregate->declared.name, aggregate->execute,
+                                aggregate->execute_count, type, data, arena, canonical, fault);
 }
 
 int domain_check_event(struct domain *domain, struct slice context, struct slice type, struct slice data,

@@ -319,9 +319,9 @@ struct domain_host {
     int (*view_get)(void *user, struct slice view, struct slice key, struct buf *document,
                     struct fault *fault);
     /* A page of a view in order of an index (empty: of the key), both bounds included (MessagePack; empty:
-     * open). cursor is the host's own: empty at first, then what it left there. At most limit pairs are
-     * appended to pairs as MessagePack: key, document, key, document… 1 there are more, 0 the end, -1
-     * fault. */
+     * open). cursor is the host's own: empty at first, then what it left there. At most limit pairs, and no
+     * more behind about a MiB, are appended to pairs as MessagePack: key, document, key, document… 1 there
+     * are more, 0 the end, -1 fault. */
     int (*view_range)(void *user, struct slice view, struct slice index, struct slice min, struct slice max,
                       struct buf *cursor, size_t limit, struct buf *pairs, struct fault *fault);
     int64_t (*now_ms)(void *user);
@@ -335,9 +335,11 @@ struct domain_run; /* one run of a service for a command, or of a task: a corout
 enum domain_run_state {
     DOMAIN_RUN_DONE,    /* domain_run_output */
     DOMAIN_RUN_FETCHES, /* domain_run_request; step again with its answer */
+    DOMAIN_RUN_PAUSES,  /* between two pages of a view: step again without an answer, after others had their
+                           turn */
     DOMAIN_RUN_RETRIES, /* retry("10s") ended it: start it anew after domain_run_retry_ms */
-    DOMAIN_RUN_FAILED   /* the fault: SCRIPT, BUDGET, CONTRACT (the command), REJECTED by reject() of a
-                           service, or what a function of the host answered */
+    DOMAIN_RUN_FAILED   /* the fault: SCRIPT, BUDGET, REJECTED by reject() of a service, or what a function of
+                           the host answered */
 };
 
 struct domain_request { /* checked for form only: where it may go is the caller's matter */
@@ -353,24 +355,25 @@ struct domain_response {
     struct slice body;
     const struct slice (*headers)[2];
     size_t header_count;
-    struct slice error; /* not empty: no answer came, and this is why; an error in the script */
+    struct slice error; /* not empty: no answer came, and this is why: an error that the script may catch */
 };
 
 /* Both make a run that has done nothing yet. host, envelope and all it borrows must stay until
- * domain_run_free; data need not. now_ms of a task is the moment it is run for: what run(now) gets, and part
- * of its idempotency keys, so a repeated run must get the same. The caller bounds how many there are at once:
- * what they hold counts against the memory of the Lua state. */
+ * domain_run_free; data need not. Faults: CONTRACT and UNKNOWN_COMMAND of the command, BUDGET (memory).
+ * envelope->command_id must be set: idempotency keys are made of it. now_ms of a task is the moment it is run
+ * for: what run(now) gets, and part of its idempotency keys, so a repeated run must get the same. The caller
+ * bounds how many there are at once: what they hold counts against the memory of the Lua state. */
 int domain_service_start(struct domain *domain, int service, const struct envelope *envelope,
                          struct slice data, const struct domain_host *host, struct domain_run **run,
                          struct fault *fault);
 int domain_task_start(struct domain *domain, int task, struct slice tenant, int64_t now_ms,
                       const struct domain_host *host, struct domain_run **run, struct fault *fault);
-/* Runs until it ends or wants something; answer is NULL at first and borrowed for the call. After anything
- * but FETCHES it is over. Each step has the whole budget of a call and is counted exactly at once: it cannot
- * be repeated. */
+/* Runs until it ends or wants something; answer is NULL but after FETCHES, and borrowed for the call. After
+ * anything but FETCHES and PAUSES it is over. Each step has the whole budget of a call and is counted exactly
+ * at once: it cannot be repeated. */
 enum domain_run_state domain_run_step(struct domain_run *run, const struct domain_response *answer,
                                       struct fault *fault);
-/* Borrowed from the run until its next step. */
+/* Borrowed from the run: until the next request but one, or domain_run_free. */
 const struct domain_request *domain_run_request(const struct domain_run *run);
 int64_t domain_run_retry_ms(const struct domain_run *run);
 const struct domain_output *domain_run_output(const struct domain_run *run);

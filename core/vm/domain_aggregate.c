@@ -278,7 +278,8 @@ static int word_emit(lua_State *lua)
 /* reject(code, format, …). Upvalue 1: the domain. */
 static int word_reject(lua_State *lua)
 {
-    struct execution *execution = open_execution(lua, "reject");
+    struct domain *domain = lua_touserdata(lua, lua_upvalueindex(1));
+    if (!domain_runs_service(domain)) open_execution(lua, "reject");
     size_t size = 0;
     const char *code = lua_type(lua, 1) == LUA_TSTRING ? lua_tolstring(lua, 1, &size) : NULL;
     struct slice reason = slice_make(code, size);
@@ -289,7 +290,7 @@ static int word_reject(lua_State *lua)
         lua_settop(lua, 1);
         return vm_raise_reject(lua, reason, reason);
     }
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, execution->domain->format_ref);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, domain->format_ref);
     lua_insert(lua, 2);
     lua_call(lua, lua_gettop(lua) - 2, 1);
     const char *text = lua_tolstring(lua, -1, &size);

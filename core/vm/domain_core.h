@@ -31,6 +31,7 @@ struct domain {
     int m_ref, m_applying_ref, format_ref, globals_ref;
     struct execution *executing;           /* NULL outside execute: emit and reject are refused */
     struct sends *sends;                   /* NULL outside of receptors, services and tasks */
+    struct domain_run *run;                /* NULL outside a step of a service or task */
     struct rows_import *import;            /* NULL until an import was opened */
     const struct loader_handler *checking; /* whose state is being checked: the error gets its place */
     struct buf scratch;                    /* where a value is encoded before it is copied to its owner */
@@ -49,6 +50,13 @@ struct domain_state {
 /* Finds the handler of a message in a list in order of message name; NULL: none. */
 const struct loader_handler *domain_handler_of(const struct loader_handler *handlers, size_t count,
                                                struct slice type);
+/* Whether there is one for the command; if not and nearest is given, the closest name (or empty). */
+bool domain_has_handler(const struct loader_handler *handlers, size_t count, struct slice command,
+                        struct slice *nearest);
+/* domain_check_message for one of the commands that name handles, or UNKNOWN_COMMAND. */
+int domain_check_handled(struct domain *domain, struct slice name, const struct loader_handler *handlers,
+                         size_t count, struct slice type, struct slice data, struct arena *arena,
+                         struct slice *canonical, struct fault *fault);
 /* Checks a message's data against its contract, whatever handles it: canonical data, in arena. */
 int domain_check_message(struct domain *domain, const struct contract_message *message, struct slice data,
                          struct arena *arena, struct slice *canonical, struct fault *fault);
@@ -69,6 +77,8 @@ void domain_blame_script(struct domain *domain, const struct loader_handler *han
 
 /* domain_aggregate.c: the globals emit and reject, into the table on top of the stack. */
 void domain_add_words(struct domain *domain);
+/* domain_run.c: whether a service's handler runs, which may reject. */
+bool domain_runs_service(const struct domain *domain);
 /* rows_import.c */
 void rows_import_free(struct rows_import *import);
 

@@ -56,13 +56,11 @@ static int base_print(lua_State *lua)
     luaL_pushresult(&line);
     size_t size;
     const char *text = lua_tolstring(lua, -1, &size);
-    char shown[1024];
-    if (size >= sizeof shown) size = sizeof shown - 1;
-    for (size_t i = 0; i < size; i++)
-        shown[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i];
-    shown[size] = 0;
     vm_spend(lua, 1000); /* a line costs a system call */
-    say_info("script: %s", shown);
+    struct buf shown = {0};
+    vm_put_line(vm_of(lua), slice_make(text, size), &shown);
+    say_info("script: %.*s", SLICE_ARGS(buf_slice(&shown)));
+    buf_release(&shown);
     return 0;
 }
 
@@ -76,7 +74,8 @@ static void catch_error(lua_State *lua, int status)
     if (vm_is_stopped(lua, status)) vm_stop_again(lua);
     const struct fault *fault = vm_find_fault(lua, -1);
     if (!fault) return;
-    if (fault->code == FAULT_REJECTED || fault->code == FAULT_BUDGET) lua_error(lua);
+    if (fault->code == FAULT_REJECTED || fault->code == FAULT_BUDGET || fault->code == FAULT_BUSY)
+        lua_error(lua);
     lua_pushstring(lua, fault->text);
     lua_replace(lua, -2);
 }

@@ -340,8 +340,22 @@ static void fill_script_fault(struct vm *vm, struct slice text, struct fault *fa
     fault_set(fault, FAULT_SCRIPT, "%s", clean);
 }
 
-/* Turns the error value on top of the stack into *fault and pops it. */
-static void take_error(struct vm *vm, int status, struct fault *fault)
+/* The same for a text that may show a secret: replaced before anything is cut or cleaned, of as much as can
+ * be seen. */
+static void fill_scrubbed(struct vm *vm, struct slice text, struct fault *fault)
+{
+    if (vm->secrets.count == 0) {
+        fill_script_fault(vm, text, fault);
+        return;
+    }
+    struct buf clean = {0};
+    if (text.size > 2 * sizeof fault->text) text.size = 2 * sizeof fault->text;
+    secrets_scrub(&vm->secrets, text, &clean);
+    fill_script_fault(vm, buf_slice(&clean), fault);
+    buf_release(&clean);
+}
+
+void vm_take_error(struct vm *vm, int status, struct fault *fault)
 {
     lua_State *lua = vm->lua;
     struct fault ignored;
@@ -359,10 +373,11 @@ static void take_error(struct vm *vm, int status, struct fault *fault)
         if (vm->depth == 0) vm->stop = VM_STOP_NONE;
     } else if (raised) {
         *fault = *raised;
+        secrets_scrub_fault(&vm->secrets, fault);
     } else if (lua_type(lua, -1) == LUA_TSTRING) {
         size_t size;
         const char *text = lua_tolstring(lua, -1, &size);
-        fill_script_fault(vm, slice_make(text, size), fault);
+        fill_scrubbed(vm, slice_make(text, size), fault);
     } else {
         fill_script_fault(vm, slice_of("an error value that cannot be turned into text"), fault);
     }
@@ -450,7 +465,7 @@ int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
     int result = 0;
     if (vm->stop == VM_STOP_NONE && was_slow(vm, began_ns)) vm->stop = VM_STOP_TIME;
     if (status != LUA_OK) {
-        take_error(vm, status, fault);
+        vm_take_error(vm, status, fault);
         result = -1;
     } else if (vm->stop != VM_STOP_NONE) {
         /* Too long, or trusted C code swallowed the stop; it is final all the same. */
@@ -468,6 +483,21 @@ int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
     return result;
 }
 
+int vm_resume(struct vm *vm, lua_State *thread, int arguments)
+{
+    lua_State *from = vm->lua;
+    int results;
+    lua_sethook(thread, lua_gethook(from), lua_gethookmask(from), lua_gethookcount(from));
+    vm->lua = thread; /* what the watchdog stops, and where errors are noted */
+    int status = lua_resume(thread, from, arguments, &results);
+    if (status != LUA_OK && status != LUA_YIELD && !lua_islightuserdata(thread, -1) &&
+        !vm_find_fault(thread, -1))
+        note_where(vm); /* the stack of a failed coroutine is still there */
+    vm->lua = from;
+    lua_sethook(thread, NULL, 0, 0);
+    return status;
+}
+
 int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fault)
 {
     lua_State *lua = vm->lua;
@@ -476,7 +506,7 @@ int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fau
     lua_pushcfunction(lua, note_error);
     lua_insert(lua, function);
     int status = lua_pcall(lua, arguments, results, function);
-    if (status != LUA_OK) take_error(vm, status, fault);
+    if (status != LUA_OK) vm_take_error(vm, status, fault);
     lua_remove(lua, function);
     return status == LUA_OK ? 0 : -1;
 }
@@ -507,12 +537,29 @@ int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, 
     if (chunk[0] != '=') snprintf(vm->where, sizeof vm->where, "%s:1: ", chunk);
     int status = luaL_loadbufferx(lua, text.data ? text.data : "", text.size, name, "t");
     if (status != LUA_OK) {
-        take_error(vm, status, fault);
+        vm_take_error(vm, status, fault);
         return -1;
     }
     lua_pushvalue(lua, env_index);
     lua_setupvalue(lua, -2, 1);
     return 0;
+}
+
+enum { LINE_SIZE_MAX = 1024 };
+
+void vm_put_line(const struct vm *vm, struct slice text, struct buf *out)
+{
+    size_t begin = out->size;
+    if (text.size > 4 * LINE_SIZE_MAX) text.size = 4 * LINE_SIZE_MAX;
+    secrets_scrub(&vm->secrets, text, out);
+    if (out->size - begin > LINE_SIZE_MAX) out->size = begin + LINE_SIZE_MAX;
+    const uint8_t *end = (const uint8_t *)out->data + out->size;
+    for (uint8_t *at = (uint8_t *)out->data + begin; at < end;) {
+        size_t size = text_utf8_step(at, end);
+        if (size == 0) *at = '?';
+        if (*at < 0x20 || *at == 0x7f) *at = ' ';
+        at += size ? size : 1;
+    }
 }
 
 /* --- state --- */
@@ -592,5 +639,6 @@ void vm_free(struct vm *vm)
     lua_close(lua);
     CHECK(vm->memory_used == 0);
     blocks_release(&vm->blocks);
+    secrets_release(&vm->secrets);
     mem_free(vm);
 }

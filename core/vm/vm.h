@@ -6,7 +6,7 @@
  * globals of its own.
  *
  * Errors travel in Lua as any value; those that must keep their code travel as a fault userdata (vm_raise).
- * pcall of scripts cannot catch REJECTED and BUDGET.
+ * pcall of scripts cannot catch REJECTED, BUDGET and BUSY (retry).
  *
  * Budgets: fast mode runs without a hook. A per-thread CPU timer signal (watchdog.c) notices a call that runs
  * longer than LIMIT_WATCHDOG_TICKS and arms a sticky hook that ends it (must_repeat is set). Exact mode
@@ -23,6 +23,7 @@
 #include "base/fault.h"
 #include "base/limit.h"
 #include "vm/blocks.h"
+#include "vm/secrets.h"
 
 /* Kinds of values that C made; each has one metatable in a state. */
 enum vm_meta {
@@ -45,7 +46,7 @@ enum vm_stop {
 };
 
 struct vm {
-    lua_State *lua;
+    lua_State *lua; /* the thread that runs: the state's own, or the coroutine inside vm_resume */
     struct blocks blocks;
     size_t memory_used, memory_max; /* bytes of this state; above max every allocation fails (ERRMEM) */
     size_t call_allocated;          /* gross bytes since the call began */
@@ -67,6 +68,7 @@ struct vm {
     char where[320];          /* "file:line: " of the last error or stop, or "" */
     const void *meta_at[VM_META_COUNT]; /* identity of the metatables, and registry references to them */
     int meta_reference[VM_META_COUNT];
+    struct secrets secrets; /* what no error text and no line of print may show */
     int script_env; /* registry reference of the table of allowed globals (read-only, shared by contexts) */
 };
 
@@ -93,6 +95,16 @@ int vm_call_trusted(struct vm *vm, int arguments, int results, struct fault *fau
 /* Runs a C function (light, one argument user) protected, for C code that touches the stack and may raise.
  * What it returns stays on the stack. Outside of a vm_call it has no budget. */
 int vm_protected(struct vm *vm, lua_CFunction function, void *user, struct fault *fault);
+
+/* Inside a vm_call: starts or continues a coroutine, whose arguments are on its stack, under the budget of
+ * that call. Returns what lua_resume does; where an error arose is noted for vm_take_error. */
+int vm_resume(struct vm *vm, lua_State *thread, int arguments);
+/* Turns the error value on top of the stack, of a protected call or coroutine that ended with status, into
+ * *fault and pops it. */
+void vm_take_error(struct vm *vm, int status, struct fault *fault);
+
+/* Appends what a script wants to log as one line of well-formed text, cut, without secrets. */
+void vm_put_line(const struct vm *vm, struct slice text, struct buf *out);
 
 /* Raises a fault as a Lua error that keeps its code. level 1: prefixes "file:line: " of the script function
  * that called. 0: as it is. */
