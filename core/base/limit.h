@@ -19,6 +19,7 @@ enum {
     LIMIT_HEADERS_SIZE_MAX = 16 << 10, /* (hub.lua) */
     LIMIT_CONNECTIONS_MAX = 10000,     /* (hub.lua) */
     LIMIT_BODY_SIZE_MAX = 64 << 20,    /* (hub.lua) an HTTP body */
+    LIMIT_BULK_LINES_MAX = 100000,     /* commands in one bulk body: about a second of work */
     LIMIT_BODY_DROPPED_MAX =
         100 << 20, /* what is read and dropped of a body too large, so a client sees the 413 */
     LIMIT_BODY_DROPPED_MS = 5000,

@@ -145,10 +145,11 @@ static void take_get(struct call *call)
 
 static void take_post(struct call *call)
 {
-    if (call->match.route == ROUTE_REBUILD)
-        api_rebuild_take(call);
-    else
-        api_command_take(call);
+    switch (call->match.route) {
+    case ROUTE_REBUILD: api_rebuild_take(call); return;
+    case ROUTE_BULK: api_bulk_take(call); return;
+    default: api_command_take(call);
+    }
 }
 
 /* OPTIONS, and methods that the route does not know. */
@@ -214,6 +215,7 @@ void api_end(void *user, struct exchange *exchange, int status)
                  status);
     if (!call) return;
     if (call->list == &net->tails) net->tail_count--;
+    if (call->bulk) api_bulk_end(call);
     api_list_remove(call);
     if (call->command) command_pool_give(&net->commands, call->command);
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);

@@ -46,10 +46,14 @@ struct net {
     uv_timer_t waits_timer, beat_timer;
     int handles;
     void *watch;
-    struct call *_Atomic finished; /* newest first */
-    struct call_list tails;        /* event streams */
-    struct call_list waits;        /* readers of views that wait for a position */
-    atomic_size_t listening;       /* in these two: whether anybody wants to know that something moved */
+    struct call *_Atomic finished;         /* newest first */
+    struct command *_Atomic bulk_answered; /* of bulk bodies, newest first */
+    size_t bulk_count;                     /* bodies at work */
+    struct call_list ordered;              /* ordered bodies that wait for the one at work */
+    bool ordered_at_work;
+    struct call_list tails;  /* event streams */
+    struct call_list waits;  /* readers of views that wait for a position */
+    atomic_size_t listening; /* in these two: whether anybody wants to know that something moved */
     struct command_pool commands;
     struct fault fault; /* of the call at hand: a fault is large and lives for a moment only */
     uint64_t head_told; /* the tails know of the log up to here */
@@ -103,6 +107,7 @@ struct call {
     struct call_list *list; /* that it is in */
     struct call *previous, *next;
     struct command *command;
+    struct bulk *bulk;
     union {
         struct state_query *state;
         struct events_call events;
@@ -136,6 +141,7 @@ void api_end(void *user, struct exchange *exchange, int status);
 /* --- the routes --- */
 
 void api_command_take(struct call *call); /* POST to a stream or service */
+void api_bulk_take(struct call *call);    /* POST many commands */
 void api_state_take(struct call *call);   /* GET a stream */
 void api_events_take(struct call *call);  /* GET the log */
 void api_stream_events_take(struct call *call);
@@ -155,7 +161,17 @@ void api_events_beat(struct net *net, int64_t now_ms);
 void api_events_stop(struct net *net);
 void api_views_stop(struct net *net);
 
-/* Appends the events of a stream behind version up to last as a JSON array, at most API_UNSEEN_MAX. */
-void api_events_put_unseen(struct call *call, uint64_t version, uint64_t last, struct buf *out);
+/* Appends the events of the command's stream between its version and that of the conflict as a JSON array, at
+ * most API_UNSEEN_MAX. */
+void api_events_put_unseen(struct call *call, const struct command *command, struct buf *out);
+/* What became of a command, as one line: the object of a 200, or a problem. */
+void api_command_put_result(struct call *call, const struct command *command, struct buf *out);
+/* An id out of a header, if it is there. Fault: MALFORMED. */
+int api_header_id(struct call *call, const char *header, struct arena *arena, struct slice *id,
+                  struct fault *fault);
+/* Commands of bulk bodies were answered. */
+void api_bulk_finished(struct net *net);
+/* The exchange is over. */
+void api_bulk_end(struct call *call);
 
 #endif

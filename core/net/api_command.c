@@ -8,10 +8,8 @@
 #include "net/problem.h"
 
 /* {"version","position","events":[…]}, the same for a first answer and for its repetition. */
-static void answer_done(struct call *call)
+static void put_done(struct net *net, const struct command *command, struct buf *out)
 {
-    struct command *command = call->command;
-    struct buf *out = api_out(call);
     buf_put_byte(out, '{');
     json_put_int_member(out, "version", (int64_t)command->version);
     json_put_int_member(out, "position", (int64_t)command->position);
@@ -21,10 +19,41 @@ static void answer_done(struct call *call)
         struct record_event event = {0};
         while (record_next_event(&command->record, &event)) {
             if (event.ordinal) buf_put_byte(out, ',');
-            hub_event_json(call->net->hub, &command->record, &event, out);
+            hub_event_json(net->hub, &command->record, &event, out);
         }
     }
     buf_put_text(out, "]}\n");
+}
+
+static void put_conflict(struct call *call, const struct command *command, struct buf *out)
+{
+    problem_begin(out, 409, "conflict", slice_of(command->fault.text));
+    json_put_int_member(out, "version", (int64_t)command->conflict_version);
+    json_put_name(out, "events");
+    if (command->expected_version == COMMAND_ANY_VERSION)
+        buf_put_text(out, "[]");
+    else
+        api_events_put_unseen(call, command, out);
+    problem_end(out);
+}
+
+void api_command_put_result(struct call *call, const struct command *command, struct buf *out)
+{
+    if (command->fault.code == FAULT_NONE) {
+        put_done(call->net, command, out);
+        return;
+    }
+    if (command->fault.code == FAULT_CONFLICT)
+        put_conflict(call, command, out);
+    else
+        problem_put_fault(out, &command->fault);
+    buf_put_byte(out, '\n');
+}
+
+static void answer_done(struct call *call)
+{
+    struct command *command = call->command;
+    put_done(call->net, command, api_out(call));
     char tag[24];
     int size = snprintf(tag, sizeof tag, "\"%llu\"", (unsigned long long)command->version);
     exchange_put_header(call->exchange, "ETag", slice_make(tag, (size_t)size));
@@ -33,16 +62,7 @@ static void answer_done(struct call *call)
 
 static void answer_conflict(struct call *call)
 {
-    struct command *command = call->command;
-    struct buf *out = api_out(call);
-    problem_begin(out, 409, "conflict", slice_of(command->fault.text));
-    json_put_int_member(out, "version", (int64_t)command->conflict_version);
-    json_put_name(out, "events");
-    if (command->expected_version == COMMAND_ANY_VERSION)
-        buf_put_text(out, "[]");
-    else
-        api_events_put_unseen(call, (uint64_t)command->expected_version, command->conflict_version, out);
-    problem_end(out);
+    put_conflict(call, call->command, api_out(call));
     api_reply(call, 409);
 }
 
@@ -63,10 +83,11 @@ static void on_done(struct command *command)
     api_finish(command->user);
 }
 
-static int read_header_id(struct call *call, const char *header, struct slice *id, struct fault *fault)
+int api_header_id(struct call *call, const char *header, struct arena *arena, struct slice *id,
+                  struct fault *fault)
 {
     struct slice text = exchange_header(call->exchange, header);
-    return text.data ? body_read_id(text, header, &call->command->arena, id, fault) : 0;
+    return text.data ? body_read_id(text, header, arena, id, fault) : 0;
 }
 
 static int read_headers(struct call *call, struct fault *fault)
@@ -74,9 +95,9 @@ static int read_headers(struct call *call, struct fault *fault)
     struct command *command = call->command;
     if (body_read_version(exchange_header(call->exchange, "If-Match"), &command->expected_version, fault) <
             0 ||
-        read_header_id(call, "Idempotency-Key", &command->batch_id, fault) < 0 ||
-        read_header_id(call, "Correlation-Id", &command->correlation_id, fault) < 0 ||
-        read_header_id(call, "Causation-Id", &command->causation_id, fault) < 0)
+        api_header_id(call, "Idempotency-Key", &command->arena, &command->batch_id, fault) < 0 ||
+        api_header_id(call, "Correlation-Id", &command->arena, &command->correlation_id, fault) < 0 ||
+        api_header_id(call, "Causation-Id", &command->arena, &command->causation_id, fault) < 0)
         return -1;
     for (size_t i = 0; command->batch_id.size && i < command->item_count; i++)
         if (command->items[i].id.size)

@@ -295,15 +295,18 @@ void api_stream_events_take(struct call *call)
     api_pull(call, call->format == API_JSON ? pull_json : pull_lines);
 }
 
-void api_events_put_unseen(struct call *call, uint64_t version, uint64_t last, struct buf *out)
+void api_events_put_unseen(struct call *call, const struct command *command, struct buf *out)
 {
     struct events_call *events = &call->events;
-    *events = (struct events_call){.is_stream = true, .from = version + 1};
+    *events = (struct events_call){.is_stream = true, .from = (uint64_t)command->expected_version + 1};
+    call->match.context = command->context;
+    call->match.aggregate = command->aggregate;
+    call->match.id = command->id;
     events->page = (struct api_page){.limit = API_UNSEEN_MAX, .is_first = true};
     call->format = API_JSON;
     buf_put_byte(out, '[');
     if (find_stream(call) == 0) {
-        if (events->last > last) events->last = last;
+        if (events->last > command->conflict_version) events->last = command->conflict_version;
         struct scan scan = {
             .call = call, .names = engine_names(hub_engine(call->net->hub)), .deadline_ns = INT64_MAX};
         scan_piece(&scan, out);

@@ -5,6 +5,7 @@
 #include "codec/json.h"
 #include "codec/mp.h"
 #include "codec/text.h"
+#include "codec/time.h"
 #include "net/gate.h"
 
 /* Where in the body: "" for a single command, "[2]." in an array. */
@@ -38,8 +39,9 @@ static int read_text(struct slice value, struct place place, const char *member,
     return 0;
 }
 
-static int read_member(struct slice name, struct slice value, struct place place, struct arena *arena,
-                       struct command_item *item, struct fault *fault)
+/* members: those that may be there, for the message about one that may not. */
+static int read_member(struct slice name, struct slice value, struct place place, const char *members,
+                       struct arena *arena, struct command_item *item, struct fault *fault)
 {
     struct slice text;
     if (slice_is(name, "type")) {
@@ -65,8 +67,8 @@ static int read_member(struct slice name, struct slice value, struct place place
         if (token.kind == MP_MAP) item->data = arena_copy(arena, value);
         return 0;
     }
-    return fault_set(fault, FAULT_MALFORMED, "%s%.*s: unknown member; a command has type, data and id",
-                     place.text, SLICE_ARGS(name));
+    return fault_set(fault, FAULT_MALFORMED, "%s%.*s: unknown member; a command has %s", place.text,
+                     SLICE_ARGS(name), members);
 }
 
 static int read_command(struct mp_reader *reader, struct place place, struct arena *arena,
@@ -82,7 +84,7 @@ static int read_command(struct mp_reader *reader, struct place place, struct are
         struct slice value;
         if (mp_read(reader, &name) < 0 || mp_take(reader, &value) < 0)
             return fault_set(fault, FAULT_MALFORMED, "the body cannot be read");
-        if (read_member(name.text, value, place, arena, item, fault) < 0) return -1;
+        if (read_member(name.text, value, place, "type, data and id", arena, item, fault) < 0) return -1;
     }
     if (item->type.size == 0) return fault_set(fault, FAULT_MALFORMED, "%stype: is missing", place.text);
     return 0;
@@ -109,6 +111,65 @@ int body_read_commands(struct slice json, size_t count_max, struct buf *scratch,
     for (size_t i = 0; i < count; i++)
         if (read_command(&reader, place_of(is_array, i), &command->arena, &command->items[i], fault) < 0)
             return -1;
+    return 0;
+}
+
+static int read_line_member(struct slice name, struct slice value, struct command *command,
+                            struct fault *fault)
+{
+    static const char members[] = "stream, type, data, id, version, and for imports event and at";
+    struct place none = {""};
+    struct slice text;
+    if (slice_is(name, "stream")) {
+        if (read_text(value, none, "stream", &text, fault) < 0) return -1;
+        text = arena_copy(&command->arena, text);
+        return text_split_stream(text, &command->context, &command->aggregate, &command->id, fault);
+    }
+    if (slice_is(name, "version")) {
+        struct mp_reader reader = mp_reader_of(value);
+        struct mp_value token;
+        if (mp_read(&reader, &token) < 0 || token.kind != MP_INT || token.integer < 0)
+            return fault_set(fault, FAULT_MALFORMED, "version: expected a whole number from 0");
+        command->expected_version = token.integer;
+        return 0;
+    }
+    if (slice_is(name, "at")) {
+        if (read_text(value, none, "at", &text, fault) < 0) return -1;
+        if (time_parse(text, &command->at_ms)) return 0;
+        return fault_set(fault, FAULT_MALFORMED, "at: expected a time like 2026-02-01T08:26:00Z");
+    }
+    if (slice_is(name, "event")) {
+        if (command->items->type.size)
+            return fault_set(fault, FAULT_MALFORMED, "event and type exclude each other");
+        command->is_fact = true;
+        return read_member(slice_of("type"), value, none, members, &command->arena, command->items, fault);
+    }
+    if (slice_is(name, "type") && command->is_fact)
+        return fault_set(fault, FAULT_MALFORMED, "event and type exclude each other");
+    return read_member(name, value, none, members, &command->arena, command->items, fault);
+}
+
+int body_read_line(struct slice json, struct buf *scratch, struct command *command, struct fault *fault)
+{
+    buf_clear(scratch);
+    if (json_to_mp(json, scratch, fault) < 0) return -1;
+    struct mp_reader reader = mp_reader_of(buf_slice(scratch));
+    struct mp_value map;
+    if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP)
+        return fault_set(fault, FAULT_MALFORMED, "expected a command {\"stream\",\"type\",\"data\"}, got %s",
+                         kind_name(map.kind));
+    command->item_count = 1;
+    command->items = arena_zero(&command->arena, sizeof *command->items);
+    command->items->data = slice_make("\x80", 1); /* an empty map */
+    for (uint32_t at = 0; at < map.count; at++) {
+        struct mp_value name;
+        struct slice value;
+        if (mp_read(&reader, &name) < 0 || mp_take(&reader, &value) < 0)
+            return fault_set(fault, FAULT_MALFORMED, "the line cannot be read");
+        if (read_line_member(name.text, value, command, fault) < 0) return -1;
+    }
+    if (!command->id.size) return fault_set(fault, FAULT_MALFORMED, "stream: is missing");
+    if (!command->items->type.size) return fault_set(fault, FAULT_MALFORMED, "type: is missing");
     return 0;
 }
 
@@ -146,12 +207,18 @@ int body_read_id(struct slice text, const char *header, struct arena *arena, str
     return 0;
 }
 
+static struct slice media_type(struct slice content_type)
+{
+    const char *end = content_type.size ? memchr(content_type.data, ';', content_type.size) : NULL;
+    if (end) content_type.size = (size_t)(end - content_type.data);
+    while (content_type.size && content_type.data[content_type.size - 1] == ' ') content_type.size--;
+    return content_type;
+}
+
 bool body_is_json(struct slice content_type)
 {
     if (!content_type.data) return true;
-    const char *end = memchr(content_type.data, ';', content_type.size);
-    if (end) content_type.size = (size_t)(end - content_type.data);
-    while (content_type.size && content_type.data[content_type.size - 1] == ' ') content_type.size--;
+    content_type = media_type(content_type);
     /* What `curl -d` and HTTP libraries say when their user says nothing. Pages of other sites, which may
      * send these without asking first, are turned away by their Origin (gate.h). */
     static const char *const taken[] = {"application/json", "application/x-www-form-urlencoded",
@@ -163,4 +230,9 @@ bool body_is_json(struct slice content_type)
     rest.data += rest.size - 5;
     rest.size = 5;
     return gate_same_name(rest, "+json") && gate_same_name(slice_make(content_type.data, 12), "application/");
+}
+
+bool body_is_lines(struct slice content_type)
+{
+    return body_is_json(content_type) || gate_same_name(media_type(content_type), "application/x-ndjson");
 }

@@ -13,6 +13,11 @@
 int body_read_commands(struct slice json, size_t count_max, struct buf *scratch, struct command *command,
                        struct fault *fault);
 
+/* One line of a bulk body: {"stream","type","data","id"?,"version"?}; for imports also "at" (when it
+ * happened), and "event" in place of "type": a fact to record, nothing to decide. Fills all of the request
+ * but the tenant. Faults: MALFORMED, naming the member. */
+int body_read_line(struct slice json, struct buf *scratch, struct command *command, struct fault *fault);
+
 /* If-Match: "5". Empty text: any version. Fault: MALFORMED. */
 int body_read_version(struct slice if_match, int64_t *version, struct fault *fault);
 /* An id out of a header, with or without quotes around it. Fault: MALFORMED naming the header. */
@@ -21,5 +26,7 @@ int body_read_id(struct slice text, const char *header, struct arena *arena, str
 /* Content-Type: application/json, of the form application/x+json, none at all, or what clients send when
  * nobody said: then the body decides. False for what is plainly something else. */
 bool body_is_json(struct slice content_type);
+/* The same for bulk bodies, which may say application/x-ndjson as well. */
+bool body_is_lines(struct slice content_type);
 
 #endif

@@ -12,6 +12,7 @@
 static void on_finished(uv_async_t *async)
 {
     struct net *net = async->data;
+    api_bulk_finished(net);
     struct call *newest = atomic_exchange_explicit(&net->finished, NULL, memory_order_acquire);
     struct call *oldest = NULL;
     while (newest) { /* answer in the order in which they were done */
@@ -144,6 +145,7 @@ void net_close(struct net *net)
         mem_free((char *)net->options.socket_path);
     }
     server_close(net->server);
+    api_bulk_finished(net); /* the last answers of those who left */
     hub_unwatch(net->hub, net->watch);
     uv_close((uv_handle_t *)&net->finished_async, on_closed);
     uv_close((uv_handle_t *)&net->moved_async, on_closed);

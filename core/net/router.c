@@ -19,6 +19,7 @@ static const struct {
     [ROUTE_STATUS] = {"status", READS},
     [ROUTE_REBUILD] = {"rebuild", WRITES},
     [ROUTE_EVENTS] = {"events", READS},
+    [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_VIEW] = {"view", READS},
     [ROUTE_DOCUMENT] = {"document", READS},
     [ROUTE_SERVICE] = {"service", WRITES},
@@ -189,6 +190,10 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     int left = count - 2;
     if (slice_is(rest[0], "events") && left == 1) {
         match->route = ROUTE_EVENTS;
+        return 0;
+    }
+    if (slice_is(rest[0], "commands") && left == 1) {
+        match->route = ROUTE_BULK;
         return 0;
     }
     if (slice_is(rest[0], "views"))

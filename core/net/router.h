@@ -19,6 +19,7 @@ enum route {
     ROUTE_STATUS,
     ROUTE_REBUILD,       /* name */
     ROUTE_EVENTS,        /* tenant */
+    ROUTE_BULK,          /* tenant */
     ROUTE_VIEW,          /* tenant, name ("context/name") */
     ROUTE_DOCUMENT,      /* tenant, name, key */
     ROUTE_SERVICE,       /* tenant, context, aggregate (the service) */

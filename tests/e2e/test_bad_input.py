@@ -8,9 +8,9 @@ BILL = {"customer": "acme", "start_date": "2026-01-01"}
 ROUTES = {
     "healthz": "/healthz", "readyz": "/readyz", "metrics": "/metrics", "status": "/v1/status", "rebuild": "/v1/status/rebuild/billing/open_bills",
     "events": "/v1/main/events", "view": "/v1/main/views/billing/open_bills", "document": "/v1/main/views/billing/open_bills/7",
-    "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
+    "bulk": "/v1/main/commands", "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
 }
-PARAMETERS = ["from", "limit", "type", "context", "subject", "correlation", "deploy", "version", "at", "wait", "timeout", "index", "min", "max", "cursor"]
+PARAMETERS = ["from", "limit", "type", "context", "subject", "correlation", "deploy", "version", "at", "wait", "timeout", "index", "min", "max", "cursor", "ordered"]
 VALUES = ["", "-1", "0", "x", "1e9", "99999999999999999999999", "1.5", "%00", "%", "%zz", "%ff", "%F0%9F%98%80", "'", "%22", "../..", "null", "a" * 4000,
           "%0d%0aX-Injected:1", "deploy:99999999999", "9999-99-99"]
 MALFORMED = [
@@ -162,6 +162,14 @@ class BadInput(Case):
                 said = f"POST {path} {shown(body)}"
                 self.check_answer(answer, said)
                 self.assertGreaterEqual(answer.status, 400, said)
+        # as lines of a bulk body: each gets its own answer and the good ones between them go on
+        bodies = [body for body in MALFORMED if body.strip() and b"\n" not in body]
+        lines = [line for body in bodies for line in (body, b'{"stream":"billing/bill/7",' + body[1:] if body[:1] == b"{" else body)]
+        answer = client.request("POST", ROUTES["bulk"], b"\n".join(lines), {"Content-Type": "application/x-ndjson"})
+        results = [json.loads(line) for line in answer.text.splitlines()]
+        self.assertEqual((answer.status, len(results)), (200, len([line for line in lines if line])), answer.text[-300:])
+        for line, result in zip(lines, results):
+            self.assertRegex(result.get("code", "none"), "^(malformed|contract|unknown_command|too_large|rejected)$", shown(line))
         for body in (b"x" * 1000, b"\x00" * 1000, b"{}"):
             for path in ROUTES.values():
                 self.check_answer(client.request("POST", path, body), f"POST {path}")
@@ -202,7 +210,7 @@ class BadInput(Case):
         hub = self.start()
         before, block = self.memory(hub), b"a" * 65536
         for head in (b"Content-Length: 104857600\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
-            for path in ("stream", "rebuild", "service"):
+            for path in ("stream", "rebuild", "service", "bulk"):
                 with socket.create_connection(("127.0.0.1", hub.port), TIMEOUT) as wire:
                     wire.sendall(b"POST " + ROUTES[path].encode() + b" HTTP/1.1\r\n" + HOST + head)
                     piece = b"%x\r\n%s\r\n" % (len(block), block) if b"chunked" in head else block

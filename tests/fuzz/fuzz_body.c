@@ -1,6 +1,6 @@
 /* The body of a POST and the rows of an import file. Any bytes give commands whose parts keep their promises,
  * or one error that names its place; a file gives rows, good or refused, each with a number above the last.
- * The first byte chooses: body, NDJSON, or CSV and its separator. */
+ * The first byte chooses: body (which is a line of a bulk body too), NDJSON, or CSV and its separator. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +39,23 @@ static void read_body(struct slice text)
     command_free(command);
 }
 
+static void read_line(struct slice text)
+{
+    struct command *command = command_new();
+    struct buf scratch = {0};
+    struct fault fault = {0};
+    if (body_read_line(text, &scratch, command, &fault) == 0) {
+        CHECK(command->item_count == 1 && text_is_id(command->id) && command->context.size > 0);
+        CHECK(command->items->type.size > 0 && mp_check(command->items->data, NULL) == 0);
+        CHECK(command->expected_version >= COMMAND_ANY_VERSION);
+    } else {
+        CHECK(fault.code == FAULT_MALFORMED);
+        CHECK(fault.text[0] && text_is_utf8(slice_of(fault.text)));
+    }
+    buf_release(&scratch);
+    command_free(command);
+}
+
 static void read_rows(struct slice text, const char *format, char separator)
 {
     char path[64];
@@ -69,7 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) return 0;
     struct slice text = slice_make(data + 1, size - 1);
     switch (data[0] % 3) {
-    case 0: read_body(text); break;
+    case 0:
+        read_body(text);
+        read_line(text);
+        break;
     case 1: read_rows(text, data[0] & 128 ? NULL : "ndjson", 0); break;
     default: read_rows(text, "csv", separators[data[0] / 3 % 4]); break;
     }
