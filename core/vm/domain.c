@@ -9,7 +9,7 @@
 #include "vm/domain_core.h"
 #include "vm/lazy.h"
 #include "vm/nearest.h"
-#include "vm/run_core.h"
+#include "vm/run.h"
 #include "vm/value.h"
 
 /* What the domain needs in its Lua state before scripts load: the two m, string.format, the words of

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "codec/time.h"
 #include "vm/nearest.h"
-#include "vm/run_core.h"
+#include "vm/run.h"
 #include "vm/value.h"
 
 /* Of what is counted by the thousand, a step may use a thousand more. */

@@ -8,7 +8,7 @@
 #include "codec/text.h"
 #include "vm/moments.h"
 #include "vm/readonly.h"
-#include "vm/run_core.h"
+#include "vm/run.h"
 #include "vm/value.h"
 
 enum { HEADERS_MAX = 64 };

@@ -5,12 +5,12 @@
 #include "codec/text.h"
 #include "vm/dotted.h"
 #include "vm/nearest.h"
-#include "vm/run_core.h"
+#include "vm/run.h"
 #include "vm/value.h"
 
 enum { PAGE_DOCUMENTS = 64 };
 
-static const char view_metatable[] = "lore.view";
+static const char view_metatable[] = "lore.view", page_metatable[] = "lore.page";
 
 /* --- views.NAME --- */
 
@@ -115,11 +115,7 @@ static struct page *push_page(lua_State *lua)
 {
     struct page *page = lua_newuserdatauv(lua, sizeof *page, 0);
     *page = (struct page){0};
-    if (luaL_newmetatable(lua, "lore.page")) {
-        lua_pushcfunction(lua, release_page);
-        lua_setfield(lua, -2, "__gc");
-    }
-    lua_setmetatable(lua, -2);
+    luaL_setmetatable(lua, page_metatable);
     return page;
 }
 
@@ -257,6 +253,10 @@ void run_add_views(struct domain *domain)
     static const luaL_Reg methods[] = {
         {"get", view_get}, {"range", view_range}, {"all", view_all}, {NULL, NULL}};
     lua_State *lua = domain->vm->lua;
+    luaL_newmetatable(lua, page_metatable);
+    lua_pushcfunction(lua, release_page);
+    lua_setfield(lua, -2, "__gc");
+    lua_pop(lua, 1);
     luaL_newmetatable(lua, view_metatable);
     lua_newtable(lua);
     lua_pushlightuserdata(lua, domain);

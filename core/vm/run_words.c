@@ -6,7 +6,7 @@
 #include "vm/dotted.h"
 #include "vm/moments.h"
 #include "vm/readonly.h"
-#include "vm/run_core.h"
+#include "vm/run.h"
 
 struct domain_run *run_open(lua_State *lua, const char *word)
 {

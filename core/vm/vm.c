@@ -598,6 +598,16 @@ static int panic(lua_State *lua)
     return 0; /* Lua aborts */
 }
 
+/* Lua makes the metatable of its large buffers when one is first needed, in two steps, and a state in which
+ * memory ran out between them could never make one again. */
+static void make_large_buffer(lua_State *lua)
+{
+    luaL_Buffer buffer;
+    luaL_buffinitsize(lua, &buffer, LUAL_BUFFERSIZE + 1);
+    luaL_pushresultsize(&buffer, 0);
+    lua_pop(lua, 1);
+}
+
 static int build(lua_State *lua)
 {
     static const luaL_Reg fault_functions[] = {{"__tostring", fault_tostring}, {NULL, NULL}};
@@ -609,6 +619,7 @@ static int build(lua_State *lua)
     decimal_open(lua);
     moments_open(lua);
     sandbox_open(lua);
+    make_large_buffer(lua);
     return 0;
 }
 

@@ -2,37 +2,8 @@
  * for the next call, and nothing is lost or freed twice (the sanitizers look). */
 #include "loader_support.h"
 
+#include "failing_memory.h"
 #include "test_vm_run.h"
-
-static struct {
-    lua_Alloc real;
-    void *user;
-    long countdown; /* allocations until one fails, and its repetition after the collection with it */
-    bool failed;
-} failing;
-
-static void *allocate(void *user, void *block, size_t old_size, size_t size)
-{
-    bool grows = size > 0 && (block == NULL || size > old_size);
-    if (grows && failing.countdown >= 0 && failing.countdown-- < 2) {
-        failing.failed = true;
-        return NULL;
-    }
-    return failing.real(failing.user, block, old_size, size);
-}
-
-static void fail_after(struct vm *vm, long count)
-{
-    failing.real = lua_getallocf(vm->lua, &failing.user);
-    failing.countdown = count + 1;
-    failing.failed = false;
-    lua_setallocf(vm->lua, allocate, failing.user);
-}
-
-static void fail_no_more(struct vm *vm)
-{
-    lua_setallocf(vm->lua, failing.real, failing.user);
-}
 
 static const char script[] =
     "local t = {c = 3, a = 1, b = {x = decimal '1.20', y = list {}}, 1, 2, 3}\n"

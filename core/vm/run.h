@@ -1,11 +1,11 @@
-/* run_core.h: what the files behind the runs of services and tasks share: domain_run.c (their life),
+/* run.h: what the files behind the runs of services and tasks share: domain_run.c (their life),
  * run_http.c, run_views.c, run_words.c (what scripts reach in them). Included by those only.
  *
  * DESIGN: a run is a coroutine. What it waits for it says in run->wants and yields; nothing is passed through
  * the yield itself. The thread is never closed, only let go: closing would run __close of the script without
  * anybody who waits for it. */
-#ifndef LORE_VM_RUN_CORE_H
-#define LORE_VM_RUN_CORE_H
+#ifndef LORE_VM_RUN_H
+#define LORE_VM_RUN_H
 
 #include <lauxlib.h>
 
