@@ -165,6 +165,7 @@ static int hub_start(struct hub *hub, struct fault *fault)
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
     if (hub->views && views_start(hub->views, fault) < 0) return -1;
+    if (hub->courier) courier_start(hub->courier);
     return hub->receptors ? receptors_start(hub->receptors, fault) : 0;
 }
 
@@ -189,6 +190,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
         views_open(made, hub_threads(options->projectors), domain, &made->views, fault) < 0)
         goto end;
     if (options->projectors >= 0 && receptors_open(made, domain, &made->receptors, fault) < 0) goto end;
+    if (made->receptors && !made->read_only && courier_open(made, &made->courier, fault) < 0) goto end;
     done = hub_start(made, fault);
 end:
     if (domain) domain_close(domain);
@@ -203,7 +205,9 @@ void hub_stop(struct hub *hub)
 {
     if (hub->stopped) return;
     hub->stopped = true;
-    if (hub->receptors) receptors_stop(hub->receptors); /* while what they sent is answered */
+    /* While what they sent is answered. */
+    if (hub->receptors) receptors_stop(hub->receptors);
+    if (hub->courier) courier_stop(hub->courier);
     atomic_store(&hub->stopping, true);
     while (atomic_load(&hub->inside))
         usleep(HUB_STOP_LOOK_US); /* short: who is inside puts one pointer into a queue */
@@ -222,6 +226,7 @@ void hub_close(struct hub *hub)
     for (size_t at = 0; at < hub->shard_count; at++) shard_free(hub->shards[at]);
     writer_free(hub->writer);
     receptors_free(hub->receptors);
+    courier_free(hub->courier);
     views_free(hub->views);
     query_free(hub->query);
     indexer_free(hub->indexer);
@@ -281,10 +286,15 @@ void hub_unwatch(struct hub *hub, void *token)
 void hub_look(struct hub *hub)
 {
     if (hub->receptors) receptors_look(hub->receptors);
+    if (hub->courier) courier_look(hub->courier);
 }
 
 int hub_retry(struct hub *hub, struct slice name, struct fault *fault)
 {
+    if (hub->courier && slice_is(name, COURIER_NAME)) {
+        courier_retry(hub->courier);
+        return 0;
+    }
     if (hub->receptors) return receptors_retry(hub->receptors, name, fault);
     return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs no receptors");
 }
@@ -293,6 +303,7 @@ bool hub_is_quiet(struct hub *hub)
 {
     uint64_t head = engine_head(hub->engine).position;
     bool quiet = !hub->receptors || receptors_settled(hub->receptors, head);
+    quiet = (!hub->courier || courier_settled(hub->courier, head)) && quiet;
     return quiet && engine_head(hub->engine).position == head;
 }
 

@@ -116,7 +116,7 @@ bool hub_settle(struct hub *hub, int timeout_ms);
 
 /* --- receptors --- */
 
-/* Tries what a receptor ("context/name") could not send now. Fault: NOT_FOUND. */
+/* Tries what a receptor ("context/name") or the courier ("courier") could not send now. Fault: NOT_FOUND. */
 int hub_retry(struct hub *hub, struct slice name, struct fault *fault);
 /* The clock was moved: who waits for a moment looks at it again. For clocks other than the machine's. */
 void hub_look(struct hub *hub);

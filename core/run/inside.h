@@ -5,6 +5,7 @@
 #include "base/limit.h"
 #include "run/catalog.h"
 #include "run/hub.h"
+#include "run/courier.h"
 #include "run/indexer.h"
 #include "run/outage.h"
 #include "run/query.h"
@@ -36,6 +37,7 @@ struct hub {
     struct indexer *indexer;
     struct query *query;
     struct views *views;
+    struct courier *courier;     /* NULL: as receptors */
     struct receptors *receptors; /* NULL: the hub is without, as without views */
     struct watch watch;
     struct outage outage;

@@ -132,4 +132,5 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     for (size_t at = 0; at < hub->shard_count; at++) status_shard(hub->shards[at], ndjson);
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
     if (hub->receptors) receptors_status(hub->receptors, ndjson);
+    if (hub->courier) courier_status(hub->courier, ndjson);
 }

@@ -37,6 +37,7 @@ struct writer {
      * finds the state as it is. */
     struct command *answers, **last_answer;
     struct outage_part outage;
+    bool decided_elsewhere; /* among what was appended: it may hold something for the courier */
     struct writer_stats stats;
 };
 
@@ -210,6 +211,7 @@ static void writer_answer(struct writer *writer, struct pending *pending)
     struct command *command = pending->command;
     const struct commit *commit = &pending->commit;
     if (!command) return;
+    writer->decided_elsewhere = writer->decided_elsewhere || command->is_decided;
     enum fault_code code = FAULT_NONE;
     command->version = commit->first_version;
     command->position = commit->first_position;
@@ -315,6 +317,8 @@ static void writer_wake_others(struct writer *writer)
 {
     if (writer->hub->views) views_look(writer->hub->views);
     if (writer->hub->receptors) receptors_look(writer->hub->receptors);
+    if (writer->hub->courier && writer->decided_elsewhere) courier_look(writer->hub->courier);
+    writer->decided_elsewhere = false;
     indexer_look(writer->hub->indexer);
     watch_wake(&writer->hub->watch);
 }

@@ -1,0 +1,273 @@
+/* The courier: what is to be sent at once or later, replaced, cancelled, refused, killed in between. */
+#include "run/sent.h"
+#include "sending_support.h"
+
+static const char later[] = "local notes = receptor 'notes'\n"
+                            "notes.when['bank.Added'] = function(e, m)\n"
+                            "  if e.amount == 0 then return cancel.entry(m.id, 'k') end\n"
+                            "  send.entry(m.id, Note { amount = e.amount }, { after = '30d', key = 'k' })\n"
+                            "end\n";
+enum { DAY_MS = 86400000 };
+
+static int begin_later(void **state)
+{
+    begin(state);
+    write_script("ledger/notes.lua", later);
+    return 0;
+}
+
+static bool has_noted(struct hub *hub, const char *text)
+{
+    struct buf log = log_text(hub);
+    bool has = strstr(log.data, text) != NULL;
+    buf_release(&log);
+    return has;
+}
+
+static void a_timer_is_due_in_time(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    quiet(hub);
+    assert_true(status_has(hub, "'waiting':1,'parked':0"));
+    move_clock(hub, 30LL * DAY_MS - 1);
+    add(hub, "b", 2); /* the courier has read this, and looked at the clock before */
+    quiet(hub);
+    assert_true(status_has(hub, "'waiting':2"));
+    expect_noted(hub, "a", "");
+    move_clock(hub, 1);
+    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, status_has, "'waiting':1");
+    expect_noted(hub, "a", "1 ");
+    hub_close(hub);
+}
+
+/* The hub's folder is another one each time: its timers are made from the log. */
+static void timers_outlive_the_hub(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    add(hub, "b", 2);
+    quiet(hub);
+    hub_close(hub);
+    atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
+    hub = open_kept();
+    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, has_noted, "b:Noted:1");
+    hub_close(hub);
+    hub = open_kept(); /* they are sent again, and known */
+    quiet(hub);
+    wait_until(hub, status_has, "'waiting':0");
+    expect_noted(hub, "a", "1 ");
+    expect_noted(hub, "b", "2 ");
+    hub_close(hub);
+}
+
+static void a_key_replaces_and_cancels(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    add(hub, "b", 7);
+    quiet(hub);
+    move_clock(hub, DAY_MS);
+    add(hub, "a", 2);
+    add(hub, "b", 0);
+    quiet(hub);
+    assert_true(status_has(hub, "'waiting':1"));
+    hub_close(hub);
+    hub = open_kept(); /* and so it is when they are made from the log, long after */
+    atomic_fetch_add(&hand.now_ms, 40LL * DAY_MS);
+    hub_look(hub);
+    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, status_has, "'waiting':0");
+    expect_noted(hub, "a", "2 ");
+    expect_noted(hub, "b", "");
+    hub_close(hub);
+}
+
+/* Cancelled in time, but the courier sees both only when the moment is over. */
+static void a_cancel_in_the_log_is_never_late(void **state)
+{
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    add(hub, "a", 0);
+    add(hub, "b", 2);
+    quiet(hub);
+    hub_close(hub);
+    atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
+    hub = open_kept();
+    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, status_has, "'waiting':0");
+    expect_noted(hub, "a", "");
+    hub_close(hub);
+}
+
+static void what_nobody_takes_is_parked(void **state)
+{
+    write_script("hub.lua", "return { limits = { retries = 1 } }\n");
+    struct hub *hub = open_kept();
+    tell_entry(hub, "a", "Break");
+    add(hub, "a", 1);
+    add(hub, "b", 2);
+    quiet(hub);
+    move_clock(hub, 30LL * DAY_MS);
+    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, status_has, "'waiting':1,'parked':0");
+    quiet(hub);
+    move_clock(hub, 1000);
+    wait_until(hub, status_has, "'waiting':0,'parked':1");
+    assert_true(status_has(hub, "Note to ledger/entry/a: "));
+    assert_true(status_has(hub, "the book is broken"));
+    tell_entry(hub, "a", "Mend");
+    move_clock(hub, 30LL * DAY_MS);
+    quiet(hub);
+    expect_noted(hub, "a", "");
+    assert_int_equal(hub_retry(hub, slice_of("courier"), &test_fault), 0);
+    wait_until(hub, has_noted, "a:Noted:3");
+    wait_until(hub, status_has, "'waiting':0,'parked':0");
+    hub_close(hub);
+}
+
+/* One that failed and was replaced meanwhile does not come back. */
+static void what_was_replaced_is_not_tried_again(void **state)
+{
+    struct hub *hub = open_kept();
+    tell_entry(hub, "a", "Break");
+    add(hub, "a", 1);
+    quiet(hub);
+    move_clock(hub, 30LL * DAY_MS);
+    quiet(hub);
+    wait_until(hub, status_has, "'waiting':1");
+    add(hub, "a", 2);
+    quiet(hub);
+    tell_entry(hub, "a", "Mend");
+    move_clock(hub, 60000);
+    add(hub, "b", 3);
+    quiet(hub);
+    assert_true(status_has(hub, "'waiting':2"));
+    expect_noted(hub, "a", "");
+    move_clock(hub, 30LL * DAY_MS);
+    wait_until(hub, has_noted, "a:Noted:3");
+    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, status_has, "'waiting':0");
+    expect_noted(hub, "a", "2 ");
+    hub_close(hub);
+}
+
+/* --- what a service leaves: published events and sends in one commit --- */
+
+static struct command *decided(const char *id, int amount, const char *stream)
+{
+    struct command *command = command_of("notes", "Work", "{}", id);
+    struct arena *arena = &command->arena;
+    struct commit_event *events = arena_zero(arena, 2 * sizeof *events);
+    struct slice data = arena_json(arena, arena_format(arena, "{'amount':%d}", amount).data);
+    struct domain_send send = {.context = slice_of("ledger"),
+                               .target = slice_of("entry"),
+                               .id = slice_of(stream),
+                               .type = slice_of("Note"),
+                               .data = data,
+                               .due_ms = INT64_MIN};
+    events[0] = (struct commit_event){slice_of("Worked"), 1, atomic_load(&hand.now_ms), data};
+    events[1] = sent_event(&send, 1, atomic_load(&hand.now_ms), arena);
+    command->context = slice_of("ledger");
+    command->aggregate = slice_of("notes");
+    command->is_decided = true;
+    command->events = events;
+    command->event_count = 2;
+    return command;
+}
+
+static void what_was_decided_elsewhere_is_written_and_sent(void **state)
+{
+    struct hub *hub = open_kept();
+    struct command *command = run(hub, decided("one", 5, "a"));
+    assert_int_equal(command->fault.code, FAULT_NONE);
+    assert_int_equal(command->version, 2);
+    forget(command);
+    command = run(hub, decided("one", 5, "a"));
+    assert_true(command->repeated);
+    assert_int_equal(command->version, 2);
+    forget(command);
+    command = run(hub, decided("two", 6, "a"));
+    assert_int_equal(command->version, 4);
+    forget(command);
+    wait_until(hub, has_noted, "a:Noted:2");
+    quiet(hub);
+    assert_true(has_noted(hub, "notes:Worked:1 notes:$Sent:2 "));
+    assert_true(has_noted(hub, "notes:Worked:3 notes:$Sent:4 "));
+    expect_noted(hub, "a", "5 6 ");
+    hub_close(hub);
+}
+
+static void a_decided_rejection_is_remembered(void **state)
+{
+    struct hub *hub = open_kept();
+    for (int n = 0; n < 2; n++) {
+        struct command *command = decided("one", 5, "a");
+        command->events = NULL;
+        command->event_count = 0;
+        command->reason = slice_of("closed");
+        command->message = slice_of("not today");
+        run(hub, command);
+        assert_int_equal(command->fault.code, FAULT_REJECTED);
+        assert_string_equal(command->fault.reason, "closed");
+        assert_string_equal(command->fault.text, "not today");
+        assert_int_equal(command->repeated, n == 1);
+        forget(command);
+    }
+    expect_log(hub, "");
+    hub_close(hub);
+}
+
+static void nobody_writes_for_one_who_is_not_declared(void **state)
+{
+    struct hub *hub = open_kept();
+    struct command *command = decided("one", 5, "a");
+    command->aggregate = slice_of("entry");
+    assert_int_equal(hub_submit(hub, command, &test_fault), -1);
+    assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
+    free(command->user);
+    command_free(command);
+    hub_close(hub);
+}
+
+/* Who wakes himself after a second is no loop, however long it goes on. */
+static void waiting_begins_a_new_chain(void **state)
+{
+    write_script("hub.lua", "return { limits = { causation_depth = 3 } }\n");
+    write_script("ledger/notes.lua", "local notes = receptor 'notes'\n"
+                                     "function notes.when.Noted(e, m)\n"
+                                     "  send.entry(m.id, Note { amount = e.amount + 1 }, { after = '1s' })\n"
+                                     "end\n");
+    struct hub *hub = open_kept();
+    struct command *command = command_of("a", "Note", "{'amount':0}", NULL);
+    command->context = slice_of("ledger");
+    command->aggregate = slice_of("entry");
+    forget(run(hub, command));
+    for (int n = 2; n < 9; n++) {
+        char text[40];
+        quiet(hub);
+        move_clock(hub, 1000);
+        snprintf(text, sizeof text, "a:Noted:%d ", n);
+        wait_until(hub, has_noted, text);
+    }
+    hub_close(hub);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_timer_is_due_in_time, begin_later, end),
+        cmocka_unit_test_setup_teardown(timers_outlive_the_hub, begin_later, end),
+        cmocka_unit_test_setup_teardown(a_key_replaces_and_cancels, begin_later, end),
+        cmocka_unit_test_setup_teardown(a_cancel_in_the_log_is_never_late, begin_later, end),
+        cmocka_unit_test_setup_teardown(what_nobody_takes_is_parked, begin_later, end),
+        cmocka_unit_test_setup_teardown(what_was_replaced_is_not_tried_again, begin_later, end),
+        cmocka_unit_test_setup_teardown(what_was_decided_elsewhere_is_written_and_sent, begin, end),
+        cmocka_unit_test_setup_teardown(a_decided_rejection_is_remembered, begin, end),
+        cmocka_unit_test_setup_teardown(nobody_writes_for_one_who_is_not_declared, begin, end),
+        cmocka_unit_test_setup_teardown(waiting_begins_a_new_chain, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
