@@ -2,6 +2,18 @@
 --
 --   aggregate("bill", "bill-7"):given { events }:when { commands }:expect { events }   or :rejects "code"   or :fails "pattern"
 --   projection("outstanding_invoices"):given { events }:expect { ["bill-7"] = { … } }  or :fails "pattern"
+--   receptor("replication"):given { events }:expect { sends }                          or :fails "pattern"
+--   service("mail"):when { Command { … } }:expect { events and sends }                 or :rejects "code", :retries "10s", :fails "pattern"
+--   task("invoice_expiration"):at "2026-03-01":expect { events and sends }             or :retries "10s", :fails "pattern"
+--
+-- Sends are written as scripts write them: send.user("7", Command { … }, { after = "30d", key = "close" }), cancel.user("7", "close"),
+-- and of a service or task events and sends each come in their order, whatever is between. What a service or task finds is given first:
+--
+--   :given_view("outstanding_invoices", { ["i-1"] = { customer = "acme", due_on = "2026-02-01T00:00:00Z" } })
+--   :at "2026-03-01"                       the clock, and what a task's run(now) gets
+--   :env { MAIL_KEY = "x" }
+--   :http { ["POST https://mail.example/send"] = { status = 202, json = { … } } }   or an answer { error = "timed out" }, or a function
+--       that is given the request { method, url, body, headers, json() } and returns the answer (it may assert what it got)
 --
 -- at("2026-01-01", Event { … }) says when an event happened (or a command is decided), on("bill-8", Event { … }) to which aggregate.
 local paths, scripts, output, filter, sandbox = ...
@@ -46,9 +58,34 @@ local function put_value(lines, indent, prefix, value, suffix)
   lines[#lines + 1] = indent .. "}" .. suffix
 end
 
+local function duration_text(ms) return tostring(sandbox.seconds(ms / 1000)) end
+
+-- What stands in front of the data of an event, a send or a cancel.
+local function head_of(message)
+  if not message.to then return message.name .. " " end
+  local parts = {}
+  if not message.service then parts[1] = ("%q"):format(message.id) end
+  if message.cancel then
+    parts[#parts + 1] = ("%q"):format(message.key)
+    return ("cancel.%s(%s)"):format(message.to, table.concat(parts, ", "))
+  end
+  local options = {}
+  if message.after_ms then options[1] = ("after = %q"):format(duration_text(message.after_ms)) end
+  if message.due_ms and not message.after_ms then options[1] = ("at = %q"):format(core.time_text(message.due_ms)) end
+  if message.key ~= "" then options[#options + 1] = ("key = %q"):format(message.key) end
+  if #options > 0 then parts[#parts + 1] = "{ " .. table.concat(options, ", ") .. " }" end
+  return ("send.%s(%s) %s "):format(message.to, table.concat(parts, ", "), message.name)
+end
+
 local function message_lines(messages)
   local lines = {}
-  for _, message in ipairs(messages) do put_value(lines, "", message.name .. " ", core.decode(message.data), "") end
+  for _, message in ipairs(messages) do
+    if message.cancel then
+      lines[#lines + 1] = head_of(message)
+    else
+      put_value(lines, "", head_of(message), core.decode(message.data), "")
+    end
+  end
   if #lines == 0 then lines[1] = "(none)" end
   return lines
 end
@@ -61,6 +98,7 @@ local function document_lines(documents)
 end
 
 local function result_text(result, to_lines)
+  if result.retry_ms then return "retries in " .. duration_text(result.retry_ms) end
   if result.code then return ("%s %s: %s"):format(result.code, result.reason, result.text) end
   return table.concat(to_lines(result.items), "\n")
 end
@@ -199,11 +237,30 @@ local function run(scenario, to_lines, runner, ...)
 end
 
 local function expect_failure(result, to_lines, pattern)
+  if result.retry_ms then fail("expected a failure like '%s', but it retries in %s", pattern, duration_text(result.retry_ms)) end
   if not result.code then
     fail("expected a failure like '%s', but it went well:\n%s", pattern, table.concat(to_lines(result.items), "\n"))
   end
   if not result.text:find(pattern) and not result.text:find(pattern, 1, true) then
     fail("expected a failure like '%s', got %s: %s", pattern, result.code, result.text)
+  end
+end
+
+-- The failure of what should have gone well.
+local function expect_well(result)
+  if result.code == "rejected" then fail("rejected with '%s': %s", result.reason, result.text) end
+  if result.code then fail("%s: %s", result.code, result.text) end
+  if result.retry_ms then fail("it retries in %s", duration_text(result.retry_ms)) end
+end
+
+local function expect_rejection(result, code)
+  if result.retry_ms then fail("expected to be rejected with '%s', but it retries in %s", code, duration_text(result.retry_ms)) end
+  if not result.code then
+    fail("expected to be rejected with '%s', but it gave\n%s", code, table.concat(message_lines(result.items), "\n"))
+  end
+  if result.code ~= "rejected" then fail("expected to be rejected with '%s', got %s: %s", code, result.code, result.text) end
+  if result.reason ~= code then
+    fail("expected to be rejected with '%s', was rejected with '%s': %s", code, result.reason, result.text)
   end
 end
 
@@ -232,8 +289,7 @@ end
 function aggregate_scenario:expect(events)
   local expected = complete(events, true, function() end)
   local result = run_aggregate(self)
-  if result.code == "rejected" then fail("rejected with '%s': %s", result.reason, result.text) end
-  if result.code then fail("%s: %s", result.code, result.text) end
+  expect_well(result)
   local same = #expected == #result.items
   for index, event in ipairs(expected) do
     local actual = result.items[index]
@@ -246,14 +302,7 @@ function aggregate_scenario:expect(events)
 end
 
 function aggregate_scenario:rejects(code)
-  local result = run_aggregate(self)
-  if not result.code then
-    fail("expected to be rejected with '%s', but it gave\n%s", code, table.concat(message_lines(result.items), "\n"))
-  end
-  if result.code ~= "rejected" then fail("expected to be rejected with '%s', got %s: %s", code, result.code, result.text) end
-  if result.reason ~= code then
-    fail("expected to be rejected with '%s', was rejected with '%s': %s", code, result.reason, result.text)
-  end
+  expect_rejection(run_aggregate(self), code)
   return self
 end
 
@@ -284,7 +333,7 @@ function projection_scenario:expect(documents)
   end
   table.sort(expected, function(a, b) return a.name < b.name end)
   local result = run_projection(self)
-  if result.code then fail("%s: %s", result.code, result.text) end
+  expect_well(result)
   local same = #expected == #result.items
   for index, document in ipairs(expected) do
     local actual = result.items[index]
@@ -300,6 +349,208 @@ function projection_scenario:fails(pattern)
   expect_failure(run_projection(self), document_lines, pattern)
   return self
 end
+
+-- --- receptors, services, tasks ---------------------------------------------------------------------------------------------------
+
+local function is_send(value) return getmetatable(value) == message_meta and value.to ~= nil end
+
+local function send_options(send, options, word)
+  if type(options) ~= "table" then wrong("the options of %s are a table such as { after = \"30d\" }", word) end
+  for option, value in pairs(options) do
+    if option == "after" then
+      send.after_ms = core.duration(value) or wrong("%s: after is a duration such as \"30d\"", word)
+    elseif option == "at" then
+      local done, ms = pcall(core.time, tostring(value))
+      send.due_ms = done and ms or wrong("%s: at is a time, got %s", word, tostring(value))
+    elseif option == "key" then
+      send.key = tostring(value)
+    else
+      wrong("%s has no option %s, only after, at and key", word, tostring(option))
+    end
+  end
+end
+
+-- send.NAME and cancel.NAME of a context, as expectations.
+local function sending_word(context, word)
+  local is_service = {}
+  for _, kind in ipairs { "aggregate", "service" } do
+    for _, name in ipairs(core.names(kind, context)) do is_service[name] = kind == "service" end
+  end
+  return setmetatable({}, { __index = function(_, name)
+    if is_service[name] == nil then wrong("%s.%s: there is no aggregate or service %s in %s", word, name, name, context) end
+    return function(...)
+      local given, send = { ... }, { to = name, service = is_service[name], id = "", key = "", data = "", name = "" }
+      if not send.service then send.id = tostring(table.remove(given, 1)) end
+      if word == "cancel" then
+        send.cancel, send.key = true, tostring(given[1])
+      elseif not is_message(given[1]) or given[1].is_event then
+        wrong("%s.%s takes a command such as Name { … }", word, name)
+      else
+        send.name, send.data = given[1].name, given[1].data
+        if given[2] ~= nil then send_options(send, given[2], word .. "." .. name) end
+      end
+      return setmetatable(send, message_meta)
+    end
+  end })
+end
+
+-- The actual sends, each told in the way that the expectation beside it uses: after or at.
+local function like_expected(expected, items)
+  for index, item in ipairs(items) do
+    if item.due_ms and expected[index] and expected[index].due_ms then item.after_ms = nil end
+  end
+end
+
+-- Events first, then sends: what came between them does not count.
+local function split(list)
+  local messages, sends = {}, {}
+  for index, item in ipairs(list) do
+    if not is_message(item) then wrong("item %d is neither an event nor a send", index) end
+    if not is_send(item) and not item.is_event then wrong("%s is a command: send it to somebody", item.name) end
+    table.insert(is_send(item) and sends or messages, item)
+  end
+  return table.move(sends, 1, #sends, #messages + 1, messages)
+end
+
+local function expect_output(expected, result)
+  if is_message(expected) then expected = { expected } end
+  expected = split(expected)
+  expect_well(result)
+  like_expected(expected, result.items)
+  local same = #expected == #result.items
+  for index, item in ipairs(expected) do
+    local actual = result.items[index]
+    same = same and head_of(actual) == head_of(item) and actual.data == item.data
+  end
+  if not same then fail("not what is expected\n%s", side_by_side(message_lines(expected), message_lines(result.items))) end
+end
+
+local receptor_scenario = {}
+receptor_scenario.__index = receptor_scenario
+
+receptor_scenario.given = projection_scenario.given
+
+local function run_receptor(self) return run(self, message_lines, core.run_receptor, self.name, self.events) end
+
+function receptor_scenario:expect(sends)
+  expect_output(sends, run_receptor(self))
+  return self
+end
+
+function receptor_scenario:fails(pattern)
+  expect_failure(run_receptor(self), message_lines, pattern)
+  return self
+end
+
+-- What services and tasks have in common: the world, and outcomes. Each has execute(), which runs it.
+local world_scenario = {}
+
+local function new_world() return { views = {}, env = {}, now_ms = core.time(default_at) } end
+
+function world_scenario:given_view(name, documents)
+  local full = self.find_view(name)
+  for key, document in pairs(documents) do
+    local done, data = pcall(core.encode, document, "document " .. tostring(key))
+    if not done then wrong("%s", tostring(data)) end
+    table.insert(self.world.views, { view = full, key = tostring(key), data = data })
+  end
+  table.sort(self.world.views, function(a, b) return a.view .. "\0" .. a.key < b.view .. "\0" .. b.key end)
+  return self
+end
+
+function world_scenario:at(text)
+  local done, ms = pcall(core.time, tostring(text))
+  self.world.now_ms = done and ms or wrong("at: %s is no time", tostring(text))
+  return self
+end
+
+function world_scenario:env(secrets)
+  self.world.env = secrets
+  return self
+end
+
+local function known_requests(answers)
+  local known = {}
+  for name in pairs(answers) do known[#known + 1] = tostring(name) end
+  table.sort(known)
+  return #known > 0 and table.concat(known, ", ") or "none"
+end
+
+-- An answer of a spec as C reads it: json is written out, all is text.
+local function complete_answer(answer)
+  if type(answer) ~= "table" then wrong("http: an answer is a table such as { status = 202 }, got %s", type(answer)) end
+  local headers = {}
+  for name, value in pairs(answer.headers or {}) do headers[tostring(name)] = tostring(value) end
+  local body = answer.body
+  if answer.json ~= nil then body = core.to_json(core.encode(answer.json, "json")) end
+  return { status = answer.status or 200, headers = headers, body = body and tostring(body), error = answer.error }
+end
+
+-- answers: a table by "METHOD URL" of answers or functions, or one function for all.
+function world_scenario:http(answers)
+  self.world.http = function(request)
+    request.json = function() return core.decode(core.from_json(request.body)) end
+    local name = request.method .. " " .. request.url
+    local answer = answers
+    if type(answers) == "table" then answer = answers[name] end
+    if answer == nil then fail("http: the spec has no answer to %s, only to: %s", name, known_requests(answers)) end
+    if type(answer) == "function" then answer = answer(request) end
+    return complete_answer(answer)
+  end
+  return self
+end
+
+local function run_world(self)
+  if not self.world.http then self:http {} end
+  return self:execute()
+end
+
+function world_scenario:expect(wanted)
+  expect_output(wanted, run_world(self))
+  return self
+end
+
+function world_scenario:fails(pattern)
+  expect_failure(run_world(self), message_lines, pattern)
+  return self
+end
+
+function world_scenario:retries(duration)
+  local result, ms = run_world(self), core.duration(duration) or wrong("retries: %s is no duration", tostring(duration))
+  if result.code then fail("expected to retry in %s, got %s: %s", duration, result.code, result.text) end
+  if not result.retry_ms then
+    fail("expected to retry in %s, but it gave\n%s", duration, table.concat(message_lines(result.items), "\n"))
+  end
+  if result.retry_ms ~= ms then fail("expected to retry in %s, it retries in %s", duration, duration_text(result.retry_ms)) end
+  return self
+end
+
+local service_scenario = setmetatable({}, { __index = world_scenario })
+service_scenario.__index = service_scenario
+
+function service_scenario:when(commands)
+  self.commands = commands
+  return self
+end
+
+function service_scenario:execute()
+  local commands = complete(self.commands, false, function(command)
+    command.id, command.aggregate = self.short_name, self.short_name
+  end)
+  if #commands ~= 1 then wrong("a service is run for one command: write :when { Command { … } }") end
+  commands[1].at_ms = self.world.now_ms
+  return run(self, message_lines, core.run_service, self.name, commands, self.world)
+end
+
+function service_scenario:rejects(code)
+  expect_rejection(run_world(self), code)
+  return self
+end
+
+local task_scenario = setmetatable({}, { __index = world_scenario })
+task_scenario.__index = task_scenario
+
+function task_scenario:execute() return run(self, message_lines, core.run_task, self.name, self.world.now_ms, self.world) end
 
 -- --- the words of a spec file -----------------------------------------------------------------------------------------------------
 
@@ -330,6 +581,18 @@ local function words_of(context)
   function words.projection(name)
     return setmetatable({ name = find("projection", context, name), events = {} }, projection_scenario)
   end
+  function words.receptor(name)
+    return setmetatable({ name = find("receptor", context, name), events = {} }, receptor_scenario)
+  end
+  local function find_view(name) return find("projection", context, name) end
+  function words.service(name)
+    return setmetatable({ name = find("service", context, name), short_name = name:match "[^/]*$", world = new_world(),
+      find_view = find_view, commands = {} }, service_scenario)
+  end
+  function words.task(name)
+    return setmetatable({ name = find("task", context, name), world = new_world(), find_view = find_view }, task_scenario)
+  end
+  words.send, words.cancel = sending_word(context, "send"), sending_word(context, "cancel")
   return words
 end
 

@@ -8,43 +8,15 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "codec/json.h"
 #include "codec/time.h"
-#include "vm/domain_core.h"
+#include "vm/moments.h"
 #include "vm/nearest.h"
 #include "vm/prelude.h"
+#include "vm/spec_core.h"
 #include "vm/value.h"
 
-struct spec {
-    const struct spec_options *options;
-    struct sources *sources;
-    struct domain *used;
-    struct arena arena; /* of the scenario that runs */
-    const char *const *paths;
-    size_t path_count;
-    const char *scripts;
-    size_t passed, failed, files;
-    struct fault fault; /* why it could not run at all */
-};
-
-struct spec_message { /* a command, or an event with where it comes from */
-    struct slice context, aggregate, id, type, data;
-    uint32_t version;
-    int64_t at_ms;
-};
-
-struct spec_item { /* an event decided, or a document */
-    struct slice name, data;
-    uint32_t version;
-};
-
-struct spec_result {
-    struct spec_item *items;
-    size_t count, size_max;
-    bool failed;
-    struct fault fault;
-};
-
-static struct spec *spec_of(lua_State *lua)
+struct spec *spec_of(lua_State *lua)
 {
     return lua_touserdata(lua, lua_upvalueindex(1));
 }
@@ -56,7 +28,7 @@ static struct slice text_at(lua_State *lua, int index)
     return slice_make(text, size);
 }
 
-static struct slice field_text(struct spec *spec, lua_State *lua, int index, const char *name)
+struct slice spec_field_text(struct spec *spec, lua_State *lua, int index, const char *name)
 {
     lua_getfield(lua, index, name);
     struct slice text = lua_isnil(lua, -1) ? SLICE_NONE : arena_copy(&spec->arena, text_at(lua, -1));
@@ -64,7 +36,7 @@ static struct slice field_text(struct spec *spec, lua_State *lua, int index, con
     return text;
 }
 
-static int64_t field_int(lua_State *lua, int index, const char *name)
+int64_t spec_field_int(lua_State *lua, int index, const char *name)
 {
     lua_getfield(lua, index, name);
     int64_t value = lua_tointeger(lua, -1);
@@ -74,7 +46,7 @@ static int64_t field_int(lua_State *lua, int index, const char *name)
 
 /* --- scenarios --- */
 
-static struct spec_message *read_messages(struct spec *spec, lua_State *lua, int index, size_t *count)
+struct spec_message *spec_read_messages(struct spec *spec, lua_State *lua, int index, size_t *count)
 {
     *count = (size_t)luaL_len(lua, index);
     struct spec_message *messages = arena_zero(&spec->arena, (*count + 1) * sizeof *messages);
@@ -82,20 +54,20 @@ static struct spec_message *read_messages(struct spec *spec, lua_State *lua, int
         struct spec_message *message = &messages[at];
         lua_rawgeti(lua, index, (lua_Integer)at + 1);
         int table = lua_gettop(lua);
-        message->context = field_text(spec, lua, table, "context");
-        message->aggregate = field_text(spec, lua, table, "aggregate");
-        message->id = field_text(spec, lua, table, "id");
-        message->type = field_text(spec, lua, table, "name");
-        message->data = field_text(spec, lua, table, "data");
-        message->version = (uint32_t)field_int(lua, table, "version");
-        message->at_ms = field_int(lua, table, "at_ms");
+        message->context = spec_field_text(spec, lua, table, "context");
+        message->aggregate = spec_field_text(spec, lua, table, "aggregate");
+        message->id = spec_field_text(spec, lua, table, "id");
+        message->type = spec_field_text(spec, lua, table, "name");
+        message->data = spec_field_text(spec, lua, table, "data");
+        message->version = (uint32_t)spec_field_int(lua, table, "version");
+        message->at_ms = spec_field_int(lua, table, "at_ms");
         lua_pop(lua, 1);
     }
     return messages;
 }
 
-static void add_item(struct spec *spec, struct spec_result *result, struct slice name, uint32_t version,
-                     struct slice data)
+struct spec_item *spec_add_item(struct spec *spec, struct spec_result *result, struct slice name,
+                                uint32_t version, struct slice data)
 {
     if (result->count == result->size_max) {
         size_t size_max = result->size_max ? result->size_max * 2 : 8;
@@ -104,22 +76,47 @@ static void add_item(struct spec *spec, struct spec_result *result, struct slice
         result->items = grown;
         result->size_max = size_max;
     }
-    result->items[result->count++] = (struct spec_item){
+    struct spec_item *item = &result->items[result->count++];
+    *item = (struct spec_item){
         .name = arena_copy(&spec->arena, name), .version = version, .data = arena_copy(&spec->arena, data)};
+    return item;
 }
 
-static int push_result(lua_State *lua, const struct spec_result *result)
+static void set_text(lua_State *lua, const char *field, struct slice text)
+{
+    lua_pushlstring(lua, text.data ? text.data : "", text.size);
+    lua_setfield(lua, -2, field);
+}
+
+/* What makes an item a send or cancel: to, service, id, key, cancel, and if it is due later due_ms and, from
+ * when it was sent, after_ms. */
+static void set_send(lua_State *lua, const struct spec_item *item)
+{
+    const struct domain_send *send = item->send;
+    set_text(lua, "to", send->target);
+    set_text(lua, "id", send->id);
+    set_text(lua, "key", send->key);
+    lua_pushboolean(lua, send->to_service);
+    lua_setfield(lua, -2, "service");
+    lua_pushboolean(lua, send->is_cancel);
+    lua_setfield(lua, -2, "cancel");
+    if (send->due_ms == INT64_MIN) return;
+    lua_pushinteger(lua, send->due_ms);
+    lua_setfield(lua, -2, "due_ms");
+    lua_pushinteger(lua, send->due_ms - item->sent_ms);
+    lua_setfield(lua, -2, "after_ms");
+}
+
+int spec_push_result(lua_State *lua, const struct spec_result *result)
 {
     lua_newtable(lua);
     lua_createtable(lua, (int)result->count, 0);
     for (size_t at = 0; at < result->count; at++) {
+        const struct spec_item *item = &result->items[at];
         lua_newtable(lua);
-        lua_pushlstring(lua, result->items[at].name.data, result->items[at].name.size);
-        lua_setfield(lua, -2, "name");
-        lua_pushinteger(lua, result->items[at].version);
-        lua_setfield(lua, -2, "version");
-        lua_pushlstring(lua, result->items[at].data.data, result->items[at].data.size);
-        lua_setfield(lua, -2, "data");
+        set_text(lua, "name", item->name);
+        set_text(lua, "data", item->data);
+        if (item->send) set_send(lua, item);
         lua_rawseti(lua, -2, (lua_Integer)at + 1);
     }
     lua_setfield(lua, -2, "items");
@@ -131,10 +128,14 @@ static int push_result(lua_State *lua, const struct spec_result *result)
         lua_pushstring(lua, result->fault.text);
         lua_setfield(lua, -2, "text");
     }
+    if (result->retry_ms > 0) {
+        lua_pushinteger(lua, result->retry_ms);
+        lua_setfield(lua, -2, "retry_ms");
+    }
     return 1;
 }
 
-static struct envelope envelope_of(const struct spec_message *message)
+struct envelope spec_envelope_of(const struct spec_message *message)
 {
     return (struct envelope){.tenant = slice_of("main"),
                              .context = message->context,
@@ -161,7 +162,7 @@ static int check_state(struct domain *domain, struct domain_state *state, struct
 static int decide(struct spec *spec, struct domain *domain, struct domain_state *state,
                   const struct spec_message *command, struct spec_result *result)
 {
-    struct envelope envelope = envelope_of(command);
+    struct envelope envelope = spec_envelope_of(command);
     envelope.type_version = 0;
     struct decision decision;
     bool touched;
@@ -169,8 +170,8 @@ static int decide(struct spec *spec, struct domain *domain, struct domain_state 
                        &result->fault) < 0)
         return -1;
     for (size_t at = 0; at < decision.event_count; at++)
-        add_item(spec, result, decision.events[at].type, decision.events[at].type_version,
-                 decision.events[at].data);
+        spec_add_item(spec, result, decision.events[at].type, decision.events[at].type_version,
+                      decision.events[at].data);
     return check_state(domain, state, &result->fault);
 }
 
@@ -186,7 +187,7 @@ static void run_aggregate(struct spec *spec, struct domain *domain, const struct
     struct domain_state *state = domain_state_new(domain, scenario->aggregate);
     domain_set_exact(domain, true);
     for (size_t at = 0; at < scenario->given_count && !result->failed; at++) {
-        struct envelope envelope = envelope_of(&scenario->given[at]);
+        struct envelope envelope = spec_envelope_of(&scenario->given[at]);
         envelope.version = envelope.position = at + 1;
         result->failed =
             domain_apply(domain, state, &envelope, scenario->given[at].data, &result->fault) < 0 ||
@@ -205,7 +206,7 @@ struct document_sink {
 static int sink_document(void *user, struct slice key, struct slice value, struct fault *fault)
 {
     struct document_sink *sink = user;
-    if (value.size) add_item(sink->spec, sink->result, key, 0, value);
+    if (value.size) spec_add_item(sink->spec, sink->result, key, 0, value);
     return 0;
 }
 
@@ -223,7 +224,7 @@ static void run_projection(struct spec *spec, struct domain *domain,
     enum drafts_failure failure;
     domain_set_exact(domain, true);
     for (size_t at = 0; at < scenario->given_count && !result->failed; at++) {
-        struct envelope envelope = envelope_of(&scenario->given[at]);
+        struct envelope envelope = spec_envelope_of(&scenario->given[at]);
         envelope.version = envelope.position = at + 1;
         int handler = drafts_handler(drafts, envelope.context, envelope.type);
         if (handler >= 0)
@@ -237,7 +238,7 @@ static void run_projection(struct spec *spec, struct domain *domain,
 }
 
 /* The domain to run in: a fresh one, or the used one. NULL: it does not load, which it did before. */
-static struct domain *take_domain(struct spec *spec, bool fresh, struct spec_result *result)
+struct domain *spec_take_domain(struct spec *spec, bool fresh, struct spec_result *result)
 {
     if (!fresh) return spec->used;
     struct domain_options options = {.sources = spec->sources};
@@ -253,13 +254,13 @@ static int core_run_aggregate(lua_State *lua)
     struct spec_result result = {0};
     arena_release(&spec->arena);
     struct aggregate_scenario scenario = {.aggregate = domain_find_aggregate(spec->used, text_at(lua, 2))};
-    scenario.given = read_messages(spec, lua, 3, &scenario.given_count);
-    scenario.when = read_messages(spec, lua, 4, &scenario.when_count);
+    scenario.given = spec_read_messages(spec, lua, 3, &scenario.given_count);
+    scenario.when = spec_read_messages(spec, lua, 4, &scenario.when_count);
     bool fresh = lua_toboolean(lua, 1);
-    struct domain *domain = take_domain(spec, fresh, &result);
+    struct domain *domain = spec_take_domain(spec, fresh, &result);
     if (domain) run_aggregate(spec, domain, &scenario, &result);
     if (fresh) domain_close(domain);
-    return push_result(lua, &result);
+    return spec_push_result(lua, &result);
 }
 
 /* run_projection(fresh, name, given) */
@@ -269,12 +270,12 @@ static int core_run_projection(lua_State *lua)
     struct spec_result result = {0};
     arena_release(&spec->arena);
     struct projection_scenario scenario = {.projection = domain_find_projection(spec->used, text_at(lua, 2))};
-    scenario.given = read_messages(spec, lua, 3, &scenario.given_count);
+    scenario.given = spec_read_messages(spec, lua, 3, &scenario.given_count);
     bool fresh = lua_toboolean(lua, 1);
-    struct domain *domain = take_domain(spec, fresh, &result);
+    struct domain *domain = spec_take_domain(spec, fresh, &result);
     if (domain) run_projection(spec, domain, &scenario, &result);
     if (fresh) domain_close(domain);
-    return push_result(lua, &result);
+    return spec_push_result(lua, &result);
 }
 
 /* --- what is declared --- */
@@ -306,17 +307,27 @@ static int core_messages(lua_State *lua)
     return 1;
 }
 
+/* The full name of the declaration of that kind at index, or empty behind the last. */
+static struct slice name_at(const struct domain *domain, const char *kind, size_t at)
+{
+    int index = (int)at;
+    switch (kind[0]) {
+    case 'a': return at < domain_aggregate_count(domain) ? domain_aggregate(domain, index)->name : SLICE_NONE;
+    case 'p':
+        return at < domain_projection_count(domain) ? domain_projection(domain, index)->name : SLICE_NONE;
+    case 'r': return at < domain_receptor_count(domain) ? domain_receptor(domain, index)->name : SLICE_NONE;
+    case 's': return at < domain_service_count(domain) ? domain_service(domain, index)->name : SLICE_NONE;
+    default: return at < domain_task_count(domain) ? domain_task(domain, index)->name : SLICE_NONE;
+    }
+}
+
 /* find(kind, name): true, or false and the nearest name */
 static int core_find(lua_State *lua)
 {
-    const struct loader *loader = spec_of(lua)->used->loader;
-    bool aggregates = strcmp(luaL_checkstring(lua, 1), "aggregate") == 0;
-    struct slice name = text_at(lua, 2);
+    const char *kind = luaL_checkstring(lua, 1);
+    struct slice name = text_at(lua, 2), other;
     struct nearest near = nearest_to(name);
-    size_t count = aggregates ? loader_aggregate_count(loader) : loader_projection_count(loader);
-    for (size_t at = 0; at < count; at++) {
-        struct slice other = aggregates ? loader_aggregate(loader, at)->declared.name
-                                        : loader_projection(loader, at)->declared.name;
+    for (size_t at = 0; (other = name_at(spec_of(lua)->used, kind, at)).size > 0; at++) {
         if (slice_equal(other, name)) {
             lua_pushboolean(lua, true);
             return 1;
@@ -327,6 +338,21 @@ static int core_find(lua_State *lua)
     struct slice found = nearest_found(&near);
     lua_pushlstring(lua, found.data ? found.data : "", found.size);
     return 2;
+}
+
+/* names(kind, context): a list of the short names */
+static int core_names(lua_State *lua)
+{
+    const char *kind = luaL_checkstring(lua, 1), *context = luaL_checkstring(lua, 2);
+    struct slice name;
+    lua_newtable(lua);
+    for (size_t at = 0; (name = name_at(spec_of(lua)->used, kind, at)).size > 0; at++) {
+        size_t size = strlen(context);
+        if (!slice_starts(name, context) || name.data[size] != '/') continue;
+        lua_pushlstring(lua, name.data + size + 1, name.size - size - 1);
+        lua_rawseti(lua, -2, (lua_Integer)lua_rawlen(lua, -2) + 1);
+    }
+    return 1;
 }
 
 /* home(context, event): the aggregate that applies it, or "" */
@@ -370,6 +396,27 @@ static int core_decode(lua_State *lua)
     return 1;
 }
 
+/* to_json(bytes), from_json(text): between MessagePack and JSON */
+static int core_to_json(lua_State *lua)
+{
+    struct domain *used = spec_of(lua)->used;
+    struct fault fault;
+    buf_clear(&used->scratch);
+    if (json_from_mp(text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
+    lua_pushlstring(lua, used->scratch.data, used->scratch.size);
+    return 1;
+}
+
+static int core_from_json(lua_State *lua)
+{
+    struct domain *used = spec_of(lua)->used;
+    struct fault fault;
+    buf_clear(&used->scratch);
+    if (json_to_mp(text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
+    lua_pushlstring(lua, used->scratch.data, used->scratch.size);
+    return 1;
+}
+
 /* check(context, name, data): canonical data and the current version of the type */
 static int core_check(lua_State *lua)
 {
@@ -395,6 +442,26 @@ static int core_time(lua_State *lua)
     return 1;
 }
 
+/* duration(value): milliseconds, or nil */
+static int core_duration(lua_State *lua)
+{
+    int64_t ms;
+    lua_settop(lua, 1);
+    if (!moments_take_duration(lua, 1, &ms)) return 0;
+    lua_pushinteger(lua, ms);
+    return 1;
+}
+
+static int core_time_text(lua_State *lua)
+{
+    char text[TIME_TEXT_SIZE + 1];
+    int64_t ms = luaL_checkinteger(lua, 1);
+    luaL_argcheck(lua, time_valid(ms), 1, "outside of the years 0001 to 9999");
+    time_format(ms, text);
+    lua_pushlstring(lua, text, TIME_TEXT_SIZE);
+    return 1;
+}
+
 /* --- the run --- */
 
 /* count(passed, failed, files), reported at the end */
@@ -417,15 +484,23 @@ static int core_stop(lua_State *lua)
 static const luaL_Reg core_functions[] = {{"contexts", core_contexts},
                                           {"messages", core_messages},
                                           {"find", core_find},
+                                          {"names", core_names},
+                                          {"duration", core_duration},
+                                          {"time_text", core_time_text},
                                           {"home", core_home},
                                           {"encode", core_encode},
                                           {"decode", core_decode},
+                                          {"to_json", core_to_json},
+                                          {"from_json", core_from_json},
                                           {"check", core_check},
                                           {"time", core_time},
                                           {"count", core_count},
                                           {"stop", core_stop},
                                           {"run_aggregate", core_run_aggregate},
                                           {"run_projection", core_run_projection},
+                                          {"run_receptor", spec_run_receptor},
+                                          {"run_service", spec_run_service},
+                                          {"run_task", spec_run_task},
                                           {NULL, NULL}};
 
 static int open_core(lua_State *lua)

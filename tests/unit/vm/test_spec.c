@@ -51,6 +51,35 @@ static int start(void **unused)
                                            "view.at, view.of = e.customer, m.at, m.aggregate end\n"
                                            "function open.when.BillClosed() return false end\n"
                                            "function open.when.Bad() error('bad event') end\n");
+    write_file("scripts/security/contracts.lua", "contracts [[ UserAdded! (name: string) ]]\n");
+    write_file("scripts/billing/contracts2.lua",
+               "contracts [[\n Remind? (to: string)\n Reminded! (to: string, text: string?)\n ]]\n");
+    write_file("scripts/billing/replication.lua",
+               "local r = receptor 'replication'\n"
+               "r.when['security.UserAdded'] = function(e, m)\n"
+               "  if e.name == 'bad' then error('bad name') end\n"
+               "  send.bill(m.id, CreateBill { customer = e.name })\n"
+               "  send.bill(m.id, CloseBill {}, { after = '30d', key = 'close' })\n"
+               "  cancel.bill(m.id, 'open') send.mail(Remind { to = e.name })\n"
+               "end\n");
+    write_file("scripts/billing/mail.lua",
+               "local mail = service 'mail'\n"
+               "function mail.when.Remind(c, m)\n"
+               "  if c.to == 'nobody' then reject('nobody', 'nobody is %s', c.to) end\n"
+               "  local a = http.post('https://mail/send', { json = { to = c.to, key = env.KEY } })\n"
+               "  if a.status ~= 202 then retry('10s') end\n"
+               "  publish(Reminded { to = c.to, text = a.json().id .. a.headers.via })\n"
+               "end\n");
+    write_file("scripts/billing/expire.lua", "local t = task 'expire' { every = '1h' }\n"
+                                             "function t.run(now)\n"
+                                             "  for id, doc in views.due:range('on', nil, now - days(1)) do\n"
+                                             "    publish(Reminded { to = id, text = doc.on })\n"
+                                             "    send.bill(id, CloseBill {}, { at = now + hours(1) })\n"
+                                             "  end\n"
+                                             "  if views.due:get('stop') then http.get('http://x') end\n"
+                                             "end\n");
+    write_file("scripts/billing/due.lua",
+               "local due = projection 'due' { index = { 'on' } }\nfunction due.when.BillCreated() end\n");
     return 0;
 }
 
@@ -139,6 +168,59 @@ static void good_specs_pass(void **unused)
     assert_text_has(text, "<testsuite");
 }
 
+/* Receptors, services and tasks; `send` and `cancel` are written as scripts write them. */
+static void good_specs_of_what_sends_pass(void **unused)
+{
+    char text[8000];
+    size_t passed, failed;
+    const char *body =
+        "describe('what sends', function()\n"
+        "  it('receives', function()\n"
+        "    receptor('replication'):given { on('ann', security.UserAdded { name = 'Ann' }) }:expect {\n"
+        "      send.bill('ann', CreateBill { customer = 'Ann' }), send.bill('ann', CloseBill {}, { after = "
+        "'720h', key = 'close' }),\n"
+        "      cancel.bill('ann', 'open'), send.mail(Remind { to = 'Ann' }) }\n"
+        "    receptor('replication'):given { at('2026-02-01', security.UserAdded { name = 'B' }) }:expect {\n"
+        "      send.bill(1, CreateBill { customer = 'B' }), send.bill(1, CloseBill {}, { at = '2026-03-03', "
+        "key = 'close' }),\n"
+        "      cancel.bill(1, 'open'), send.mail(Remind { to = 'B' }) }\n"
+        "    receptor('replication'):given {}:expect {}\n"
+        "    receptor('replication'):given { security.UserAdded { name = 'bad' } }:fails 'bad name'\n"
+        "  end)\n"
+        "  it('serves', function()\n"
+        "    local asked\n"
+        "    local mail = service('mail'):env { KEY = 'k' }:http { ['POST https://mail/send'] = "
+        "function(request)\n"
+        "      asked = request.json()\n"
+        "      assert.are.equal('application/json', request.headers['Content-Type'])\n"
+        "      return { status = 202, json = { id = 7 }, headers = { Via = 'x' } } end }\n"
+        "    mail:when { Remind { to = 'ann' } }:expect { Reminded { to = 'ann', text = '7x' } }\n"
+        "    assert.are.same({ to = 'ann', key = 'k' }, asked)\n"
+        "    service('mail'):when { Remind { to = 'nobody' } }:rejects 'nobody'\n"
+        "    service('mail'):env { KEY = 'k' }:http(function() return { status = 500 } end)\n"
+        "      :when { Remind { to = 'ann' } }:retries '10s'\n"
+        "    service('mail'):when { Remind { to = 'ann' } }:fails 'env.KEY: there is no secret'\n"
+        "    service('mail'):env { KEY = 'k' }:http { ['POST https://mail/send'] = { error = 'timed out' } "
+        "}\n"
+        "      :when(Remind { to = 'ann' }):fails 'POST https://mail/send: timed out'\n"
+        "  end)\n"
+        "  it('runs', function()\n"
+        "    local views = { a = { on = '2026-02-27T00:00:00.000Z' }, b = { on = '2026-02-28T00:00:00.001Z' "
+        "},\n"
+        "      c = { on = '2026-02-28T00:00:00.000Z' }, d = { off = 1 } }\n"
+        "    task('expire'):given_view('due', views):at '2026-03-01':expect {\n"
+        "      Reminded { to = 'a', text = '2026-02-27T00:00:00.000Z' },\n"
+        "      Reminded { to = 'c', text = '2026-02-28T00:00:00.000Z' },\n"
+        "      send.bill('a', CloseBill {}, { at = '2026-03-01T01:00:00Z' }),\n"
+        "      send.bill('c', CloseBill {}, { after = '1h' }) }\n"
+        "    task('expire'):given_view('due', views):expect {}\n"
+        "  end)\n"
+        "end)\n";
+    if (run_spec(body, NULL, text, sizeof text, &passed, &failed) < 0) fail_msg("%s", test_fault.text);
+    if (failed) fail_msg("%s", text);
+    assert_int_equal(passed, 3);
+}
+
 static void bad_specs_say_why(void **unused)
 {
     static const char *const cases[][3] = {
@@ -173,6 +255,38 @@ static void bad_specs_say_why(void **unused)
         {SPEC("projection('open'):given { BillCreated { customer = 'a' } }:expect {}"),
          "not the expected documents", "[\"1\"] = {"},
         {SPEC("CreateBil {}"), "CreateBil", ""},
+        {SPEC("receptor('replication'):given { security.UserAdded { name = 'a' } }:expect {\n"
+              "send.bill('1', CreateBill { customer = 'b' }) }"),
+         "bill_spec.lua:3: not what is expected",
+         "send.bill(\"1\", { after = \"30d\", key = \"close\" }) CloseBill {}"},
+        {SPEC("receptor('replication'):given { security.UserAdded { name = 'a' } }:expect { Remind { to = "
+              "'a' } }"),
+         "Remind is a command: send it to somebody", ""},
+        {SPEC("receptor('replication'):expect { send.bil('1', CloseBill {}) }"),
+         "send.bil: there is no aggregate or service bil in billing", ""},
+        {SPEC("receptor('replication'):expect { send.bill('1', CloseBill {}, { afer = '1h' }) }"),
+         "send.bill has no option afer", ""},
+        {SPEC("receptor('replicatoin')"), "did you mean billing/replication?", ""},
+        {SPEC("service('mail'):env { KEY = 'k' }:when { Remind { to = 'a' } }:expect {}"),
+         "http: the spec has no answer to POST https://mail/send, only to: none", ""},
+        {SPEC("service('mail'):env { KEY = 'k' }:http { ['POST https://mail/send'] = function() "
+              "error('mine') end "
+              "}:when { Remind { to = 'a' } }:expect {}"),
+         "mine", ""},
+        {SPEC("service('mail'):env { KEY = 'k' }:http { ['POST https://mail/send'] = { status = 500 } }:when "
+              "{ "
+              "Remind { to = 'a' } }:expect {}"),
+         "it retries in 10s", ""},
+        {SPEC("service('mail'):when { Remind { to = 'nobody' } }:retries '10s'"),
+         "expected to retry in 10s, got rejected: nobody is nobody", ""},
+        {SPEC("service('mail'):when { Remind { to = 'nobody' } }:expect {}"),
+         "rejected with 'nobody': nobody is nobody", ""},
+        {SPEC("service('mail'):when {}:expect {}"), "a service is run for one command", ""},
+        {SPEC("task('expire'):given_view('deu', {})"), "did you mean billing/due?", ""},
+        {SPEC("task('expire'):at 'soon'"), "at: soon is no time", ""},
+        {SPEC("task('expire'):given_view('due', { a = { on = '2025-01-01' } }):expect {}"), "| Reminded {",
+         "| send.bill(\"a\", { after = \"1h\" }) CloseBill {}"},
+        {SPEC("task('expire'):rejects 'x'"), "rejects", ""},
         {"describe('x', function(", "bill_spec.lua:1:", ""},
         {"error('at load')", "at load", ""},
     };
@@ -207,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_specs_pass),
+        cmocka_unit_test(good_specs_of_what_sends_pass),
         cmocka_unit_test(bad_specs_say_why),
         cmocka_unit_test(what_cannot_run_is_a_fault),
     };
