@@ -58,7 +58,7 @@ static void uuid_unpack(const uint8_t bytes[16], char *text)
 }
 
 /* One byte of size and the bytes; a lower-case UUID as the byte 255 and its 16 bytes. */
-static void put_id(struct buf *out, struct slice id)
+void record_put_id(struct buf *out, struct slice id)
 {
     uint8_t packed[16];
     CHECK(id.size < ID_UUID);
@@ -227,9 +227,9 @@ static void put_fixed(struct writer *writer)
     buf_put_varint(out, commit->epoch);
     buf_put_varint(out, commit->deploy);
     buf_put_varint(out, writer->actor);
-    if (flags & FLAG_BATCH) put_id(out, commit->batch_id);
-    if (flags & FLAG_CORRELATION) put_id(out, commit->correlation_id);
-    if (flags & FLAG_CAUSATION) put_id(out, commit->causation_id);
+    if (flags & FLAG_BATCH) record_put_id(out, commit->batch_id);
+    if (flags & FLAG_CORRELATION) record_put_id(out, commit->correlation_id);
+    if (flags & FLAG_CAUSATION) record_put_id(out, commit->causation_id);
     if (flags & FLAG_DEPTH) buf_put_varint(out, commit->depth);
     buf_put_varint(out, commit->command_count);
     buf_put_varint(out, commit->event_count);
@@ -255,7 +255,7 @@ static void put_commands(struct writer *writer, struct buf *payload)
         const struct commit_command *command = &commit->commands[at];
         uint64_t shared = command->data.size ? shared_event(commit, event, command->data) : 0;
         buf_put_varint(writer->out, names_find(writer->names, command->type));
-        put_id(writer->out, command->id);
+        record_put_id(writer->out, command->id);
         if (shared || command->data.size == 0) {
             buf_put_varint(writer->out, 0);
             buf_put_varint(writer->out, shared);

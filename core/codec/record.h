@@ -158,6 +158,9 @@ bool record_next_command(const struct record *record, struct record_command *com
 bool record_next_define(const struct record *record, struct record_define *define);
 /* Whether it has a batch id: without reading the ids. */
 bool record_has_batch(const struct record *record);
+/* Appends an id as it stands in an envelope, so that the few records that may mention it are found by
+ * searching their bytes. At most 254 bytes. */
+void record_put_id(struct buf *out, struct slice id);
 void record_read_ids(const struct record *record, struct arena *arena, struct record_ids *ids);
 /* REJECTED: the reason's code and message; else empty. */
 void record_read_outcome(const struct record *record, struct slice *reason, struct slice *message);

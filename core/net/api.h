@@ -110,6 +110,7 @@ struct call {
     struct bulk *bulk;
     union {
         struct state_query *state;
+        struct trace_query *trace;
         struct events_call events;
         struct view_call view;
     };
@@ -143,6 +144,7 @@ void api_end(void *user, struct exchange *exchange, int status);
 void api_command_take(struct call *call); /* POST to a stream or service */
 void api_bulk_take(struct call *call);    /* POST many commands */
 void api_state_take(struct call *call);   /* GET a stream */
+void api_trace_take(struct call *call);   /* GET what followed from what */
 void api_events_take(struct call *call);  /* GET the log */
 void api_stream_events_take(struct call *call);
 void api_view_take(struct call *call); /* GET a view or a document */

@@ -20,6 +20,7 @@ static const struct {
     [ROUTE_REBUILD] = {"rebuild", WRITES},
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
+    [ROUTE_TRACE] = {"trace", READS},
     [ROUTE_VIEW] = {"view", READS},
     [ROUTE_DOCUMENT] = {"document", READS},
     [ROUTE_SERVICE] = {"service", WRITES},
@@ -191,6 +192,10 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     if (slice_is(rest[0], "events") && left == 1) {
         match->route = ROUTE_EVENTS;
         return 0;
+    }
+    if (slice_is(rest[0], "trace") && left == 2) {
+        match->route = ROUTE_TRACE;
+        return take_id(rest[1], arena, &match->id, fault);
     }
     if (slice_is(rest[0], "commands") && left == 1) {
         match->route = ROUTE_BULK;

@@ -20,6 +20,7 @@ enum route {
     ROUTE_REBUILD,       /* name */
     ROUTE_EVENTS,        /* tenant */
     ROUTE_BULK,          /* tenant */
+    ROUTE_TRACE,         /* tenant, id */
     ROUTE_VIEW,          /* tenant, name ("context/name") */
     ROUTE_DOCUMENT,      /* tenant, name, key */
     ROUTE_SERVICE,       /* tenant, context, aggregate (the service) */

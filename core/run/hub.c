@@ -261,16 +261,29 @@ int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise)
     return catalog_limit(&hub->catalog, name, otherwise);
 }
 
+static int hub_query(struct hub *hub, struct query_link *link, struct fault *fault)
+{
+    atomic_fetch_add(&hub->inside, 1); /* as in hub_submit: nothing is put behind the end */
+    int done = atomic_load(&hub->stopping) ? fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping")
+                                           : query_put(hub->query, link, fault);
+    atomic_fetch_sub(&hub->inside, 1);
+    return done;
+}
+
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault)
 {
     if (!catalog_has_tenant(&hub->catalog, query->tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));
     if (!catalog_find(&hub->catalog, query->context, query->aggregate, fault)) return -1;
-    atomic_fetch_add(&hub->inside, 1); /* as in hub_submit: nothing is put behind the end */
-    int done = atomic_load(&hub->stopping) ? fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping")
-                                           : query_put(hub->query, query, fault);
-    atomic_fetch_sub(&hub->inside, 1);
-    return done;
+    return hub_query(hub, &query->link, fault);
+}
+
+int hub_query_trace(struct hub *hub, struct trace_query *query, struct fault *fault)
+{
+    if (!catalog_has_tenant(&hub->catalog, query->tenant))
+        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));
+    query->link.is_trace = true;
+    return hub_query(hub, &query->link, fault);
 }
 
 void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user)

@@ -58,6 +58,11 @@ int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise);
 
 /* --- the past and the present of a stream --- */
 
+struct query_link {
+    struct inbox_link link;
+    bool is_trace;
+};
+
 struct state_query {
     struct slice tenant, context, aggregate, id;
     int64_t version; /* -1: now */
@@ -68,11 +73,25 @@ struct state_query {
     struct buf state; /* MessagePack */
     void (*done)(struct state_query *query);
     void *user;
-    struct inbox_link link; /* the hub's own */
+    struct query_link link; /* the hub's own */
 };
 /* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the
  * queue is full. */
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault);
+
+/* --- what followed from what --- */
+
+struct trace_query {
+    struct slice tenant, id; /* of a correlation, a command or an event */
+    /* the answer, filled before done */
+    struct fault fault;
+    struct buf json; /* see run/trace.h */
+    void (*done)(struct trace_query *query);
+    void *user;
+    struct query_link link; /* the hub's own */
+};
+/* As hub_query_state. */
+int hub_query_trace(struct hub *hub, struct trace_query *query, struct fault *fault);
 
 /* --- views --- */
 

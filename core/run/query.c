@@ -4,6 +4,7 @@
 #include "base/thread.h"
 #include "run/fold.h"
 #include "run/inside.h"
+#include "run/trace.h"
 
 enum { QUERY_QUEUE_MAX = 1024 };
 
@@ -11,7 +12,7 @@ struct query {
     struct hub *hub;
     pthread_t thread;
     struct domain *domain;
-    struct inbox inbox; /* struct state_query */
+    struct inbox inbox; /* struct query_link */
     atomic_size_t memory;
 };
 
@@ -43,15 +44,33 @@ static int query_answer(struct query *query, struct state_query *asked, struct f
     return done;
 }
 
+static void query_take_state(struct query *query, struct state_query *asked)
+{
+    asked->fault.code = FAULT_NONE;
+    query_answer(query, asked, &asked->fault);
+    asked->done(asked);
+}
+
+static void query_take_trace(struct query *query, struct trace_query *asked)
+{
+    asked->fault.code = FAULT_NONE;
+    trace_collect(query->hub->engine, &query->hub->stopping, asked->tenant, asked->id, &asked->json,
+                  &asked->fault);
+    asked->done(asked);
+}
+
 static void query_take(struct query *query, struct inbox_link *list)
 {
     while (list) {
-        struct state_query *asked = (struct state_query *)((char *)list - offsetof(struct state_query, link));
-        list = list->next; /* asked is the asker's again with done */
+        struct query_link *link = (struct query_link *)list;
+        list = list->next; /* what is asked is the asker's again with done */
         inbox_done(&query->inbox, 1);
-        asked->fault.code = FAULT_NONE;
-        query_answer(query, asked, &asked->fault);
-        asked->done(asked);
+        if (link->is_trace)
+            query_take_trace(query,
+                             (struct trace_query *)((char *)link - offsetof(struct trace_query, link)));
+        else
+            query_take_state(query,
+                             (struct state_query *)((char *)link - offsetof(struct state_query, link)));
     }
     atomic_store_explicit(&query->memory, domain_memory(query->domain), memory_order_relaxed);
 }
@@ -99,7 +118,7 @@ void query_free(struct query *query)
     mem_free(query);
 }
 
-int query_put(struct query *query, struct state_query *asked, struct fault *fault)
+int query_put(struct query *query, struct query_link *asked, struct fault *fault)
 {
     if (inbox_put(&query->inbox, &asked->link)) return 0;
     return fault_set(fault, FAULT_BUSY, "%d queries are waiting", QUERY_QUEUE_MAX);

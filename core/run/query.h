@@ -1,5 +1,5 @@
-/* query.h: the thread that answers for states, now and in the past, with a domain of its own: no shard waits
- * for it.
+/* query.h: the thread that answers for states, now and in the past, with a domain of its own, and for traces:
+ * no shard waits for it.
  *
  * Threads: any. Owns: nothing of the queries. */
 #ifndef LORE_RUN_QUERY_H
@@ -12,7 +12,7 @@ struct query;
 int query_start(struct hub *hub, struct query **query, struct fault *fault);
 void query_stop(struct query *query); /* answers what it took */
 void query_free(struct query *query);
-int query_put(struct query *query, struct state_query *asked, struct fault *fault);
+int query_put(struct query *query, struct query_link *asked, struct fault *fault);
 size_t query_memory(const struct query *query);
 
 #endif
