@@ -49,6 +49,10 @@
     X(COURIER_DUE, "courier.due", "a timer is due, or a message is to go at once")                           \
     X(COURIER_SENT, "courier.sent", "the courier's message was handed over")                                 \
     X(COURIER_DONE, "courier.done", "the courier's message came to its outcome")                             \
+    X(SERVICE_RUN, "service.run", "beginning a run of a service")                                            \
+    X(SERVICE_COMMIT, "service.commit", "handing what a service did to the log")                             \
+    X(TASK_RUN, "task.run", "beginning a run of a task")                                                     \
+    X(TASK_COMMIT, "task.commit", "handing what a task did to the log")                                      \
     X(IMPORT_READ, "import.read", "reading the rows of an import")                                           \
     X(IMPORT_REJECTED, "import.rejected", "writing a refused row of an import")
 

@@ -35,6 +35,8 @@ static int serve_run(struct cli *cli)
     struct buf errors = {0};
     struct host_options options = {.hub = {.scripts = cli->rest_count ? cli->rest[0] : cli->scripts,
                                            .data = cli->data,
+                                           .schedule = true,
+                                           .secrets = cli_value(cli, "secrets"),
                                            .errors = &errors},
                                    .host = name,
                                    .access_log = cli_flag(cli, "access-log"),
@@ -64,6 +66,7 @@ static const struct cli_option serve_options[] = {
     {"listen", "HOST:PORT", "loopback only (default 127.0.0.1:7070; port 0: any free one)"},
     {"shards", "N", "threads that decide commands (default: one a core)"},
     {"projectors", "N", "threads that build views (default: one a core)"},
+    {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
     {"access-log", NULL, "say a line for each request"},
     {NULL, NULL, NULL},
 };
@@ -75,7 +78,9 @@ const struct cli_command cli_serve = {
     .help = "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
             "with 0. Views whose code\n"
             "changed since the last start are built again beside the ones that answer; lore status shows how "
-            "far they are.\n\n"
+            "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
+            "--secrets FILE or from\n"
+            "the environment as LORE_SECRET_NAME.\n\n"
             "  lore serve scripts --data data --listen 127.0.0.1:7070",
     .options = serve_options,
     .takes_scripts = true,

@@ -76,14 +76,20 @@ void api_reply(struct call *call, int status)
 
 void api_fault(struct call *call, const struct fault *fault)
 {
+    api_fault_retry(call, fault, 0);
+}
+
+void api_fault_retry(struct call *call, const struct fault *fault, int64_t retry_ms)
+{
     int status = fault_http_status(fault->code);
     struct buf *out = api_out(call);
     buf_clear(out);
     problem_put_fault(out, fault);
-    int retry_s = problem_retry_s(status, fault_name(fault->code));
+    int64_t retry_s =
+        retry_ms > 0 ? (retry_ms + 999) / 1000 : problem_retry_s(status, fault_name(fault->code));
     if (retry_s) {
-        char text[16];
-        snprintf(text, sizeof text, "%d", retry_s);
+        char text[24];
+        snprintf(text, sizeof text, "%lld", (long long)retry_s);
         exchange_put_header(call->exchange, "Retry-After", slice_of(text));
     }
     api_reply(call, status);
@@ -148,6 +154,7 @@ static void take_post(struct call *call)
 {
     switch (call->match.route) {
     case ROUTE_REBUILD: api_rebuild_take(call); return;
+    case ROUTE_TASK_RUN: api_task_run_take(call); return;
     case ROUTE_BULK: api_bulk_take(call); return;
     default: api_command_take(call);
     }

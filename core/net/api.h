@@ -128,6 +128,8 @@ void api_list_remove(struct call *call);
 
 void api_reply(struct call *call, int status);
 void api_fault(struct call *call, const struct fault *fault);
+/* The same with a Retry-After of its own; 0: the code's. */
+void api_fault_retry(struct call *call, const struct fault *fault, int64_t retry_ms);
 /* Answers what pull makes: whole if it ends within one piece, else streamed. pull returns SERVER_CUT with
  * net->fault filled when it fails; before anything was sent that becomes the answer. */
 void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf *out));
@@ -153,6 +155,7 @@ void api_ready_take(struct call *call);
 void api_metrics_take(struct call *call);
 void api_status_take(struct call *call);
 void api_rebuild_take(struct call *call);
+void api_task_run_take(struct call *call);
 
 /* The log or a view moved on. */
 void api_events_moved(struct net *net);

@@ -74,7 +74,7 @@ static void answer(struct call *call)
     else if (command->fault.code == FAULT_CONFLICT)
         answer_conflict(call);
     else
-        api_fault(call, &command->fault);
+        api_fault_retry(call, &command->fault, command->retry_ms);
 }
 
 /* On the writer's or a shard's thread. */
@@ -138,5 +138,35 @@ void api_command_take(struct call *call)
     struct fault fault;
     if (read_command(call, &fault) < 0 ||
         hub_submit_quietly(call->net->hub, call->command, false, &fault) < 0)
+        api_fault(call, &fault);
+}
+
+/* POST /v1/status/run/{context}/{task}?tenant=: answered as a command is, with what the run came to. */
+static int read_task_run(struct call *call, struct fault *fault)
+{
+    struct command *command = call->command;
+    struct slice tenant = slice_of("main");
+    if (query_only(&call->query, (const char *const[]){"tenant", NULL}, fault) < 0) return -1;
+    query_find(&call->query, "tenant", &tenant);
+    if (!hub_has_tenant(call->net->hub, tenant))
+        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", tenant.size < 80 ? (int)tenant.size : 80,
+                         tenant.data ? tenant.data : "");
+    if (api_header_id(call, "Idempotency-Key", &command->arena, &command->batch_id, fault) < 0 ||
+        api_header_id(call, "Correlation-Id", &command->arena, &command->correlation_id, fault) < 0)
+        return -1;
+    command->tenant = arena_copy(&command->arena, tenant);
+    command->expected_version = COMMAND_ANY_VERSION;
+    command->done = on_done;
+    command->user = call;
+    return 0;
+}
+
+void api_task_run_take(struct call *call)
+{
+    call->command = command_pool_take(&call->net->commands);
+    call->resume = answer;
+    struct fault fault;
+    if (read_task_run(call, &fault) < 0 ||
+        hub_run_task(call->net->hub, call->match.name, call->command, &fault) < 0)
         api_fault(call, &fault);
 }

@@ -18,6 +18,7 @@ static const struct {
     [ROUTE_METRICS] = {"metrics", READS},
     [ROUTE_STATUS] = {"status", READS},
     [ROUTE_REBUILD] = {"rebuild", WRITES},
+    [ROUTE_TASK_RUN] = {"task_run", WRITES},
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
@@ -169,8 +170,9 @@ static int match_status(const struct slice *rest, int count, struct slice path, 
         match->route = ROUTE_STATUS;
         return 0;
     }
-    if ((count != 2 && count != 3) || !slice_is(rest[0], "rebuild")) return no_route(path, fault);
-    match->route = ROUTE_REBUILD;
+    bool rebuilds = slice_is(rest[0], "rebuild");
+    if ((count != 2 && count != 3) || (!rebuilds && !slice_is(rest[0], "run"))) return no_route(path, fault);
+    match->route = rebuilds ? ROUTE_REBUILD : ROUTE_TASK_RUN;
     return take_view(rest + 1, count - 1, arena, match, fault);
 }
 

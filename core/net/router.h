@@ -18,6 +18,7 @@ enum route {
     ROUTE_METRICS,
     ROUTE_STATUS,
     ROUTE_REBUILD,       /* name */
+    ROUTE_TASK_RUN,      /* name */
     ROUTE_EVENTS,        /* tenant */
     ROUTE_BULK,          /* tenant */
     ROUTE_TRACE,         /* tenant, id */

@@ -6,6 +6,7 @@
 #include "base/limit.h"
 #include "codec/mp.h"
 #include "codec/text.h"
+#include "run/reach.h"
 
 static void catalog_add(struct catalog *catalog, struct map *map, struct slice text)
 {
@@ -20,8 +21,9 @@ static const char *const catalog_limits[] = {
     "message_size", "document_size",  "batch_commands",  "body_size",
     "headers_size", "connections",    "instructions",    "call_memory",
     "state_memory", "queue_commands", "flush_events",    "rebuild_partition_events",
-    "view_lag_ms",  "cache_memory",   "causation_depth", "retries"};
-static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy"};
+    "view_lag_ms",  "cache_memory",   "causation_depth", "retries",
+    "service_runs", "queue_services", "http_timeout_ms", "http_response_size"};
+static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy", "http"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)
 {
@@ -77,6 +79,9 @@ static int catalog_check_options(struct slice hub_options, struct fault *fault)
             return fault_set(fault, FAULT_SCRIPTS, "hub.lua is damaged");
         }
     }
+    struct reach reach;
+    if (reach_init(&reach, hub_options, fault) < 0) return -1;
+    reach_release(&reach);
     return 0;
 }
 

@@ -159,12 +159,13 @@ static size_t hub_threads(int wanted)
 static int hub_start(struct hub *hub, struct fault *fault)
 {
     if (hub->sources && query_start(hub, &hub->query, fault) < 0) return -1;
-    if (hub->read_only) return 0;
+    if (hub->read_only) return hub->reactor ? reactor_start(hub->reactor, fault) : 0;
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
     if (hub->views && views_start(hub->views, fault) < 0) return -1;
+    if (hub->reactor && reactor_start(hub->reactor, fault) < 0) return -1;
     if (hub->courier) courier_start(hub->courier);
     return hub->receptors ? receptors_start(hub->receptors, fault) : 0;
 }
@@ -191,6 +192,8 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
         goto end;
     if (options->projectors >= 0 && receptors_open(made, domain, &made->receptors, fault) < 0) goto end;
     if (made->receptors && !made->read_only && courier_open(made, &made->courier, fault) < 0) goto end;
+    struct reactor_options reactor = {.secrets = options->secrets, .schedule = options->schedule};
+    if (made->sources && reactor_open(made, &reactor, &made->reactor, fault) < 0) goto end;
     done = hub_start(made, fault);
 end:
     if (domain) domain_close(domain);
@@ -205,7 +208,8 @@ void hub_stop(struct hub *hub)
 {
     if (hub->stopped) return;
     hub->stopped = true;
-    /* While what they sent is answered. */
+    /* While what they sent, and what services did for them, gets to the log. */
+    if (hub->reactor) reactor_stop(hub->reactor);
     if (hub->receptors) receptors_stop(hub->receptors);
     if (hub->courier) courier_stop(hub->courier);
     atomic_store(&hub->stopping, true);
@@ -227,6 +231,7 @@ void hub_close(struct hub *hub)
     writer_free(hub->writer);
     receptors_free(hub->receptors);
     courier_free(hub->courier);
+    reactor_free(hub->reactor);
     views_free(hub->views);
     query_free(hub->query);
     indexer_free(hub->indexer);
@@ -300,6 +305,7 @@ void hub_look(struct hub *hub)
 {
     if (hub->receptors) receptors_look(hub->receptors);
     if (hub->courier) courier_look(hub->courier);
+    if (hub->reactor) reactor_look(hub->reactor);
 }
 
 int hub_retry(struct hub *hub, struct slice name, struct fault *fault)
@@ -318,6 +324,12 @@ bool hub_is_quiet(struct hub *hub)
     bool quiet = !hub->receptors || receptors_settled(hub->receptors, head);
     quiet = (!hub->courier || courier_settled(hub->courier, head)) && quiet;
     return quiet && engine_head(hub->engine).position == head;
+}
+
+int hub_run_task(struct hub *hub, struct slice name, struct command *command, struct fault *fault)
+{
+    if (hub->reactor) return reactor_run_task(hub->reactor, name, command, fault);
+    return fault_set(fault, FAULT_NOT_FOUND, "no task %.*s", SLICE_ARGS(name));
 }
 
 bool hub_ready(struct hub *hub)

@@ -26,6 +26,8 @@ struct hub_options {
     int shards;          /* 0: number of cores */
     int projectors;      /* 0: number of cores; -1: none (imports): views catch up at the next start */
     bool quiet;          /* a command that fails is told by who sent it, not by the hub too */
+    bool schedule;       /* tasks run at their moments: a hub that stays, not one for a single question */
+    const char *secrets; /* file of named secrets for services and tasks (secrets.h), may be NULL */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     struct clock *clock;
     struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk);
@@ -142,6 +144,13 @@ void hub_look(struct hub *hub);
 /* Nothing of the log is left to be sent, but for what waits for its time or is parked. hub_watch's woken is
  * called when it comes to that. */
 bool hub_is_quiet(struct hub *hub);
+
+/* --- services and tasks --- */
+
+/* Runs a task ("context/name", or "name" where unique) now, by hand. Of the command tenant, batch_id, actor,
+ * done and user count; the answer is the commit of what it did, which ends with $TaskRan. Faults: NOT_FOUND,
+ * UNAVAILABLE; through done also CONFLICT (it runs), BUSY. */
+int hub_run_task(struct hub *hub, struct slice name, struct command *command, struct fault *fault);
 
 /* --- being told --- */
 

@@ -10,6 +10,7 @@
 #include "run/outage.h"
 #include "run/query.h"
 #include "run/receptors.h"
+#include "run/reactor.h"
 #include "run/shard.h"
 #include "run/views.h"
 #include "run/watch.h"
@@ -39,6 +40,7 @@ struct hub {
     struct views *views;
     struct courier *courier;     /* NULL: as receptors */
     struct receptors *receptors; /* NULL: the hub is without, as without views */
+    struct reactor *reactor; /* NULL: no services, no tasks */
     struct watch watch;
     struct outage outage;
 

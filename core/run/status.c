@@ -133,4 +133,5 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
     if (hub->receptors) receptors_status(hub->receptors, ndjson);
     if (hub->courier) courier_status(hub->courier, ndjson);
+    if (hub->reactor) reactor_status(hub->reactor, ndjson);
 }
