@@ -27,8 +27,7 @@ static int dispatch_check_item(const struct hub *hub, const struct command_item 
 
 static int dispatch_check(const struct hub *hub, const struct command *command, struct fault *fault)
 {
-    bool to_service = !command->id.size; /* its stream's id is its name */
-    if (!to_service && !text_is_id(command->id))
+    if (!text_is_id(command->id))
         return fault_set(fault, FAULT_MALFORMED,
                          "an id is 1-200 bytes of UTF-8 without control characters and '/'");
     if (command->batch_id.size && !text_is_id(command->batch_id))
@@ -70,16 +69,19 @@ static struct shard *dispatch_shard(struct hub *hub, const struct command *comma
     return hub->shards[hash % hub->shard_count];
 }
 
-/* A command to a service: it has no id, and no shard decides it. */
+static bool dispatch_is_service(const struct hub *hub, const struct command *command)
+{
+    return !command->id.size && !command->is_decided && hub->reactor &&
+           reactor_has_service(hub->reactor, command->context, command->aggregate);
+}
+
+/* No shard decides it, and its stream's id is the service's name. */
 static int dispatch_service(struct hub *hub, struct command *command, struct fault *fault)
 {
-    if (!hub->reactor || !reactor_has_service(hub->reactor, command->context, command->aggregate))
-        return fault_set(fault, FAULT_NOT_FOUND, "no service %.*s/%.*s%s", SLICE_ARGS(command->context),
-                         SLICE_ARGS(command->aggregate),
-                         catalog_find(&hub->catalog, command->context, command->aggregate, NULL)
-                             ? ": it is an aggregate, and those are named with an id"
-                             : "");
-    return dispatch_check(hub, command, fault) < 0 ? -1 : reactor_put(hub->reactor, command, fault);
+    command->id = command->aggregate;
+    int done = dispatch_check(hub, command, fault);
+    command->id = SLICE_NONE;
+    return done < 0 ? -1 : reactor_put(hub->reactor, command, fault);
 }
 
 static int dispatch(struct hub *hub, struct command *command, uint64_t sequence, bool wait, bool quietly,
@@ -89,7 +91,7 @@ static int dispatch(struct hub *hub, struct command *command, uint64_t sequence,
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s",
                          command->tenant.size < 80 ? (int)command->tenant.size : 80,
                          command->tenant.data ? command->tenant.data : "");
-    if (!command->id.size) return dispatch_service(hub, command, fault);
+    if (dispatch_is_service(hub, command)) return dispatch_service(hub, command, fault);
     const struct catalog_aggregate *aggregate = (command->is_decided ? catalog_find_sender : catalog_find)(
         &hub->catalog, command->context, command->aggregate, fault);
     if (!aggregate || dispatch_check(hub, command, fault) < 0) return -1;

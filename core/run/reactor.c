@@ -59,10 +59,17 @@ void reactor_run_begin(struct reactor *reactor, struct reactor_run *run, struct 
 static void reactor_step(struct reactor_run *run, const struct domain_response *response)
 {
     struct fault fault = {0};
+    struct reactor *reactor = run->reactor;
     enum domain_run_state state = domain_run_step(run->run, response, &fault);
-    reactor_page_close(run); /* a snapshot must not outlast the step */
+    if (state == DOMAIN_RUN_PAUSES) { /* between two pages of one snapshot */
+        run->paused_next = NULL;
+        *reactor->paused_last = run;
+        reactor->paused_last = &run->paused_next;
+        return;
+    }
+    reactor_page_close(run); /* nobody waits for the outside with a snapshot open */
     if (state == DOMAIN_RUN_FETCHES)
-        run->fetch = fetch_start(run->reactor->fetch, domain_run_request(run->run), run);
+        run->fetch = fetch_start(reactor->fetch, domain_run_request(run->run), run);
     else
         run->ended(run, state, &fault);
 }
@@ -86,6 +93,19 @@ void reactor_run_end(struct reactor_run *run)
         reactor->runs = run->older;
     if (run->older) run->older->newer = run->newer;
     reactor->run_count--;
+}
+
+/* Each of them one step. */
+static void reactor_resume(struct reactor *reactor)
+{
+    struct reactor_run *list = reactor->paused;
+    reactor->paused = NULL;
+    reactor->paused_last = &reactor->paused;
+    while (list) {
+        struct reactor_run *run = list;
+        list = list->paused_next;
+        reactor_step(run, NULL);
+    }
 }
 
 static void reactor_take_answers(struct reactor *reactor)
@@ -142,7 +162,8 @@ static void *reactor_main(void *user)
         services_turn(reactor->services);
         int timeout_ms = tasks_turn(reactor->tasks);
         atomic_store_explicit(&reactor->memory, domain_memory(reactor->domain), memory_order_relaxed);
-        fetch_wait(reactor->fetch, timeout_ms);
+        fetch_wait(reactor->fetch, reactor->paused ? 0 : timeout_ms);
+        reactor_resume(reactor);
         reactor_take_answers(reactor);
         reactor_take(reactor);
     }
@@ -192,6 +213,7 @@ int reactor_open(struct hub *hub, const struct reactor_options *options, struct 
     struct reactor *made = MEM_NEW(struct reactor);
     made->hub = hub;
     made->domain = domain;
+    made->paused_last = &made->paused;
     pthread_mutex_init(&made->mutex, NULL);
     inbox_init(&made->arrivals, 0);
     if (reactor_make(made, options, fault) < 0) {

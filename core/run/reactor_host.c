@@ -5,6 +5,8 @@
 #include "codec/mp.h"
 #include "run/reactor_inside.h"
 
+enum { HOST_PAGE_SIZE_MAX = 1 << 20 }; /* about */
+
 static int host_view_get(void *user, struct slice view, struct slice key, struct buf *document,
                          struct fault *fault)
 {
@@ -65,7 +67,9 @@ static int host_view_range(void *user, struct slice view, struct slice index, st
     buf_release(&place);
     if (!goes_on && host_page_open(run, view, &range, fault) < 0) return -1;
     int more = 1;
-    for (size_t left = limit; left && (more = docs_read_next(page->read, &key, &value, fault)) == 1; left--) {
+    for (size_t left = limit; left && pairs->size < HOST_PAGE_SIZE_MAX &&
+                              (more = docs_read_next(page->read, &key, &value, fault)) == 1;
+         left--) {
         mp_put_text(pairs, key);
         buf_put_slice(pairs, value);
     }

@@ -31,6 +31,7 @@ struct reactor_run {
     struct fetch_call *fetch; /* it waits for */
     struct reactor_page page;
     void (*ended)(struct reactor_run *run, enum domain_run_state state, struct fault *fault);
+    struct reactor_run *paused_next;
     struct reactor_run *newer, *older; /* those in flight */
 };
 
@@ -50,6 +51,7 @@ struct reactor {
     bool closed;           /* takes no more commands */
     bool ending;           /* nothing begins any more; the thread's own */
     struct reactor_run *runs;
+    struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
     size_t run_count, run_count_max;
     struct services *services;
     struct tasks *tasks;
