@@ -138,7 +138,11 @@ static void add_send(struct sends *sends, const struct domain_send *send)
         output->sends = grown;
         sends->send_max = size_max;
     }
-    output->sends[output->send_count++] = *send;
+    struct domain_send *added = &output->sends[output->send_count++];
+    *added = *send;
+    added->context = arena_copy(sends->arena, send->context); /* names: of the scripts until here */
+    added->target = arena_copy(sends->arena, send->target);
+    if (send->type.size > 0) added->type = arena_copy(sends->arena, send->type);
 }
 
 static void add_event(struct sends *sends, const struct commit_event *event)
@@ -151,7 +155,8 @@ static void add_event(struct sends *sends, const struct commit_event *event)
         output->events = grown;
         sends->event_max = size_max;
     }
-    output->events[output->event_count++] = *event;
+    output->events[output->event_count] = *event;
+    output->events[output->event_count++].type = arena_copy(sends->arena, event->type);
 }
 
 /* --- options --- */

@@ -22,6 +22,7 @@ static void add_output(struct spec *spec, struct spec_result *result, const stru
     for (size_t at = 0; at < output->send_count; at++) {
         struct domain_send *send = arena_zero(&spec->arena, sizeof *send);
         *send = output->sends[at];
+        send->target = arena_copy(&spec->arena, send->target);
         send->id = arena_copy(&spec->arena, send->id);
         send->key = arena_copy(&spec->arena, send->key);
         struct spec_item *item = spec_add_item(spec, result, send->type, 0, send->data);
