@@ -61,7 +61,7 @@ void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 extern const struct cli_command cli_new, cli_serve, cli_check, cli_test, cli_send, cli_import, cli_export,
-    cli_events, cli_state, cli_view, cli_status, cli_rebuild, cli_verify, cli_bench, cli_digest, cli_task,
-    cli_trace;
+    cli_events, cli_state, cli_view, cli_status, cli_rebuild, cli_retry, cli_verify, cli_bench, cli_digest,
+    cli_task, cli_trace;
 
 #endif

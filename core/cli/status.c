@@ -35,8 +35,8 @@ static void status_print_projection(const struct fields *line)
 
 static void status_print_other(const struct fields *line, struct slice kind)
 {
-    if (slice_is(kind, "parked"))
-        printf("    parked: %.*s key %.*s (tenant %.*s) at position %lld: %.*s\n",
+    if (slice_is(kind, "parked") || slice_is(kind, "retried"))
+        printf("    %.*s: %.*s key %.*s (tenant %.*s) at position %lld: %.*s\n", SLICE_ARGS(kind),
                SLICE_ARGS(fields_text(line, "name")), SLICE_ARGS(fields_text(line, "key")),
                SLICE_ARGS(fields_text(line, "tenant")), (long long)fields_int(line, "position"),
                SLICE_ARGS(fields_text(line, "error")));
@@ -44,6 +44,18 @@ static void status_print_other(const struct fields *line, struct slice kind)
         printf("    stopped: %.*s (tenant %.*s) at position %lld: %.*s\n",
                SLICE_ARGS(fields_text(line, "name")), SLICE_ARGS(fields_text(line, "tenant")),
                (long long)fields_int(line, "position"), SLICE_ARGS(fields_text(line, "error")));
+    else if (slice_is(kind, "receptor"))
+        printf("%-28.*s %10s %10lld %8lld %7lld  %s\n", SLICE_ARGS(fields_text(line, "name")), "-",
+               (long long)fields_int(line, "position"), (long long)fields_int(line, "lag"),
+               (long long)fields_int(line, "parked"),
+               fields_flag(line, "stopped")      ? "stopped: too much is parked"
+               : fields_int(line, "retried") > 0 ? "tries again"
+               : fields_int(line, "lag")         ? "behind"
+                                                 : "live");
+    else if (slice_is(kind, "courier"))
+        printf("%-28.*s %10s %10lld %8lld %7lld  %lld waiting\n", SLICE_ARGS(fields_text(line, "name")), "-",
+               (long long)fields_int(line, "position"), (long long)fields_int(line, "lag"),
+               (long long)fields_int(line, "parked"), (long long)fields_int(line, "waiting"));
     else if (slice_is(kind, "hub"))
         printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
                (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
@@ -96,10 +108,11 @@ static const struct cli_option status_options[] = {
 
 const struct cli_command cli_status = {
     .name = "status",
-    .summary = "projections: generation, position, lag, parked keys, rebuilds",
+    .summary = "projections and receptors: position, lag, parked keys, rebuilds",
     .arguments = "",
-    .help = "Shows each projection, why and how fast it rebuilds, and each parked key with position, error "
-            "and script line.",
+    .help = "Shows each projection, why and how fast it rebuilds, each receptor, how much waits for its "
+            "time, and each parked "
+            "key with position, error and script line.",
     .options = status_options,
     .takes_scripts = true,
     .takes_data = true,

@@ -155,6 +155,7 @@ static void take_post(struct call *call)
     switch (call->match.route) {
     case ROUTE_REBUILD: api_rebuild_take(call); return;
     case ROUTE_TASK_RUN: api_task_run_take(call); return;
+    case ROUTE_RETRY: api_retry_take(call); return;
     case ROUTE_BULK: api_bulk_take(call); return;
     default: api_command_take(call);
     }

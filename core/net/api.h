@@ -156,6 +156,7 @@ void api_metrics_take(struct call *call);
 void api_status_take(struct call *call);
 void api_rebuild_take(struct call *call);
 void api_task_run_take(struct call *call);
+void api_retry_take(struct call *call);
 
 /* The log or a view moved on. */
 void api_events_moved(struct net *net);

@@ -63,18 +63,30 @@ void api_status_take(struct call *call)
     api_reply(call, 200);
 }
 
-void api_rebuild_take(struct call *call)
+/* What is done by name goes on behind the answer. */
+static void take_name(struct call *call,
+                      int (*begin)(struct hub *hub, struct slice name, struct fault *fault), const char *what)
 {
     struct fault fault;
-    if (hub_rebuild(call->net->hub, call->match.name, &fault) < 0) {
+    if (begin(call->net->hub, call->match.name, &fault) < 0) {
         api_fault(call, &fault);
         return;
     }
     struct buf *out = api_out(call);
     buf_put_byte(out, '{');
-    json_put_text_member(out, "rebuilding", call->match.name);
+    json_put_text_member(out, what, call->match.name);
     buf_put_text(out, "}\n");
     api_reply(call, 200);
+}
+
+void api_rebuild_take(struct call *call)
+{
+    take_name(call, hub_rebuild, "rebuilding");
+}
+
+void api_retry_take(struct call *call)
+{
+    take_name(call, hub_retry, "retrying");
 }
 
 static void put_answers(const struct net *net, struct buf *out)

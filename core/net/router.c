@@ -19,6 +19,7 @@ static const struct {
     [ROUTE_STATUS] = {"status", READS},
     [ROUTE_REBUILD] = {"rebuild", WRITES},
     [ROUTE_TASK_RUN] = {"task_run", WRITES},
+    [ROUTE_RETRY] = {"retry", WRITES},
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
@@ -170,10 +171,16 @@ static int match_status(const struct slice *rest, int count, struct slice path, 
         match->route = ROUTE_STATUS;
         return 0;
     }
-    bool rebuilds = slice_is(rest[0], "rebuild");
-    if ((count != 2 && count != 3) || (!rebuilds && !slice_is(rest[0], "run"))) return no_route(path, fault);
-    match->route = rebuilds ? ROUTE_REBUILD : ROUTE_TASK_RUN;
-    return take_view(rest + 1, count - 1, arena, match, fault);
+    static const struct {
+        const char *name;
+        enum route route;
+    } by_name[] = {{"rebuild", ROUTE_REBUILD}, {"retry", ROUTE_RETRY}, {"run", ROUTE_TASK_RUN}};
+    for (size_t at = 0; at < sizeof by_name / sizeof *by_name && (count == 2 || count == 3); at++) {
+        if (!slice_is(rest[0], by_name[at].name)) continue;
+        match->route = by_name[at].route;
+        return take_view(rest + 1, count - 1, arena, match, fault);
+    }
+    return no_route(path, fault);
 }
 
 int router_match(struct slice path, struct arena *arena, struct route_match *match, struct fault *fault)

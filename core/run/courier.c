@@ -115,11 +115,34 @@ static bool courier_rests(const struct courier *courier)
     return courier->retry_ns && clock_monotonic_ns() < courier->retry_ns;
 }
 
+/* Whether timers/ is open. It is made when the first message is sent, so who never sends has none. */
+static bool courier_is_ready(struct courier *courier)
+{
+    struct fault fault;
+    if (courier->timers) return true;
+    if (courier->sent_type == 0 || courier_rests(courier)) return false;
+    pthread_mutex_lock(&courier->lock);
+    int done = timers_open(courier->path, courier->hub->log_id, &courier->timers, &fault);
+    pthread_mutex_unlock(&courier->lock);
+    if (done < 0) {
+        courier_failed(courier, &fault);
+        return false;
+    }
+    uint64_t position = timers_position(courier->timers);
+    if (position > engine_head(courier->hub->engine).position)
+        courier_begin_anew(courier); /* the log was cut back */
+    else if (position > courier->position)
+        courier->position = position;
+    /* Other scripts are another chance for what is parked. */
+    if (timers_mark(courier->timers) != courier->hub->deploy) atomic_store(&courier->retry_wanted, true);
+    return true;
+}
+
 static void courier_write(struct courier *courier, bool all)
 {
-    uint64_t position = courier_done_to(courier), written = timers_position(courier->timers);
     struct fault fault;
-    if (courier_rests(courier)) return;
+    if (!courier->timers || courier_rests(courier)) return;
+    uint64_t position = courier_done_to(courier), written = timers_position(courier->timers);
     if (courier->change_count == 0 && (all ? position == written : position < written + COURIER_BEHIND_MAX))
         return;
     if (timers_write(courier->timers, courier->changes, courier->change_count, position, courier->hub->deploy,
@@ -313,7 +336,9 @@ static bool courier_read(struct courier *courier, uint64_t head)
     struct engine *engine = courier->hub->engine;
     if (courier->sent_type == 0) courier->sent_type = names_find(engine_names(engine), slice_of(SENT_TYPE));
     if (courier->sent_type == 0) courier->position = head; /* nobody has ever sent anything up to there */
-    if (courier->position >= head || courier->sender.in_flight > COURIER_WINDOW_LOW) return false;
+    if (!courier_is_ready(courier) || courier->position >= head ||
+        courier->sender.in_flight > COURIER_WINDOW_LOW)
+        return false;
     struct engine_cursor *cursor;
     struct record record;
     struct fault fault;
@@ -406,6 +431,7 @@ static int courier_timeout(struct courier *courier, int64_t now_ms)
     struct timer next;
     struct fault fault;
     if (courier->sent_type == 0) return -1;
+    if (!courier->timers) return COURIER_RETRY_MS;
     if (timers_due(courier->timers, &now, INT64_MAX - 1, &next, 1, &fault) != 1 ||
         next.key.due_ms - now_ms > COURIER_LOOK_MS)
         return COURIER_LOOK_MS;
@@ -448,9 +474,10 @@ static void *courier_run(void *user)
         int64_t now_ms = clock_now_ms(courier->hub->clock);
         uint64_t head = engine_head(courier->hub->engine).position;
         bool more = courier_read(courier, head);
-        if (atomic_exchange(&courier->retry_wanted, false)) courier_forgive(courier);
+        if (courier->timers && atomic_exchange(&courier->retry_wanted, false)) courier_forgive(courier);
         courier_write(courier, false);
-        bool fires = courier->position >= head && !courier_rests(courier) && courier_fire(courier, now_ms);
+        bool fires = courier->timers && courier->position >= head && !courier_rests(courier) &&
+                     courier_fire(courier, now_ms);
         sender_rouse(&courier->sender);
         bool idle = !more && !fires && courier->sender.in_flight == 0 && courier->change_count == 0;
         courier_show(courier, idle);
@@ -465,10 +492,9 @@ static void *courier_run(void *user)
     return NULL;
 }
 
-int courier_open(struct hub *hub, struct courier **courier, struct fault *fault)
+struct courier *courier_new(struct hub *hub)
 {
     struct courier *made = MEM_NEW(struct courier);
-    *courier = made;
     made->hub = hub;
     made->retries_max = (unsigned)catalog_limit(&hub->catalog, "retries", LIMIT_RETRIES);
     made->fired.due_ms = INT64_MIN;
@@ -478,12 +504,7 @@ int courier_open(struct hub *hub, struct courier **courier, struct fault *fault)
     buf_format(&path, "%s/timers", hub->data);
     made->path = mem_text(path.data, path.size);
     buf_release(&path);
-    if (timers_open(made->path, hub->log_id, &made->timers, fault) < 0) return -1;
-    made->position = timers_position(made->timers);
-    if (made->position > engine_head(hub->engine).position) courier_begin_anew(made);
-    /* Other scripts are another chance for what is parked. */
-    if (timers_mark(made->timers) != hub->deploy) atomic_store(&made->retry_wanted, true);
-    return 0;
+    return made;
 }
 
 void courier_start(struct courier *courier)
@@ -554,11 +575,11 @@ static bool courier_status_parked(void *user, const struct timer *timer)
 
 void courier_status(struct courier *courier, struct buf *ndjson)
 {
-    uint64_t parked, head = engine_head(courier->hub->engine).position;
+    uint64_t parked = 0, head = engine_head(courier->hub->engine).position;
     uint64_t settled = atomic_load(&courier->settled);
     struct fault ignored;
     pthread_mutex_lock(&courier->lock);
-    uint64_t waiting = timers_count(courier->timers, &parked);
+    uint64_t waiting = courier->timers ? timers_count(courier->timers, &parked) : 0;
     buf_put_byte(ndjson, '{');
     json_put_text_member(ndjson, "kind", slice_of("courier"));
     json_put_text_member(ndjson, "name", slice_of(COURIER_NAME));
@@ -567,6 +588,6 @@ void courier_status(struct courier *courier, struct buf *ndjson)
     json_put_int_member(ndjson, "waiting", (int64_t)(waiting - parked));
     json_put_int_member(ndjson, "parked", (int64_t)parked);
     buf_put_text(ndjson, "}\n");
-    timers_each_parked(courier->timers, courier_status_parked, ndjson, &ignored);
+    if (courier->timers) timers_each_parked(courier->timers, courier_status_parked, ndjson, &ignored);
     pthread_mutex_unlock(&courier->lock);
 }

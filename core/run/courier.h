@@ -10,6 +10,8 @@
  *  2. The position of timers/ is behind everything that is still on its way from the log. What is read again
  * after a crash is set, cancelled and sent again, and its id makes one of it.
  *  3. An entry leaves timers/ when its message has come to its outcome.
+ * timers/ is made when something is sent for the first time.
+ *
  * What nobody can take is tried again after 1, 2, 4 … 60 seconds, `retries` times, then parked until somebody
  * asks for it or the scripts change.
  *
@@ -28,8 +30,7 @@
 struct hub;
 struct courier;
 
-/* Faults: DISK, PERMISSION. */
-int courier_open(struct hub *hub, struct courier **courier, struct fault *fault);
+struct courier *courier_new(struct hub *hub);
 void courier_start(struct courier *courier);
 void courier_stop(struct courier *courier);
 void courier_free(struct courier *courier);

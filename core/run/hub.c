@@ -190,8 +190,10 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     if (options->projectors >= 0 &&
         views_open(made, hub_threads(options->projectors), domain, &made->views, fault) < 0)
         goto end;
-    if (options->projectors >= 0 && receptors_open(made, domain, &made->receptors, fault) < 0) goto end;
-    if (made->receptors && !made->read_only && courier_open(made, &made->courier, fault) < 0) goto end;
+    if (options->projectors >= 0 && (options->schedule || made->read_only) &&
+        receptors_open(made, domain, &made->receptors, fault) < 0)
+        goto end;
+    if (made->receptors && !made->read_only) made->courier = courier_new(made);
     struct reactor_options reactor = {.secrets = options->secrets, .schedule = options->schedule};
     if (made->sources && reactor_open(made, &reactor, &made->reactor, fault) < 0) goto end;
     done = hub_start(made, fault);

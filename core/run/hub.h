@@ -26,7 +26,8 @@ struct hub_options {
     int shards;          /* 0: number of cores */
     int projectors;      /* 0: number of cores; -1: none (imports): views catch up at the next start */
     bool quiet;          /* a command that fails is told by who sent it, not by the hub too */
-    bool schedule;       /* tasks run at their moments: a hub that stays, not one for a single question */
+    bool schedule;       /* a hub that stays, not one for a single question: receptors and timers send, tasks
+                            run at their moments */
     const char *secrets; /* file of named secrets for services and tasks (secrets.h), may be NULL */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     struct clock *clock;

@@ -60,8 +60,8 @@ static inline struct hub *open_kept(void)
     struct held_engine *held = hold_engine_with((struct engine_options){.clock = &hand.clock}, kept);
     kept = held->inner;
     held->keep = true;
-    return open_hub_with(
-        (struct hub_options){.engine = &held->engine, .shards = 2, .projectors = 1, .clock = &hand.clock});
+    return open_hub_with((struct hub_options){
+        .engine = &held->engine, .shards = 2, .projectors = 1, .schedule = true, .clock = &hand.clock});
 }
 
 static inline int begin(void **state)
