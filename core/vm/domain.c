@@ -9,6 +9,7 @@
 #include "vm/domain_core.h"
 #include "vm/lazy.h"
 #include "vm/nearest.h"
+#include "vm/readonly.h"
 #include "vm/run.h"
 #include "vm/value.h"
 
@@ -343,26 +344,74 @@ const char *domain_describe_value(lua_State *lua, int index, char *text)
     return text;
 }
 
+static void take_item(const struct domain_returned *returned, int index, bool in_list)
+{
+    lua_State *lua = returned->domain->vm->lua;
+    const char *dot = returned->name.size > 0 ? "." : "";
+    const struct contract_message *message = contract_message_of(lua, index);
+    if (message) {
+        returned->take(returned->user, message);
+        return;
+    }
+    if (in_list || lua_type(lua, index) != LUA_TTABLE) {
+        char what[128];
+        domain_raise_at(returned->domain, returned->path, returned->line,
+                        "%s%s%.*s must return events, a list of events or nothing, it returned %s%s",
+                        returned->verb, dot, SLICE_ARGS(returned->name),
+                        domain_describe_value(lua, index, what), in_list ? " in a list" : "");
+    }
+    if (readonly_push_target(lua, index)) lua_replace(lua, index); /* a list made at file level */
+    lua_Integer count = 0;
+    lua_pushnil(lua);
+    while (lua_next(lua, index)) {
+        lua_pop(lua, 1);
+        count++;
+    }
+    for (lua_Integer at = 1; at <= count; at++) {
+        if (lua_rawgeti(lua, index, at) == LUA_TNIL)
+            domain_raise_at(returned->domain, returned->path, returned->line,
+                            "%s%s%.*s returned a table that is no list of events", returned->verb, dot,
+                            SLICE_ARGS(returned->name));
+        take_item(returned, lua_gettop(lua), true);
+        lua_pop(lua, 1);
+    }
+}
+
+void domain_take_returned(const struct domain_returned *returned, int index)
+{
+    if (!lua_isnil(returned->domain->vm->lua, index)) take_item(returned, index, false);
+}
+
 static bool names_a_place(const struct domain *domain, const struct fault *fault)
 {
     const char *dir = sources_dir(domain->sources);
     return slice_starts(slice_of(fault->text), dir) && fault->text[strlen(dir)] == '/';
 }
 
+void domain_blame_at(const struct domain *domain, struct slice path, int line, const char *what,
+                     struct fault *fault)
+{
+    if (fault->code == FAULT_CONTRACT || fault->code == FAULT_MALFORMED) fault->code = FAULT_SCRIPT;
+    if (names_a_place(domain, fault) || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
+    char text[sizeof fault->text];
+    memcpy(text, fault->text, sizeof text);
+    fault_set(fault, fault->code, "%s/%.*s:%d: %s: %s", sources_dir(domain->sources), SLICE_ARGS(path), line,
+              what, text);
+}
+
 void domain_blame_script(struct domain *domain, const struct loader_handler *handler, const char *verb,
                          struct fault *fault)
 {
+    char what[LIMIT_NAME_SIZE_MAX + 16] = "";
     if (domain->checking) {
         handler = domain->checking;
         verb = "apply";
-    } else if (names_a_place(domain, fault)) {
-        handler = NULL;
     }
     domain->checking = NULL;
-    if (fault->code == FAULT_CONTRACT || fault->code == FAULT_MALFORMED) fault->code = FAULT_SCRIPT;
-    if (!handler || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
-    char text[sizeof fault->text];
-    memcpy(text, fault->text, sizeof text);
-    fault_set(fault, fault->code, "%s/%.*s:%d: %s.%s: %s", sources_dir(domain->sources),
-              SLICE_ARGS(handler->path), handler->line, verb, handler->message->name.data, text);
+    if (handler) {
+        snprintf(what, sizeof what, "%s.%s", verb, handler->message->name.data);
+        domain_blame_at(domain, handler->path, handler->line, what, fault);
+    } else if (fault->code == FAULT_CONTRACT || fault->code == FAULT_MALFORMED) {
+        fault->code = FAULT_SCRIPT;
+    }
 }

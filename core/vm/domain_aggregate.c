@@ -305,39 +305,9 @@ void domain_add_words(struct domain *domain)
     luaL_setfuncs(lua, words, 1);
 }
 
-/* One value that execute returned: an event, or a list of them. */
-static void take_returned(struct execution *execution, int index, bool in_list)
+static void take_returned(void *user, const struct contract_message *message)
 {
-    struct domain *domain = execution->domain;
-    lua_State *lua = domain->vm->lua;
-    const struct loader_handler *handler = execution->handler;
-    const struct contract_message *message = contract_message_of(lua, index);
-    if (message) {
-        take_event(execution, message);
-        return;
-    }
-    if (in_list || lua_type(lua, index) != LUA_TTABLE) {
-        char what[128];
-        domain_raise_at(domain, handler->path, handler->line,
-                        "execute.%s must return events, a list of events or nothing, it returned %s%s",
-                        handler->message->name.data, domain_describe_value(lua, index, what),
-                        in_list ? " in a list" : "");
-    }
-    if (readonly_push_target(lua, index)) lua_replace(lua, index); /* a list made at file level */
-    lua_Integer count = 0;
-    lua_pushnil(lua);
-    while (lua_next(lua, index)) {
-        lua_pop(lua, 1);
-        count++;
-    }
-    for (lua_Integer at = 1; at <= count; at++) {
-        if (lua_rawgeti(lua, index, at) == LUA_TNIL)
-            domain_raise_at(domain, handler->path, handler->line,
-                            "execute.%s returned a table that is no list of events",
-                            handler->message->name.data);
-        take_returned(execution, lua_gettop(lua), true);
-        lua_pop(lua, 1);
-    }
+    take_event(user, message);
 }
 
 static int run_execution(lua_State *lua)
@@ -361,10 +331,15 @@ static int run_execution(lua_State *lua)
     lua_call(lua, handler->parameters >= 3 ? 3 : 2, LUA_MULTRET);
     int top = lua_gettop(lua);
     luaL_checkstack(lua, 16, "too many events returned");
-    for (int index = command + 1; index <= top; index++) {
-        if (execution->applying) break;
-        if (!lua_isnil(lua, index)) take_returned(execution, index, false);
-    }
+    const struct domain_returned returned = {.domain = domain,
+                                             .path = handler->path,
+                                             .line = handler->line,
+                                             .verb = "execute",
+                                             .name = handler->message->name,
+                                             .take = take_returned,
+                                             .user = execution};
+    for (int index = command + 1; index <= top && !execution->applying; index++)
+        domain_take_returned(&returned, index);
     if (execution->applying) {
         domain->checking = NULL;
         domain_raise_at(domain, execution->applying->path, execution->applying->line,

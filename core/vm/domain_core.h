@@ -69,11 +69,26 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
     __attribute__((format(printf, 4, 5)));
 /* "a table", "the command CloseBill", "nothing": what the value at index is, in words. text: 128 bytes. */
 const char *domain_describe_value(lua_State *lua, int index, char *text);
+struct domain_returned { /* what a handler returned, and who takes it */
+    struct domain *domain;
+    struct slice path; /* of the handler */
+    int line;
+    const char *verb;                                                 /* "execute" */
+    struct slice name;                                                /* "CloseBill"; empty: the verb alone */
+    void (*take)(void *user, const struct contract_message *message); /* pops the message's data */
+    void *user;
+};
+/* With the value at index: nil, an event, or a list of events. Raises for anything else. */
+void domain_take_returned(const struct domain_returned *returned, int index);
 /* Errors raised as CONTRACT by a constructor inside a handler are the script's, not the caller's. What was
  * found by checking what a handler left behind gets the handler's place, and so does what names none (handler
  * may be NULL). verb: "apply", "execute", "when". */
 void domain_blame_script(struct domain *domain, const struct loader_handler *handler, const char *verb,
                          struct fault *fault);
+
+/* The same for what is not the handler of a message: "run". */
+void domain_blame_at(const struct domain *domain, struct slice path, int line, const char *what,
+                     struct fault *fault);
 
 /* domain_aggregate.c: the globals emit and reject, into the table on top of the stack. */
 void domain_add_words(struct domain *domain);

@@ -178,17 +178,26 @@ static int push_beginning(lua_State *lua, struct domain_run *run)
     return pushed - 1;
 }
 
-static void check_returned(struct domain_run *run)
+static void take_returned(void *user, const struct contract_message *message)
 {
-    lua_State *thread = run->thread;
-    char what[128];
-    if (lua_gettop(thread) == 0 || lua_isnil(thread, 1)) return;
-    domain_describe_value(thread, 1, what);
-    if (run->handler)
-        domain_raise_at(run->domain, run->path, run->line,
-                        "when.%s publishes its events and must return nothing, it returned %s",
-                        run->handler->message->name.data, what);
-    domain_raise_at(run->domain, run->path, run->line, "run must return nothing, it returned %s", what);
+    const struct domain_run *run = user;
+    sends_publish(run->domain, message);
+}
+
+/* What the function returned is published behind what it published itself. */
+static void publish_returned(lua_State *lua, struct domain_run *run)
+{
+    const struct domain_returned returned = {.domain = run->domain,
+                                             .path = run->path,
+                                             .line = run->line,
+                                             .verb = run->handler ? "when" : "run",
+                                             .name = run->handler ? run->handler->message->name : SLICE_NONE,
+                                             .take = take_returned,
+                                             .user = run};
+    int first = lua_gettop(lua) + 1, count = lua_gettop(run->thread);
+    luaL_checkstack(lua, count + 16, "too many events returned");
+    lua_xmove(run->thread, lua, count);
+    for (int index = first; index < first + count; index++) domain_take_returned(&returned, index);
 }
 
 static int resume(lua_State *lua)
@@ -204,7 +213,7 @@ static int resume(lua_State *lua)
     if (status == LUA_YIELD) return 0;
     if (status == LUA_OK) {
         run->wants = DOMAIN_RUN_DONE;
-        check_returned(run);
+        publish_returned(lua, run);
         return 0;
     }
     lua_xmove(run->thread, lua, 1);
@@ -237,7 +246,10 @@ static int call_step(struct domain_run *run, struct fault *fault)
 static enum domain_run_state fail(struct domain_run *run, struct fault *failure, struct fault *fault)
 {
     if (run->retries && failure->code != FAULT_BUDGET) return run->wants = DOMAIN_RUN_RETRIES;
-    domain_blame_script(run->domain, run->handler, "when", failure);
+    if (run->handler)
+        domain_blame_script(run->domain, run->handler, "when", failure);
+    else
+        domain_blame_at(run->domain, run->path, run->line, "run", failure);
     if (fault) *fault = *failure;
     return run->wants = DOMAIN_RUN_FAILED;
 }

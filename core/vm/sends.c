@@ -290,6 +290,20 @@ static int word_index(lua_State *lua)
     return 1;
 }
 
+void sends_publish(struct domain *domain, const struct contract_message *message)
+{
+    lua_State *lua = domain->vm->lua;
+    struct sends *sends = domain->sends;
+    if (!message->is_event || !slice_equal(message->context, sends->context))
+        vm_raise(lua, FAULT_SCRIPT, 1, "publish takes an event of its context %.*s, not the %s %s.%s",
+                 SLICE_ARGS(sends->context), message->is_event ? "event" : "command", message->context.data,
+                 message->name.data);
+    struct commit_event event = {
+        .type = message->name, .type_version = message->version, .at_ms = sends->now_ms};
+    event.data = sends_keep_data(domain, lua, message, sends->arena);
+    add_event(sends, &event);
+}
+
 /* publish(Event { … }). Upvalue: the domain. */
 static int word_publish(lua_State *lua)
 {
@@ -303,14 +317,7 @@ static int word_publish(lua_State *lua)
         vm_raise(lua, FAULT_SCRIPT, 1, "publish takes an event such as Name { … }, got %s",
                  domain_describe_value(lua, 1, given));
     }
-    if (!message->is_event || !slice_equal(message->context, sends->context))
-        vm_raise(lua, FAULT_SCRIPT, 1, "publish takes an event of its context %.*s, not the %s %s.%s",
-                 SLICE_ARGS(sends->context), message->is_event ? "event" : "command", message->context.data,
-                 message->name.data);
-    struct commit_event event = {
-        .type = message->name, .type_version = message->version, .at_ms = sends->now_ms};
-    event.data = sends_keep_data(domain, lua, message, sends->arena);
-    add_event(sends, &event);
+    sends_publish(domain, message);
     return 0;
 }
 

@@ -26,6 +26,10 @@ struct sends {
 /* From domain_open: sets send, cancel and publish in the table on top of the stack. */
 void sends_add_words(struct domain *domain);
 
+/* Adds the event whose data is on top of the stack, which is popped, to what the service or task that runs
+ * publishes. Raises if it is none of its context. */
+void sends_publish(struct domain *domain, const struct contract_message *message);
+
 /* What send.NAME means in a context: an aggregate or a service. */
 struct sends_target {
     struct slice context, name; /* "billing", "bill" */

@@ -19,7 +19,8 @@ static const char *const scripts[] = {
     "  send.letter('x', Note { text = clock.now() }, { after = '1d' })\n"
     "end\n"
     "local u = task 'hourly' { every = '1h' }\nfunction u.run() return 7 end\n"
-    "local v = task 'once' { at = '2026-05-01' }\nfunction v.run(now) error({}) end\n",
+    "local v = task 'once' { at = '2026-05-01' }\nfunction v.run(now) error({}) end\n"
+    "local w = task 'wrong'\nfunction w.run(now) return Note { text = 'x' } end\n",
     "mailing/mail.lua",
     "local mail = service 'mail'\n"
     "local does = {}\n"
@@ -67,7 +68,14 @@ static const char *const scripts[] = {
     "end\n"
     "function does.reject() publish(ReminderSent { to = 'x' }) pcall(reject, 'no', 'not %d', 7) end\n"
     "function mail.when.SendReminder(c, m) return does[c.what](c, m) end\n"
-    "does['return'] = function() return ReminderSent { to = 'x' } end\n",
+    "does['return'] = function()\n"
+    "  publish(ReminderSent { to = '1' })\n"
+    "  return ReminderSent { to = '2' }, nil, { ReminderSent { to = '3' }, ReminderSent { to = '4' } }\n"
+    "end\n"
+    "does['return 7'] = function() return ReminderSent { to = '2' }, 7 end\n"
+    "does['return list'] = function() return { 7 } end\n"
+    "does['return command'] = function() return Note { text = '' } end\n"
+    "does['return map'] = function() return { a = ReminderSent { to = '2' } } end\n",
     NULL};
 
 struct running {
@@ -156,7 +164,7 @@ static void what_is_declared_is_told(void **state)
                                           &canonical, &fault),
                      -1);
     assert_int_equal(fault.code, FAULT_UNKNOWN_COMMAND);
-    assert_int_equal(domain_task_count(domain), 3);
+    assert_int_equal(domain_task_count(domain), 4);
     const struct domain_task *hourly = domain_task(domain, 0), *nightly = domain_task(domain, 1);
     assert_int_equal(domain_find_task(domain, slice_of("mailing/once")), 2);
     assert_int_equal(hourly->every_ms, 3600000);
@@ -352,9 +360,13 @@ static void a_task_runs_for_its_moment(void **state)
     assert_string_equal(text_of(&r.test.asked),
                         "range mailing/letters due_on - '2026-02-14T02:00:00.000Z'\n");
     static const char *const failing[][2] = {
-        {"mailing/hourly", "scripts/mailing/tasks.lua:8: run must return nothing, it returned a number"},
-        {"mailing/once", "scripts/mailing/tasks.lua:11: table"}};
-    for (size_t i = 0; i < 2; i++) {
+        {"mailing/hourly",
+         "scripts/mailing/tasks.lua:8: run must return events, a list of events or nothing, it "
+         "returned a number"},
+        {"mailing/once", "scripts/mailing/tasks.lua:11: table"},
+        {"mailing/wrong", "scripts/mailing/tasks.lua:12: run: publish takes an event of its context mailing, "
+                          "not the command mailing.Note"}};
+    for (size_t i = 0; i < 3; i++) {
         domain_run_free(r.run);
         int task = domain_find_task(r.domain, slice_of(failing[i][0]));
         assert_int_equal(
@@ -386,10 +398,36 @@ static void a_service_may_reject(void **state)
     assert_int_equal(r.fault.code, FAULT_REJECTED);
     assert_string_equal(r.fault.reason, "no");
     assert_string_equal(r.fault.text, "not 7");
+    close_running(&r);
+}
+
+/* Command in, events out. */
+static void what_is_returned_is_published(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"return 7", "when.SendReminder must return events, a list of events or nothing, it "
+                     "returned a number"},
+        {"return list", "when.SendReminder must return events, a list of events or nothing, it returned a "
+                        "number in a list"},
+        {"return command", "publish takes an event of its context mailing, not the command mailing.Note"},
+        {"return map", "when.SendReminder returned a table that is no list of events"}};
+    struct running r;
+    open_running(&r);
     start(&r, "return");
-    assert_state(&r, step(&r, NULL), DOMAIN_RUN_FAILED);
-    assert_text_has(r.fault.text, "when.SendReminder publishes its events and must return nothing, it "
-                                  "returned the event ReminderSent");
+    assert_state(&r, step(&r, NULL), DOMAIN_RUN_DONE);
+    assert_int_equal(domain_run_output(r.run)->event_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "ReminderSent {'to':'%zu'}", i + 1);
+        assert_string_equal(event_text(&r, i), expected);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        start(&r, wrong[i][0]);
+        assert_state(&r, step(&r, NULL), DOMAIN_RUN_FAILED);
+        assert_text_has(r.fault.text, wrong[i][1]);
+        assert_text_has(r.fault.text, "scripts/mailing/mail.lua:");
+    }
     close_running(&r);
 }
 
@@ -422,6 +460,7 @@ int main(void)
                                               cmocka_unit_test(a_task_runs_for_its_moment),
                                               cmocka_unit_test(a_log_line_shows_no_secret),
                                               cmocka_unit_test(a_service_may_reject),
+                                              cmocka_unit_test(what_is_returned_is_published),
                                               cmocka_unit_test(a_command_is_checked_at_the_start)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
