@@ -159,6 +159,7 @@ static void chore_wait(struct chore *chore, int64_t delay_ms)
 {
     chore->again_ms = clock_now_ms(chore->task->reactor->hub->clock) + delay_ms;
     chore_set(chore, CHORE_WAITS);
+    watch_wake(&chore->task->reactor->hub->watch);
 }
 
 /* The run is over, recorded or not. */
@@ -178,40 +179,39 @@ static void chore_rest(struct chore *chore, bool recorded)
     chore->asked = false;
     if (scheduled) chore_plan(chore, chore->run_due_ms, clock_now_ms(reactor->hub->clock));
     pthread_mutex_unlock(&reactor->mutex);
+    watch_wake(&reactor->hub->watch);
 }
 
-/* Tells who asked that there was no run. */
-static void chore_refuse(struct chore *chore, const struct fault *fault, int64_t retry_ms)
+/* The command is who asked's again, and the chore is free for the next one. */
+static void chore_answer(struct chore *chore, bool recorded)
 {
     struct command *command = chore->command;
-    command->fault = *fault;
-    command->retry_ms = retry_ms;
-    command->done = chore->done;
+    void (*done)(struct command * command) = command->done = chore->done;
     command->user = chore->user;
-    command->done(command);
-    chore_rest(chore, false);
+    chore_rest(chore, recorded);
+    done(command);
 }
 
 static void chore_over(struct reactor *reactor, struct reactor_arrival *arrival)
 {
     struct chore *chore = (struct chore *)arrival;
-    enum fault_code code = chore->commit_fault.code;
-    bool later =
-        code == FAULT_DISK || code == FAULT_UNAVAILABLE || code == FAULT_BUSY || code == FAULT_CONFLICT;
+    const struct fault *fault = &chore->command->fault;
+    bool later = fault->code == FAULT_DISK || fault->code == FAULT_UNAVAILABLE || fault->code == FAULT_BUSY ||
+                 fault->code == FAULT_CONFLICT;
+    reactor->commits--;
     if (chore->asked) {
-        chore_rest(chore, code == FAULT_NONE);
-    } else if (code == FAULT_NONE) {
-        command_free(chore->command);
-        chore_rest(chore, true);
+        chore_answer(chore, fault->code == FAULT_NONE);
     } else if (later && !reactor->ending) {
         command_again(chore->command);
         chore->commits = true;
         chore_wait(chore, CHORE_AGAIN_MS);
     } else {
-        say_error("%.*s: what it did cannot be kept: %s", SLICE_ARGS(chore->task->declared->name),
-                  chore->commit_fault.text);
+        bool kept = fault->code == FAULT_NONE;
+        if (!kept)
+            say_error("task %.*s: what it did cannot be kept: %s", SLICE_ARGS(chore->task->declared->name),
+                      fault->text);
         command_free(chore->command);
-        chore_rest(chore, false);
+        chore_rest(chore, kept);
     }
 }
 
@@ -219,13 +219,8 @@ static void chore_over(struct reactor *reactor, struct reactor_arrival *arrival)
 static void chore_committed(struct command *command)
 {
     struct chore *chore = command->user;
-    bool asked = chore->asked;
-    command->done = chore->done;
-    command->user = chore->user;
-    chore->commit_fault = command->fault;
     chore->arrival.take = chore_over;
     reactor_arrive(chore->task->reactor, &chore->arrival);
-    if (asked) command->done(command);
 }
 
 static void chore_submit(struct chore *chore)
@@ -234,6 +229,7 @@ static void chore_submit(struct chore *chore)
     struct reactor *reactor = chore->task->reactor;
     struct fault fault;
     chore->commits = false;
+    reactor->commits++;
     chore_set(chore, CHORE_COMMITS);
     command->done = chore_committed;
     command->user = chore;
@@ -281,10 +277,13 @@ static void chore_ended(struct reactor_run *run, enum domain_run_state state, st
     }
     reactor_run_end(run);
     if (state == DOMAIN_RUN_RETRIES || late) {
-        if (chore->asked)
-            chore_refuse(chore, fault, delay_ms);
-        else
+        if (!chore->asked) {
             chore_wait(chore, delay_ms);
+            return;
+        }
+        chore->command->fault = *fault;
+        chore->command->retry_ms = delay_ms;
+        chore_answer(chore, false);
         return;
     }
     buf_put_text(&chore->run_error, fault->text);

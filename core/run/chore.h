@@ -60,7 +60,6 @@ struct chore {
     struct command *command; /* what it becomes */
     int64_t run_due_ms, began_ms, began_ns, duration_ms;
     struct buf run_error; /* empty: it went well */
-    struct fault commit_fault;
     /* the last one recorded */
     int64_t last_due_ms; /* INT64_MIN: none */
     int64_t last_duration_ms;

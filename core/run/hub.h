@@ -155,7 +155,8 @@ int hub_run_task(struct hub *hub, struct slice name, struct command *command, st
 
 /* --- being told --- */
 
-/* woken (from any thread, must not block) after commits became durable or a view moved on. Returns a token
+/* woken (from any thread, must not block) after commits became durable, a view moved on
+ * or the run of a task ended. Returns a token
  * for hub_unwatch. */
 void *hub_watch(struct hub *hub, void (*woken)(void *user), void *user);
 void hub_unwatch(struct hub *hub, void *token);

@@ -175,6 +175,10 @@ static void *reactor_main(void *user)
         reactor->runs->ended(reactor->runs, DOMAIN_RUN_FAILED, &fault);
     }
     services_give_up(reactor->services);
+    while (reactor->commits) { /* shards and writer still work */
+        fetch_wait(reactor->fetch, -1);
+        reactor_take(reactor);
+    }
     domain_thread_stop();
     return NULL;
 }
@@ -246,7 +250,6 @@ void reactor_stop(struct reactor *reactor)
 void reactor_free(struct reactor *reactor)
 {
     if (!reactor) return;
-    reactor_take(reactor); /* commits that were answered meanwhile */
     services_free(reactor->services);
     tasks_free(reactor->tasks);
     fetch_close(reactor->fetch);

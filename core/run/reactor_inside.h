@@ -53,6 +53,7 @@ struct reactor {
     struct reactor_run *runs;
     struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
     size_t run_count, run_count_max;
+    size_t commits; /* on their way to the log; each comes back as an arrival */
     struct services *services;
     struct tasks *tasks;
     atomic_size_t memory;

@@ -79,6 +79,7 @@ static void service_free(struct service_work *work)
 
 static void service_over(struct reactor *reactor, struct reactor_arrival *arrival)
 {
+    reactor->commits--;
     service_free((struct service_work *)arrival);
 }
 
@@ -137,7 +138,11 @@ static void service_submit(struct service_work *work)
     command->id = command->aggregate;
     command->done = service_committed;
     command->user = work;
-    if (hub_submit_wait(work->services->reactor->hub, command, &fault) < 0) service_answer(work, &fault);
+    struct reactor *reactor = work->services->reactor;
+    reactor->commits++;
+    if (hub_submit_wait(reactor->hub, command, &fault) == 0) return;
+    reactor->commits--;
+    service_answer(work, &fault);
 }
 
 /* --- runs --- */
