@@ -158,8 +158,7 @@ static size_t client_receive(char *data, size_t size, size_t count, void *user)
     return size;
 }
 
-/* An answer of 400 and above as the fault it came from. */
-static int client_problem(long status, struct slice body, struct fault *fault)
+int client_problem(long status, struct slice body, struct fault *fault)
 {
     struct fields problem = {0};
     struct fault unreadable;
@@ -178,6 +177,19 @@ static int client_problem(long status, struct slice body, struct fault *fault)
     return -1;
 }
 
+const char *client_base(const struct client *client)
+{
+    return client->base;
+}
+
+void client_set_up(const struct client *client, void *curl)
+{
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    if (client->socket_path) curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
+}
+
 static int client_perform(struct client *client, const char *path, struct curl_slist *headers,
                           struct slice *post, struct reply *reply, struct fault *fault)
 {
@@ -187,15 +199,12 @@ static int client_perform(struct client *client, const char *path, struct curl_s
     buf_format(&url, "%s%s", client->base, path);
     buf_put_byte(&url, 0);
     curl_easy_reset(curl);
+    client_set_up(client, curl);
     curl_easy_setopt(curl, CURLOPT_URL, url.data);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, client_receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, client);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    if (client->socket_path) curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
     if (post) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->size);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->data ? post->data : "");

@@ -50,6 +50,14 @@ int client_post(struct client *client, const char *path, struct slice body, cons
 int client_lines(struct client *client, const char *path, const char *accept,
                  bool (*line)(void *user, struct slice line), void *user, struct fault *fault);
 
+/* For who makes requests of his own (bulk.c): "http://…" without a slash at the end, and how to reach the
+ * hub.
+ */
+const char *client_base(const struct client *client);
+void client_set_up(const struct client *client, void *curl);
+/* An answer of 400 and above as the fault it came from; returns -1. */
+int client_problem(long status, struct slice body, struct fault *fault);
+
 /* Appends text percent-encoded as one path segment or query value. */
 void client_put_encoded(struct buf *out, struct slice text);
 

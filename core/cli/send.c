@@ -1,15 +1,20 @@
 /* send.c: lore send: one command, or NDJSON lines of them. */
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/mem.h"
+#include "base/clock.h"
+#include "base/rand.h"
+#include "cli/bulk.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/fields.h"
 #include "codec/json.h"
 #include "codec/mp.h"
 #include "codec/text.h"
+
+enum { SEND_READ_SIZE = 256 * 1024 };
 
 static void send_print(const struct cli *cli, struct slice json)
 {
@@ -71,50 +76,100 @@ static void send_put_body(struct buf *body, struct slice type, struct slice data
     buf_put_byte(body, '}');
 }
 
-/* {"stream","type","data","id"?,"version"?} a line. */
-static int send_line(const struct cli *cli, struct client *client, struct slice line)
-{
-    struct fault fault;
-    struct fields fields = {0};
-    struct buf body = {0}, data = {0};
+/* --- lines --- */
+
+struct send_lines {
+    const struct cli *cli;
+    struct bulk *bulk;
+    uint64_t number;
     int code;
-    if (fields_read(&fields, line, &fault) < 0) {
-        code = cli_fail(&fault);
+};
+
+static void send_result(void *user, uint64_t number, struct slice line, struct slice result)
+{
+    struct send_lines *lines = user;
+    struct fields fields = {0};
+    struct fault fault;
+    bool is_problem = fields_read(&fields, result, NULL) < 0 || fields_has(&fields, "code");
+    if (!is_problem) {
+        send_print(lines->cli, result);
     } else {
-        char version[64] = "";
-        if (fields_has(&fields, "version"))
-            snprintf(version, sizeof version, "If-Match: \"%lld\"",
-                     (long long)fields_int(&fields, "version"));
-        fields_json(&fields, "data", &data);
-        send_put_body(&body, fields_text(&fields, "type"), buf_slice(&data), fields_text(&fields, "id"));
-        code = send_one(cli, client, fields_text(&fields, "stream"), buf_slice(&body),
-                        (const char *const[]){*version ? version : NULL, NULL});
+        client_problem((long)fields_int(&fields, "status"), result, &fault);
+        lines->code = cli_fail(&fault);
+        fprintf(stderr, "lore: line %llu was not accepted\n", (unsigned long long)number);
+        if (lines->cli->json) printf("%.*s\n", SLICE_ARGS(result));
     }
-    buf_release(&data);
-    buf_release(&body);
+    fflush(stdout); /* who sends one at a time waits for it */
     fields_release(&fields);
-    return code;
+}
+
+/* Gives it an id if it has none, so that it can be sent again. What is no object the hub will tell. */
+static int send_line(struct send_lines *lines, struct slice line, struct fault *fault)
+{
+    struct fields fields = {0};
+    struct buf text = {0};
+    struct slice stream = SLICE_NONE;
+    char id[RAND_UUID_SIZE + 1];
+    const char *brace = memchr(line.data, '{', line.size);
+    if (fields_read(&fields, line, NULL) == 0 && brace) {
+        stream = fields_text(&fields, "stream");
+        if (!fields_has(&fields, "id") && stream.size) {
+            rand_uuid(clock_now_ms(NULL), id);
+            buf_format(&text, "{\"id\":\"%s\",", id);
+            buf_put(&text, brace + 1, line.size - (size_t)(brace + 1 - line.data));
+            line = buf_slice(&text);
+        }
+    }
+    int done = bulk_put(lines->bulk, lines->number, stream, line, fault);
+    buf_release(&text);
+    fields_release(&fields);
+    return done;
+}
+
+/* The whole lines of input; at_end: all of it. What is left over begins input. */
+static int send_input(struct send_lines *lines, struct buf *input, bool at_end, struct fault *fault)
+{
+    size_t at = 0;
+    int done = 0;
+    while (at < input->size && done == 0) {
+        char *newline = memchr(input->data + at, '\n', input->size - at);
+        if (!newline && !at_end) break;
+        size_t size = newline ? (size_t)(newline - input->data) - at : input->size - at;
+        struct slice line = slice_make(input->data + at, size);
+        at += size + (newline != NULL);
+        lines->number++;
+        while (line.size && line.data[line.size - 1] == '\r') line.size--;
+        if (line.size) done = send_line(lines, line, fault);
+    }
+    input->size -= at;
+    memmove(input->data, input->data + at, input->size);
+    return done;
 }
 
 static int send_lines(const struct cli *cli, struct client *client)
 {
-    char *line = NULL;
-    size_t size_max = 0;
-    ssize_t size;
-    unsigned long long number = 0;
-    int code = CLI_OK;
-    while ((size = getline(&line, &size_max, stdin)) > 0) {
-        number++;
-        while (size > 0 && (line[size - 1] == '\n' || line[size - 1] == '\r')) size--;
-        if (size == 0) continue;
-        int one = send_line(cli, client, slice_make(line, (size_t)size));
-        if (one == CLI_OK) continue;
-        fprintf(stderr, "lore: line %llu was not accepted\n", number);
-        code = one;
-        if (one == CLI_ENVIRONMENT) break;
+    struct send_lines lines = {.cli = cli};
+    struct bulk_options options = {
+        .client = client, .tenant = cli->tenant, .result = send_result, .user = &lines};
+    struct buf input = {0};
+    struct fault fault;
+    int done = 0;
+    lines.bulk = bulk_open(&options);
+    /* An environment that failed will fail the rest too. */
+    while (done == 0 && lines.code != CLI_ENVIRONMENT &&
+           (done = bulk_wait(lines.bulk, STDIN_FILENO, &fault)) == 0) {
+        ssize_t got = read(STDIN_FILENO, buf_room(&input, SEND_READ_SIZE), SEND_READ_SIZE);
+        if (got < 0) done = fault_errno(&fault, errno, "the input cannot be read");
+        if (got >= 0) {
+            input.size += (size_t)got;
+            done = send_input(&lines, &input, got == 0, &fault);
+        }
+        if (got <= 0) break;
     }
-    free(line);
-    return code;
+    if (done == 0) done = bulk_finish(lines.bulk, &fault);
+    bulk_close(lines.bulk);
+    buf_release(&input);
+    return done < 0 ? cli_fail(&fault) : lines.code;
 }
 
 static int send_run_one(const struct cli *cli, struct client *client)
@@ -175,7 +230,9 @@ const struct cli_command cli_send = {
     .summary = "send a command, or NDJSON lines of commands",
     .arguments = "STREAM TYPE [JSON] | -",
     .help = "Prints the events that followed. With - it reads lines "
-            "{\"stream\",\"type\",\"data\",\"id\"?,\"version\"?} from stdin.\n\n"
+            "{\"stream\",\"type\",\"data\",\"id\"?,\"version\"?} from stdin\n"
+            "and sends many at a time; those of one stream keep their order. What the hub cannot take now is "
+            "sent again.\n\n"
             "  lore send billing/bill/7 CreateBill "
             "'{\"customer\":\"acme\",\"start_date\":\"2026-01-01T00:00:00Z\"}'",
     .options = send_options,

@@ -1,7 +1,7 @@
 """POST /v1/{tenant}/commands: many commands in, one result a line out, in the same order."""
-import json, re, socket, threading
+import json, re, socket, subprocess, threading
 
-from hub import SMALL, TIMEOUT, Case, lines, main
+from hub import LORE, SMALL, TIMEOUT, Case, lines, main
 
 BILL = {"customer": "acme", "start_date": "2026-01-01"}
 PATH = "/v1/main/commands"
@@ -176,6 +176,36 @@ class Bulk(Case):
         again = self.bulk(body)
         self.assertEqual({result["version"] for result in again}, {1})
         self.assertEqual(self.it.head(), count)
+
+    def test_send_lines(self):
+        """lore send -: a line at a time for who waits for its answer; and over a kill, nothing lost and nothing doubled."""
+        place = ("--scripts", self.scripts, "--data", self.data, "--json")
+        with subprocess.Popen([LORE, "send", "-", *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as sending:
+            for n in range(3):
+                sending.stdin.write(create(f"one-{n}") + "\n")
+                self.assertEqual(json.loads(sending.stdout.readline())["position"], n + 1)
+            sending.stdin.close()
+            self.assertEqual(sending.wait(TIMEOUT), 0)
+        count = 2000 if SMALL else 20000
+        body = [create(f"s{n}") for n in range(50)] + [services(f"s{n % 50}", n) for n in range(50, count)]
+        with subprocess.Popen([LORE, "send", "-", *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sending:
+            answers = []
+            reading = threading.Thread(target=lambda: answers.extend(map(json.loads, sending.stdout)))
+            reading.start()
+            sending.stdin.write("\n".join(body[:count // 2]) + "\n")
+            sending.stdin.flush()
+            tail = self.it.tail(f"/v1/main/events?from={count // 4}")
+            tail.next()
+            tail.close()
+            self.it.kill()
+            self.it = self.hub()
+            sending.stdin.write("\n".join(body[count // 2:]))
+            sending.stdin.close()
+            self.assertEqual(sending.wait(TIMEOUT), 0)
+            reading.join()
+        self.assertEqual(self.it.head(), count + 3)
+        self.assertEqual([answer["events"][0]["subject"] for answer in answers], ["bill/" + json.loads(line)["stream"].split("/")[2] for line in body])
+        self.assertEqual([answer["version"] for answer in answers], [n // 50 + 1 for n in range(count)], "those of one stream keep their order")
 
 
 main()
