@@ -1,4 +1,5 @@
-/* bare FILE ARGS: runs a Lua file in Lua 5.4 as it is, the same library as lore's: what lore's host costs on top is the difference. */
+/* bare FILE ARGS: runs a Lua file in Lua 5.4 as it is, the same library as lore's: what lore's host costs on
+ * top is the difference. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdio.h>
