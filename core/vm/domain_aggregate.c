@@ -123,6 +123,8 @@ static void check_state(struct domain *domain, int index, const struct loader_ha
 {
     lua_State *lua = domain->vm->lua;
     plain_seen_clear(&domain->seen);
+    if (plain_glance(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) return;
+    plain_seen_clear(&domain->seen);
     switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) {
     case PLAIN_SHARED:
         domain->checking = handler;

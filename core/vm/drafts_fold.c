@@ -182,6 +182,22 @@ static bool is_wanted(struct drafts *drafts, struct slice key)
 
 /* --- fast --- */
 
+static bool glance_at_touched(struct drafts *drafts)
+{
+    struct domain *domain = drafts->domain;
+    lua_State *lua = domain->vm->lua;
+    bool plain = true;
+    for (size_t at = 0; plain && at < drafts->touched_count; at++) {
+        const struct drafts_document *document = drafts->touched[at].document;
+        if (document->slot == 0) continue;
+        drafts_push(drafts, document);
+        plain = plain_glance(lua, -1, &domain->seen, SIZE_MAX, domain->document_size_max);
+        lua_pop(lua, 1);
+    }
+    plain_seen_clear(&domain->seen);
+    return plain;
+}
+
 /* What the call changed is looked at after each call: at the flush it would be too late, since what is no
  * plain data may be mended by the next event, and what is shared may have been changed in two places. So the
  * verdict does not depend on when documents are flushed. */
@@ -190,6 +206,7 @@ static void look_at_touched(struct drafts *drafts)
     struct domain *domain = drafts->domain;
     lua_State *lua = domain->vm->lua;
     bool shared = false;
+    if (glance_at_touched(drafts)) return;
     for (size_t at = 0; at < drafts->touched_count; at++) {
         const struct drafts_document *document = drafts->touched[at].document;
         if (document->slot == 0) continue;

@@ -9,6 +9,7 @@
 #include "base/limit.h"
 #include "base/mem.h"
 #include "codec/text.h"
+#include "vm/peek.h"
 #include "vm/readonly.h"
 #include "vm/value.h"
 
@@ -161,6 +162,77 @@ enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen
     if (look.large) return PLAIN_LARGE;
     if (look.not_plain) return PLAIN_NOT;
     return look.shared ? PLAIN_SHARED : PLAIN_TREE;
+}
+
+/* --- the glance --- */
+
+struct glance {
+    const struct vm *vm;
+    struct plain_seen *seen;
+    size_t entries_left, bytes_left;
+};
+
+static bool glance_size(struct glance *glance, size_t size)
+{
+    if (size > glance->bytes_left) return false;
+    glance->bytes_left -= size;
+    return true;
+}
+
+static bool glance_text(struct glance *glance, union peek_content content, uint8_t tag)
+{
+    struct slice text = peek_text(content, tag);
+    return text_is_utf8(text) && glance_size(glance, text.size);
+}
+
+static bool glance_table(struct glance *glance, const struct peek_table *table, int depth);
+
+static bool glance_value(struct glance *glance, struct peek_value value, int depth)
+{
+    if (!glance_size(glance, LOOK_VALUE_SIZE)) return false;
+    switch (value.tag) {
+    case PEEK_FALSE:
+    case PEEK_TRUE:
+    case PEEK_INTEGER: return true;
+    case PEEK_FLOAT: return isfinite(value.content.number);
+    case PEEK_SHORT_TEXT:
+    case PEEK_LONG_TEXT: return glance_text(glance, value.content, value.tag);
+    case PEEK_TABLE:
+        return seen_add(glance->seen, value.content.object) &&
+               glance_table(glance, peek_table(value.content), depth + 1);
+    case PEEK_USERDATA: return peek_userdata_metatable(value.content) == glance->vm->meta_at[VM_META_DECIMAL];
+    default: return false;
+    }
+}
+
+static bool glance_table(struct glance *glance, const struct peek_table *table, int depth)
+{
+    if (depth > LIMIT_DEPTH_MAX) return false;
+    if (table->metatable && table->metatable != glance->vm->meta_at[VM_META_LIST]) return false;
+    lua_Integer items = 0, item_max = 0;
+    bool named = false;
+    struct peek_walk walk = peek_walk(table);
+    while (peek_next(&walk)) {
+        if (glance->entries_left-- == 0) return false;
+        if (peek_is_text(walk.key_tag)) {
+            named = true;
+            if (!glance_text(glance, walk.key, walk.key_tag)) return false;
+        } else if (walk.key_tag == PEEK_INTEGER && walk.key.integer > 0) {
+            items++;
+            if (walk.key.integer > item_max) item_max = walk.key.integer;
+        } else {
+            return false;
+        }
+        if (!glance_value(glance, walk.value, depth)) return false;
+    }
+    return items == item_max && (items == 0 || !named);
+}
+
+bool plain_glance(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max, size_t bytes_max)
+{
+    struct glance glance = {
+        .vm = vm_of(lua), .seen = seen, .entries_left = entries_max, .bytes_left = bytes_max};
+    return glance_table(&glance, lua_topointer(lua, index), 0);
 }
 
 void plain_unshare(lua_State *lua, int index)
