@@ -8,7 +8,7 @@
 -- What is wrong is reported and loading goes on; only what cannot go on is an error (its text gets its place from vm.c).
 
 local host, modules = ...
-local contracts, outlive = modules.contracts, modules.outlive
+local contracts, outlive, sorted_keys = modules.contracts, modules.outlive, modules.sorted_keys
 local tostring = host.text -- shows no addresses: texts are the same in every process
 
 local loader = {}
@@ -24,13 +24,6 @@ local base_globals = {}
 local own = setmetatable({}, { __mode = "k" }) -- tables of this file that scripts hold: freezing passes them over
 local phase = "load"    -- then "done", and "demand" while an import script loads
 local root            -- "scripts/": what chunk names begin with
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
 
 local function hint(name, names)
   local near = type(name) == "string" and host.nearest(name, names)

@@ -2,7 +2,8 @@
 --
 -- loader.lua calls reach, which reports what is wrong, and then, if nothing was, freeze.
 
-local host = ...
+local host, modules = ...
+local sorted_keys = modules.sorted_keys
 local outlive = {}
 
 -- What a function does to locals around it is wrong if it lives on, and only then.
@@ -24,13 +25,6 @@ function outlive.note(file, kind, name, line, function_line)
     table.insert(file.outer[key], { line = line, text = text })
   end
   return true
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 -- What functions that live on can reach: their upvalues, and all that hangs on those. Tables are frozen. A local of a function

@@ -258,6 +258,8 @@ int loader_open_prelude(lua_State *lua)
     lua_pushlightuserdata(lua, loader);
     luaL_setfuncs(lua, host_functions, 1);
     lua_newtable(lua);
+    run_prelude(loader, "sorted_keys", 2, 3);
+    lua_setfield(lua, 3, "sorted_keys");
     run_prelude(loader, "contracts", 2, 3);
     lua_setfield(lua, 3, "contracts");
     run_prelude(loader, "outlive", 2, 3);
