@@ -55,6 +55,12 @@ class Help(unittest.TestCase):
             self.assertEqual(done.stdout, "")
             self.assertIn("usage", done.stderr, args)
 
+    def test_two_scripts_folders(self):
+        for command in ("serve", "check"):
+            done = lore(command, "one", "--scripts", "other", check=2)
+            self.assertIn("two scripts folders are given: 'one' and --scripts 'other'", done.stderr)
+        self.assertIn("all load", lore("check", "scripts", "--scripts", "scripts", check=0).stdout)
+
 
 class New(Case):
     def readme(self, folder):

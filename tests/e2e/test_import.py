@@ -503,6 +503,21 @@ class Import(Case):
         self.assertRegex(done.stdout, r"^61 rows in .*: \d+ commands, \d+ facts, 0 there already, 0 rejected, 1 malformed\n$")
         self.assertIn(path + ".rejected.ndjson", done.stderr)
 
+    def test_a_script_that_fails_is_not_overlooked(self):
+        """Failed rows, of the import script or of an aggregate, end with 0 like rejected ones; but the last line says how many and where."""
+        rows = make_rows(60)
+        self.take(self.put("a.ndjson", ndjson(rows)))
+        self.assertNotIn("FAILED", self.said)
+        self.edit("billing/bill.lua", "function bill.execute.AddServicesToBill(state, c, m)",
+                  "function bill.execute.AddServicesToBill(state, c, m)\n  if c.services == 55 then error('fifty-five') end")
+        path = self.put("b.ndjson", "{\n" + ndjson(rows[:3] + rows[50:] + [{"kind": "other", "bill": "b1"}, {"kind": "wrong"}]))
+        figures = self.take(path, "--source", "b")
+        self.assertEqual((figures["rejected"], figures["malformed"]), (3 + 1, 1 + 2))
+        last = self.said.splitlines()[-1]
+        self.assertRegex(last, r"A SCRIPT FAILED AT 3 ROWS, .* the first is row \d+: billing/")
+        done = lore(*[word for word in self.arguments(path, "--source", "b", "--strict") if word != "--json"], check=1)
+        self.assertEqual(done.stderr.splitlines()[-1], last)
+
     def test_views_follow_at_the_next_look(self):
         self.take(self.put("a.ndjson", ndjson(make_rows(500))))
         done = lore("view", "open_bills", "b7", "--json", "--data", self.data, "--scripts", self.scripts, check=0)
