@@ -269,9 +269,8 @@ static void domain_upcast(struct domain *domain, const struct contract_message *
     if (lua_istable(lua, -1)) return;
     char what[128];
     domain_describe_value(lua, -1, what);
-    vm_raise(lua, FAULT_SCRIPT, 0, "%s/%.*s: upcast.%s.v%u must return the event, got %s",
-             sources_dir(domain->sources), SLICE_ARGS(message->path), message->name.data, (unsigned)version,
-             what);
+    vm_raise(lua, FAULT_SCRIPT, 0, "%.*s: upcast.%s.v%u must return the event, got %s",
+             SLICE_ARGS(message->path), message->name.data, (unsigned)version, what);
 }
 
 void domain_push_event(struct domain *domain, const struct contract_message *message, uint32_t type_version,
@@ -283,9 +282,9 @@ void domain_push_event(struct domain *domain, const struct contract_message *mes
     if (type_version == message->version) return;
     if (type_version == 0 || type_version > message->version) {
         vm_raise(lua, FAULT_SCRIPT, 0,
-                 "%s/%.*s:%d: a stored %s has version %u, the contract only knows versions up to %u",
-                 sources_dir(domain->sources), SLICE_ARGS(message->path), message->line, message->name.data,
-                 (unsigned)type_version, (unsigned)message->version);
+                 "%.*s:%d: a stored %s has version %u, the contract only knows versions up to %u",
+                 SLICE_ARGS(message->path), message->line, message->name.data, (unsigned)type_version,
+                 (unsigned)message->version);
         return;
     }
     for (uint32_t version = type_version; version < message->version; version++)
@@ -301,8 +300,7 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return vm_raise(domain->vm->lua, FAULT_SCRIPT, 0, "%s/%.*s:%d: %s", sources_dir(domain->sources),
-                    SLICE_ARGS(path), line, text);
+    return vm_raise(domain->vm->lua, FAULT_SCRIPT, 0, "%.*s:%d: %s", SLICE_ARGS(path), line, text);
 }
 
 const char *domain_describe_value(lua_State *lua, int index, char *text)
@@ -328,8 +326,7 @@ const char *domain_describe_value(lua_State *lua, int index, char *text)
 
 static bool names_a_place(const struct domain *domain, const struct fault *fault)
 {
-    const char *dir = sources_dir(domain->sources);
-    return slice_starts(slice_of(fault->text), dir) && fault->text[strlen(dir)] == '/';
+    return sources_find(domain->sources, slice_make(fault->text, strcspn(fault->text, ":"))) != NULL;
 }
 
 void domain_blame_script(struct domain *domain, const struct loader_handler *handler, struct fault *fault)
@@ -343,7 +340,6 @@ void domain_blame_script(struct domain *domain, const struct loader_handler *han
     if (!handler || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
     char text[sizeof fault->text];
     memcpy(text, fault->text, sizeof text);
-    fault_set(fault, fault->code, "%s/%.*s:%d: %s.%s: %s", sources_dir(domain->sources),
-              SLICE_ARGS(handler->path), handler->line, handler->message->is_event ? "apply" : "execute",
-              handler->message->name.data, text);
+    fault_set(fault, fault->code, "%.*s:%d: %s.%s: %s", SLICE_ARGS(handler->path), handler->line,
+              handler->message->is_event ? "apply" : "execute", handler->message->name.data, text);
 }

@@ -98,8 +98,8 @@ static int run_key(lua_State *lua)
     int top = lua_gettop(lua);
     luaL_checkstack(lua, 8, NULL);
     char what[512];
-    snprintf(what, sizeof what, "%s/%.*s:%d: a key of %.*s", sources_dir(drafts->domain->sources),
-             SLICE_ARGS(projection->path), projection->line, SLICE_ARGS(projection->declared.name));
+    snprintf(what, sizeof what, "%.*s:%d: a key of %.*s", SLICE_ARGS(projection->path), projection->line,
+             SLICE_ARGS(projection->declared.name));
     for (int index = 2; index <= top; index++) {
         if (lua_isnil(lua, index)) continue;
         if (lua_type(lua, index) != LUA_TTABLE) {
@@ -336,9 +336,8 @@ static int end_exact(struct drafts_step *step, int result, struct fault *fault)
         if (result < 0) {
             const struct loader_handler *handler = step->handler->declared;
             bool is_free = !drafts->projection->declared.keyed;
-            fault_set(fault, wrong.code, "%s/%.*s:%d: when.%s: %s%.*s%s%s",
-                      sources_dir(drafts->domain->sources), SLICE_ARGS(handler->path), handler->line,
-                      handler->message->name.data, is_free ? "'" : "",
+            fault_set(fault, wrong.code, "%.*s:%d: when.%s: %s%.*s%s%s", SLICE_ARGS(handler->path),
+                      handler->line, handler->message->name.data, is_free ? "'" : "",
                       SLICE_ARGS(is_free ? settling.at->document->key : SLICE_NONE), is_free ? "': " : "",
                       wrong.text);
         }

@@ -394,7 +394,7 @@ static void what_a_call_gives_is_counted(void **state)
         for (int i = 0; i < 2; i++) {
             assert_int_equal(execute(&world, "Try", floods[i]), -1);
             assert_int_equal(test_fault.code, FAULT_BUDGET);
-            assert_text_has(test_fault.text, "scripts/billing/bill.lua:");
+            assert_text_has(test_fault.text, "billing/bill.lua:");
             if (exact) assert_text_has(test_fault.text, "more than 64 MiB allocated in one call");
             assert_true(world.decision.event_count < 100);
             domain_state_free(world.domain, world.state);
