@@ -96,15 +96,14 @@ static inline uint64_t take_varint(struct cursor *cursor)
         cursor->at = at + 1;
         return *at;
     }
-    /* Positions and times: up to eight bytes, without a call and with one check of the end. */
-    if (cursor->end - at >= 8) {
-        for (unsigned shift = 0; shift < 56; shift += 7) {
-            uint8_t byte = *at++;
-            value |= (uint64_t)(byte & 0x7f) << shift;
-            if (byte < 0x80) {
-                cursor->at = at;
-                return value;
-            }
+    /* Positions and times: up to eight bytes, without a call. */
+    const uint8_t *stop = cursor->end - at > 8 ? at + 8 : cursor->end;
+    for (unsigned shift = 0; at < stop; shift += 7) {
+        uint8_t byte = *at++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            cursor->at = at;
+            return value;
         }
     }
     if (!buf_read_varint(&cursor->at, cursor->end, &value)) cursor->at = NULL;

@@ -46,7 +46,6 @@ struct command {
     bool brief; /* the answer needs no record_bytes (imports) */
 
     /* the answer */
-    struct fault fault;      /* code FAULT_NONE: done */
     bool repeated;           /* the id was known: this is the first answer again */
     uint64_t version;        /* of the stream after it */
     uint64_t position;       /* of the last event of the stream */
@@ -61,6 +60,10 @@ struct command {
     /* the stages' own */
     void *stage;
     struct command *next;
+
+    /* Of the answer; code FAULT_NONE: done. The last, since its 2 KiB of text are not cleared for each use.
+     */
+    struct fault fault;
 };
 
 struct command *command_new(void);

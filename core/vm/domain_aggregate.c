@@ -184,7 +184,7 @@ int domain_apply(struct domain *domain, struct domain_state *state, const struct
     if (!handler) return 0;
     struct application application = {
         .domain = domain, .state = state, .handler = handler, .envelope = envelope, .data = data};
-    struct fault failure = {0};
+    struct fault failure;
     envelope_view_open(domain->m, envelope, ENVELOPE_APPLYING);
     lua_pushcfunction(domain->vm->lua, apply_stored);
     lua_pushlightuserdata(domain->vm->lua, &application);
@@ -398,7 +398,7 @@ int domain_execute(struct domain *domain, struct domain_state *state, const stru
     if (!execution.handler)
         return domain_check_command(domain, state->aggregate, envelope->type, data, arena,
                                     &decision->command_data, fault);
-    struct fault failure = {0};
+    struct fault failure;
     domain->executing = &execution;
     envelope_view_open(domain->m, envelope, ENVELOPE_DECIDING);
     lua_pushcfunction(domain->vm->lua, run_execution);
