@@ -25,6 +25,7 @@ struct command_item {
     struct slice type;
     struct slice data; /* MessagePack map as it came; any key order is fine */
     struct slice id;   /* the caller's, or empty */
+    bool is_checked; /* data was made by a message of the same scripts: canonical, and it fits its contract */
 };
 
 struct command {

@@ -47,7 +47,9 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
         if (!given.size && command->batch_id.size && (command->item_count == 1 || command->is_fact))
             given = command->batch_id;
         commands[at].id = decide_id(shard, arena, given);
-        if (!command->is_fact) commands[at].type = arena_copy(arena, command->items[at].type);
+        if (command->is_fact) continue;
+        commands[at].type = arena_copy(arena, command->items[at].type);
+        if (command->items[at].is_checked) commands[at].data = arena_copy(arena, command->items[at].data);
     }
     commit->commands = commands;
     commit->command_count = count;
@@ -93,7 +95,7 @@ static int decide_facts(struct shard *shard, struct stream *stream, const struct
 }
 
 /* A batch is one transaction, so a message that fits no contract is told before anything is decided. Fills
- * the commands' data. */
+ * the commands' data: who has some was checked. */
 static int decide_check(struct shard *shard, const struct work *work, struct pending *pending,
                         struct fault *fault)
 {
@@ -115,11 +117,11 @@ static int decide_commands(struct shard *shard, struct stream *stream, const str
     if (commit->command_count > 1 && decide_check(shard, work, pending, fault) < 0) return -1;
     for (size_t at = 0; at < commit->command_count; at++) {
         struct decision decision = {0};
-        struct slice data = commands[at].data.size ? commands[at].data : work->command->items[at].data;
-        bool touches = false;
+        bool checked = commands[at].data.size > 0, touches = false;
+        struct slice data = checked ? commands[at].data : work->command->items[at].data;
         envelope->type = commands[at].type;
-        int done = domain_execute(shard->domain, stream->state, envelope, data, &pending->arena, &decision,
-                                  &touches, fault);
+        int done = domain_execute(shard->domain, stream->state, envelope, data, checked, &pending->arena,
+                                  &decision, &touches, fault);
         *touched = *touched || touches || decision.event_count;
         if (decision.command_data.size) commands[at].data = decision.command_data;
         if (done < 0) return -1;

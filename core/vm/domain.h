@@ -140,12 +140,13 @@ struct decision {
     size_t event_count;
 };
 
-/* Checks the command's contract, then decides; events are applied to the state at once. Everything of
- * *decision is in arena. The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it
- * is unusable if *touched is true. */
+/* Checks the command's contract (unless it is checked: as domain_check_command or an import gave it), then
+ * decides; events are applied to the state at once. Everything of *decision is in arena, or in data. The
+ * state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it is unusable if *touched is
+ * true. */
 int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
-                   struct slice data, struct arena *arena, struct decision *decision, bool *touched,
-                   struct fault *fault);
+                   struct slice data, bool checked, struct arena *arena, struct decision *decision,
+                   bool *touched, struct fault *fault);
 
 struct domain_event { /* one event as a value, with its envelope */
     const struct envelope *envelope;

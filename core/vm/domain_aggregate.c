@@ -344,17 +344,25 @@ static void take_returned(struct execution *execution, int index, bool in_list)
     }
 }
 
+/* With the command on top of the stack. */
+static void check_command(lua_State *lua, struct execution *execution)
+{
+    struct domain *domain = execution->domain;
+    const struct contract_message *message = execution->handler->message;
+    contract_check(lua, -1, message, 0);
+    buf_clear(&domain->scratch);
+    value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
+    execution->decision->command_data = arena_copy(execution->arena, buf_slice(&domain->scratch));
+    execution->checked = true;
+}
+
 static int run_execution(lua_State *lua)
 {
     struct execution *execution = lua_touserdata(lua, 1);
     struct domain *domain = execution->domain;
     const struct loader_handler *handler = execution->handler;
     value_push(lua, execution->data);
-    contract_check(lua, -1, handler->message, 0);
-    buf_clear(&domain->scratch);
-    value_encode(lua, -1, &domain->scratch, handler->message->name.data, domain->message_size_max);
-    execution->decision->command_data = arena_copy(execution->arena, buf_slice(&domain->scratch));
-    execution->checked = true;
+    if (!execution->checked) check_command(lua, execution);
     int command = lua_gettop(lua);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, handler->function);
     push_state(lua, execution->state);
@@ -379,13 +387,13 @@ static int run_execution(lua_State *lua)
 }
 
 int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
-                   struct slice data, struct arena *arena, struct decision *decision, bool *touched,
-                   struct fault *fault)
+                   struct slice data, bool checked, struct arena *arena, struct decision *decision,
+                   bool *touched, struct fault *fault)
 {
     CHECK(domain->executing == NULL);
     const struct loader_aggregate *aggregate = loader_aggregate(domain->loader, (size_t)state->aggregate);
     *touched = false;
-    *decision = (struct decision){0};
+    *decision = (struct decision){.command_data = checked ? data : SLICE_NONE};
     struct execution execution = {.domain = domain,
                                   .aggregate = aggregate,
                                   .state = state,
@@ -393,7 +401,8 @@ int domain_execute(struct domain *domain, struct domain_state *state, const stru
                                   .data = data,
                                   .arena = arena,
                                   .decision = decision,
-                                  .touched = touched};
+                                  .touched = touched,
+                                  .checked = checked};
     execution.handler = domain_handler_of(aggregate->execute, aggregate->execute_count, envelope->type);
     if (!execution.handler)
         return domain_check_command(domain, state->aggregate, envelope->type, data, arena,

@@ -130,8 +130,8 @@ static int execute(struct world *world, const char *type, const char *json)
     struct envelope envelope = envelope_of("billing", "bill", "bill-7", type);
     envelope.type_version = 0;
     envelope.command_id = slice_of("c-1");
-    return domain_execute(world->domain, world->state, &envelope, mp_of(json), &test_arena, &world->decision,
-                          &world->touched, &test_fault);
+    return domain_execute(world->domain, world->state, &envelope, mp_of(json), false, &test_arena,
+                          &world->decision, &world->touched, &test_fault);
 }
 
 static void apply(struct world *world, const char *type, uint32_t version, const char *json)
