@@ -127,6 +127,11 @@ void domain_state_free(struct domain *domain, struct domain_state *state);
  * TOO_LARGE. */
 int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out,
                         struct fault *fault);
+/* Whether the state may be as large as it is after new events, so many and of so many bytes: asked of each
+ * decision. A state of more than a hundred entries is weighed when what came since could have made it too
+ * large, if events are kept as they are, and now and then. Faults: of domain_state_encode. */
+int domain_state_weigh(struct domain *domain, struct domain_state *state, size_t events, size_t bytes,
+                       struct fault *fault);
 int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **state,
                         struct fault *fault);
 /* Folds one stored event (of any version: upcasters run). A type without a handler changes nothing. After a

@@ -5,7 +5,9 @@
  * same, and no table of an execute handler gets into a state.
  *
  * After each apply the state must be plain data and a tree (plain.h). States of more than PLAIN_ENTRIES_MAX
- * entries are only checked when they are encoded: the check would cost more than the handler.
+ * entries are only checked when they are encoded: the check would cost more than the handler. So is their
+ * size (domain_state_weigh): at once when events alone could have brought it above the limit, else after as
+ * many events as make it cheap.
  *
  * An error inside apply must end the command even if execute called emit under pcall: the state is half
  * changed. That is what execution->applying is for: it stays set, and nothing but the end is possible. */
@@ -19,7 +21,10 @@
 #include "vm/readonly.h"
 #include "vm/value.h"
 
-enum { PLAIN_ENTRIES_MAX = 128 };
+enum {
+    PLAIN_ENTRIES_MAX = 128,
+    WEIGH_BYTES = 8192 /* encoded for each event when states are weighed, on an average */
+};
 
 struct execution {
     struct domain *domain;
@@ -89,6 +94,21 @@ int domain_state_encode(struct domain *domain, struct domain_state *state, struc
     return 0;
 }
 
+int domain_state_weigh(struct domain *domain, struct domain_state *state, size_t events, size_t bytes,
+                       struct fault *fault)
+{
+    if (!state->heavy) return 0;
+    if (events < state->events_left && bytes < state->bytes_left) {
+        state->events_left -= events;
+        state->bytes_left -= bytes;
+        return 0;
+    }
+    if (vm_protected(domain->vm, encode_state, state, fault) < 0) return -1;
+    state->events_left = domain->scratch.size / WEIGH_BYTES;
+    state->bytes_left = domain->document_size_max - domain->scratch.size;
+    return 0;
+}
+
 struct state_bytes {
     struct domain_state *state;
     struct slice bytes;
@@ -119,11 +139,13 @@ int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes
 /* --- apply --- */
 
 /* With the state at index. */
-static void check_state(struct domain *domain, int index, const struct loader_handler *handler)
+static void check_state(struct domain_state *state, int index, const struct loader_handler *handler)
 {
+    struct domain *domain = state->domain;
     lua_State *lua = domain->vm->lua;
     plain_seen_clear(&domain->seen);
-    if (plain_glance(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) return;
+    state->heavy = !plain_glance(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, domain->document_size_max);
+    if (!state->heavy) return;
     plain_seen_clear(&domain->seen);
     switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) {
     case PLAIN_SHARED:
@@ -142,12 +164,14 @@ static void check_state(struct domain *domain, int index, const struct loader_ha
     }
 }
 
-/* Calls the handler with the state on top of the stack and the event below it. Both are popped. */
-static void apply_event(struct domain *domain, const struct loader_handler *handler, int m_ref)
+/* Calls the handler with the event on top of the stack, which is popped. */
+static void apply_event(struct domain_state *applied, const struct loader_handler *handler, int m_ref)
 {
+    struct domain *domain = applied->domain;
     lua_State *lua = domain->vm->lua;
-    int event = lua_gettop(lua) - 1, state = event + 1;
+    int event = lua_gettop(lua), state = event + 1;
     luaL_checkstack(lua, 8, NULL);
+    push_state(lua, applied);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, handler->function);
     lua_pushvalue(lua, state);
     lua_pushvalue(lua, event);
@@ -159,7 +183,7 @@ static void apply_event(struct domain *domain, const struct loader_handler *hand
                         "apply.%s changes the state and must return nothing, it returned %s",
                         handler->message->name.data, domain_describe_value(lua, -1, what));
     }
-    check_state(domain, state, handler);
+    check_state(applied, state, handler);
     lua_settop(lua, event - 1);
 }
 
@@ -170,8 +194,7 @@ static int apply_stored(lua_State *lua)
     const struct loader_handler *handler = application->handler;
     domain_push_event(domain, handler->message, application->envelope->type_version, application->data,
                       domain->m_ref);
-    push_state(lua, application->state);
-    apply_event(domain, handler, domain->m_ref);
+    apply_event(application->state, handler, domain->m_ref);
     return 0;
 }
 
@@ -240,8 +263,7 @@ static void apply_new(struct execution *execution, const struct contract_message
     *execution->touched = true;
     envelope_view_open(domain->m_applying, &envelope, ENVELOPE_APPLYING);
     value_push(lua, data);
-    push_state(lua, execution->state);
-    apply_event(domain, handler, domain->m_applying_ref);
+    apply_event(execution->state, handler, domain->m_applying_ref);
     envelope_view_close(domain->m_applying);
     execution->applying = NULL;
 }
