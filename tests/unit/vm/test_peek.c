@@ -33,7 +33,7 @@ static unsigned draw(unsigned below)
 
 static int rounds(void)
 {
-    return getenv("LORE_TEST_SMALL") ? 300 : 20000;
+    return getenv("LORE_TEST_SMALL") ? 2000 : 20000;
 }
 
 /* --- walks --- */
@@ -153,8 +153,12 @@ static void push_something(lua_State *lua, int depth)
         case 0: lua_pushcfunction(lua, lua_error); return;
         case 1: lua_newuserdatauv(lua, 8, 0); return;
         case 2: lua_pushlightuserdata(lua, lua); return;
-        case 3: lua_pushvalue(lua, 1); return;
-        default: lua_pushliteral(lua, ""); return;
+        default:
+            if (draw(4))
+                lua_pushliteral(lua, "");
+            else
+                lua_pushvalue(lua, 1);
+            return;
         }
     default: push_table(lua, depth);
     }
