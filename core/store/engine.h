@@ -69,7 +69,7 @@ struct engine_options {
 
 /* Opens or creates the log under path. Takes the directory's lock unless read_only (fault IN_USE with the
  * holder's pid). Catches the index up with the log before it returns. Faults: IN_USE, PERMISSION, DISK,
- * CORRUPT, NOT_FOUND (read_only). */
+ * CORRUPT, NOT_FOUND (read_only: no log, or one that was never written to). */
 int engine_open_lmdb(const struct engine_options *options, struct engine **engine, struct fault *fault);
 int engine_open_memory(const struct engine_options *options, struct engine **engine, struct fault *fault);
 /* Flushes the index, closes, releases the lock. No cursor may be open. */

@@ -67,8 +67,9 @@ static int load_log_id(struct engine_lmdb *lmdb, struct fault *fault)
 {
     struct buf id = {0}, epoch = {0};
     int found = engine_lmdb_meta_get(&lmdb->engine, slice_of("log_id"), &id, fault);
-    if (found == 0 && (lmdb->read_only || lmdb->head.position || lmdb->head.outcomes))
+    if (found == 0 && (lmdb->head.position || lmdb->head.outcomes))
         found = fault_set(fault, FAULT_CORRUPT, "%s/log has no log_id", lmdb->path);
+    if (found == 0 && lmdb->read_only) return 0; /* its first start was killed: it is empty */
     if (found == 0) {
         rand_uuid(clock_now_ms(lmdb->clock), lmdb->head.log_id);
         found = engine_lmdb_meta_store(lmdb, slice_of("log_id"), slice_of(lmdb->head.log_id), fault);

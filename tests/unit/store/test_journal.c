@@ -131,6 +131,46 @@ static void test_log_without_journal(void **state)
     case_remove(path);
 }
 
+/* Killed before its first transaction, or before it had an id: who reads it finds nothing, and no damage. */
+static void test_read_while_made(void **state)
+{
+    static const char *const databases[] = {"commits", "outcomes", "names", "meta"};
+    for (int stage = 0; stage < 3; stage++) { /* an empty file; nothing committed; no id yet */
+        const char *path = case_directory();
+        char log[128];
+        MDB_env *env;
+        MDB_txn *txn;
+        MDB_dbi database;
+        struct engine *engine;
+        struct fault fault;
+        struct engine_options options = {.path = path, .read_only = true};
+        snprintf(log, sizeof log, "%s/log", path);
+        assert_int_equal(mkdir(log, 0700), 0);
+        run("touch %s/log/data.mdb", path, "");
+        assert_int_equal(mdb_env_create(&env), 0);
+        assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+        if (stage > 0) assert_int_equal(mdb_env_open(env, log, 0, 0600), 0);
+        if (stage > 1) {
+            assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+            for (int at = 0; at < 4; at++)
+                assert_int_equal(
+                    mdb_dbi_open(txn, databases[at], MDB_CREATE | (at < 3 ? MDB_INTEGERKEY : 0), &database),
+                    0);
+            assert_int_equal(mdb_txn_commit(txn), 0);
+        }
+        mdb_env_close(env);
+        if (stage < 2) {
+            assert_int_equal(disk_open_with(&options, &engine, &fault), -1);
+            assert_int_equal(fault.code, FAULT_NOT_FOUND);
+        } else {
+            expect_events(path, true, 0);
+        }
+        append_and_die(path, 3, 50);
+        expect_events(path, true, 3);
+        case_remove(path);
+    }
+}
+
 /* Killed before there was anything to lose: no damage, and the next start begins. */
 static void test_killed_while_made(void **state)
 {
@@ -413,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_log_without_journal),
+        cmocka_unit_test(test_read_while_made),
         cmocka_unit_test(test_killed_while_made),
         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_lost_last),
