@@ -21,8 +21,9 @@ static bool is_value_at(lua_State *lua, int index, union peek_content content, u
                peek_text(content, tag).size == text.size;
     case LUA_TTABLE: return tag == PEEK_TABLE && content.object == lua_topointer(lua, index);
     case LUA_TUSERDATA:
-        /* lua_topointer gives the block behind the header */
-        if (tag != PEEK_USERDATA || !lua_getmetatable(lua, index)) return false;
+        if (tag != PEEK_USERDATA || peek_userdata(content) != lua_touserdata(lua, index) ||
+            !lua_getmetatable(lua, index))
+            return false;
         bool same = peek_userdata_metatable(content) == lua_topointer(lua, -1);
         lua_pop(lua, 1);
         return same;

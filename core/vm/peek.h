@@ -81,6 +81,7 @@ struct peek_userdata {
     unsigned short value_count;
     size_t size;
     const void *metatable;
+    char data[]; /* if it has no values of Lua */
 };
 
 struct peek_walk {
@@ -157,6 +158,11 @@ static inline const struct peek_table *peek_table(union peek_content content)
 static inline const void *peek_userdata_metatable(union peek_content content)
 {
     return ((const struct peek_userdata *)content.object)->metatable;
+}
+
+static inline const void *peek_userdata(union peek_content content)
+{
+    return ((const struct peek_userdata *)content.object)->data;
 }
 
 /* Whether tables, texts and userdata made in this state are what is described here. May raise (memory);
