@@ -33,34 +33,11 @@ size_t text_utf8_step(const uint8_t *at, const uint8_t *end)
     return left >= 4 && (at[3] & 0xc0) == 0x80 ? 4 : 0;
 }
 
-/* Most texts are ASCII, and many short: their last bytes are looked at together, some of them twice. */
-static bool text_is_ascii(const uint8_t *at, size_t size)
-{
-    const uint8_t *end = at + size;
-    uint64_t word, rest = 0;
-    uint32_t half, half_rest;
-    if (size >= 8) {
-        for (; end - at > 8; at += 8) {
-            memcpy(&word, at, 8);
-            rest |= word;
-        }
-        memcpy(&word, end - 8, 8);
-        rest |= word;
-    } else if (size >= 4) {
-        memcpy(&half, at, 4);
-        memcpy(&half_rest, end - 4, 4);
-        rest = half | half_rest;
-    } else {
-        for (; at < end; at++) rest |= *at;
-    }
-    return (rest & 0x8080808080808080ULL) == 0;
-}
-
 bool text_is_utf8(struct slice text)
 {
     const uint8_t *at = (const uint8_t *)text.data;
     const uint8_t *end = at + text.size;
-    if (text_is_ascii(at, text.size)) return true;
+    if (text_is_ascii(text)) return true;
     while (at < end) {
         uint64_t word;
         if (end - at >= 8 && (memcpy(&word, at, 8), (word & 0x8080808080808080ULL) == 0)) {

@@ -172,31 +172,22 @@ struct glance {
     size_t entries_left, bytes_left;
 };
 
-static bool glance_size(struct glance *glance, size_t size)
-{
-    if (size > glance->bytes_left) return false;
-    glance->bytes_left -= size;
-    return true;
-}
-
-static bool glance_text(struct glance *glance, union peek_content content, uint8_t tag)
-{
-    struct slice text = peek_text(content, tag);
-    return text_is_utf8(text) && glance_size(glance, text.size);
-}
-
 static bool glance_table(struct glance *glance, const struct peek_table *table, int depth);
 
-static bool glance_value(struct glance *glance, struct peek_value value, int depth)
+/* Adds to *size what the value takes beyond LOOK_VALUE_SIZE. */
+static inline bool glance_value(struct glance *glance, struct peek_value value, int depth, size_t *size)
 {
-    if (!glance_size(glance, LOOK_VALUE_SIZE)) return false;
+    struct slice text;
     switch (value.tag) {
     case PEEK_FALSE:
     case PEEK_TRUE:
     case PEEK_INTEGER: return true;
     case PEEK_FLOAT: return isfinite(value.content.number);
     case PEEK_SHORT_TEXT:
-    case PEEK_LONG_TEXT: return glance_text(glance, value.content, value.tag);
+    case PEEK_LONG_TEXT:
+        text = peek_text(value.content, value.tag);
+        *size += text.size;
+        return text_is_ascii(text) || text_is_utf8(text);
     case PEEK_TABLE:
         return seen_add(glance->seen, value.content.object) &&
                glance_table(glance, peek_table(value.content), depth + 1);
@@ -205,6 +196,7 @@ static bool glance_value(struct glance *glance, struct peek_value value, int dep
     }
 }
 
+/* This is run for every entry of every document that an event touches. */
 static bool glance_table(struct glance *glance, const struct peek_table *table, int depth)
 {
     if (depth > LIMIT_DEPTH_MAX) return false;
@@ -213,17 +205,21 @@ static bool glance_table(struct glance *glance, const struct peek_table *table, 
     bool named = false;
     struct peek_walk walk = peek_walk(table);
     while (peek_next(&walk)) {
+        size_t size = LOOK_VALUE_SIZE;
         if (glance->entries_left-- == 0) return false;
         if (peek_is_text(walk.key_tag)) {
+            struct slice key = peek_text(walk.key, walk.key_tag);
             named = true;
-            if (!glance_text(glance, walk.key, walk.key_tag)) return false;
+            size += key.size;
+            if (!text_is_ascii(key) && !text_is_utf8(key)) return false;
         } else if (walk.key_tag == PEEK_INTEGER && walk.key.integer > 0) {
             items++;
             if (walk.key.integer > item_max) item_max = walk.key.integer;
         } else {
             return false;
         }
-        if (!glance_value(glance, walk.value, depth)) return false;
+        if (!glance_value(glance, walk.value, depth, &size) || size > glance->bytes_left) return false;
+        glance->bytes_left -= size;
     }
     return items == item_max && (items == 0 || !named);
 }
