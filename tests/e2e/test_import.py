@@ -481,6 +481,24 @@ class Import(Case):
         hub.stop()
         self.assertEqual(self.take(path)["rows"], 60)
 
+    def test_status_beside_it(self):
+        """It answers no questions, but the directory is no idle one."""
+        process = subprocess.Popen([LORE, *self.arguments("-")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            process.stdin.write(ndjson(make_rows(4000)))
+            process.stdin.flush()
+            position = 0
+            while not position:  # until it has written something
+                self.assertIsNone(process.poll())
+                done = lore("status", "--json", "--data", self.data, "--scripts", self.scripts)
+                position = lines(done.stdout)[0]["position"] if done.returncode == 0 else 0
+            said = lore("status", "--data", self.data, "--scripts", self.scripts, check=0).stderr
+            self.assertIn(f"in use by lore import, process {process.pid}", said)
+        finally:
+            process.communicate(timeout=TIMEOUT)
+        said = lore("status", "--data", self.data, "--scripts", self.scripts, check=0).stderr
+        self.assertIn("no hub is running", said)
+
     def test_tenants(self):
         self.write("hub.lua", 'return { tenants = { "main", "other" } }\n')
         path = self.put("a.ndjson", ndjson(make_rows(60)))
