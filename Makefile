@@ -138,8 +138,11 @@ test-sanitized: $(BUILD)/lore units
 
 bench: deps ## measure, each figure beside its limit and beside Redis, Tarantool, PostgreSQL, SQLite (installs them; 20 min)
 	@sh tests/support/deps.sh install $(DEPS) $(DEPS_BENCH)
-	@$(MAKE) --no-print-directory -s lore
-	@python3 tests/bench/bench.py
+	@$(MAKE) --no-print-directory -s lore $(BUILD)/tests/bench/bare
+	@python3 tests/bench/bench.py --bare $(BUILD)/tests/bench/bare
+
+$(BUILD)/tests/bench/bare: $(BUILD)/tests/bench/bare.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LIB) -lm -ldl
 
 .PHONY: soak
 soak: deps ## a thousand kills, ten thousand flipped bytes; SOAK_SEED=N plays them again

@@ -18,6 +18,9 @@
 -- A message: { context, name, event, version, path, line, canonical, type = { kind = "record", fields = { {
 -- name, type, optional, pii }, … } } }; kinds are those of contract.h in small letters; lists and maps have an item.
 
+local _, modules = ...
+local sorted_keys = modules.sorted_keys
+
 local contracts = {}
 
 local NAME_SIZE_MAX = 63
@@ -269,13 +272,6 @@ function contracts.parse(set, path, line, text)
 end
 
 -- --- expansion ---
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function problem(set, at, format, ...)
   set.broken = true

@@ -9,7 +9,7 @@
 -- What is wrong is reported and loading goes on; only what cannot go on is an error (its text gets its place from vm.c).
 
 local host, modules = ...
-local contracts, outlive, words = modules.contracts, modules.outlive, modules.words
+local contracts, outlive, words, sorted_keys = modules.contracts, modules.outlive, modules.words, modules.sorted_keys
 local tostring = host.text -- shows no addresses: texts are the same in every process
 
 local loader = {}
@@ -23,14 +23,7 @@ local comparisons = {}
 local base_globals = {}
 local own = setmetatable({}, { __mode = "k" }) -- tables of this file that scripts hold: freezing passes them over
 local phase = "load"    -- then "done", and "demand" while an import script loads
-local root            -- "scripts/": what chunk names begin with
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
+local folder          -- "scripts", as it was given; chunk names are paths inside it, so that no text depends on where it lies
 
 local function hint(name, names)
   local near = type(name) == "string" and host.nearest(name, names)
@@ -48,9 +41,7 @@ local function here()
     if not frame then break end
     local source = frame.source
     if source:sub(1, 1) == "@" and frame.currentline > 0 then
-      local path = source:sub(2)
-      if path:sub(1, #root) == root then path = path:sub(#root + 1) end
-      return path, frame.currentline
+      return source:sub(2), frame.currentline
     end
   end
   return "?", 1
@@ -68,9 +59,9 @@ local function fresh_env(more)
   end })
 end
 
--- sandbox, extra: tables of globals. chunk_root: "scripts/".
-function loader.begin(sandbox, extra, chunk_root)
-  root = chunk_root
+-- sandbox, extra: tables of globals. scripts_folder: "scripts".
+function loader.begin(sandbox, extra, scripts_folder)
+  folder = scripts_folder
   for _, globals in ipairs { sandbox, extra } do
     for name, value in pairs(host.read_only(globals) or globals) do
       if type(name) == "string" then base_globals[name] = value end
@@ -78,7 +69,7 @@ function loader.begin(sandbox, extra, chunk_root)
     end
   end
   own[debug.getmetatable(base_globals.list {})] = true
-  words.begin { own = own, files = files, here = here, hint = hint, shown = shown, sorted_keys = sorted_keys,
+  words.begin { own = own, files = files, here = here, hint = hint, shown = shown,
     loading = function() return phase == "load" end }
 end
 
@@ -211,7 +202,7 @@ local function module_names(context, shared)
 end
 
 local function missing_text(context, shared, name)
-  local where = shared and root:sub(1, -2) or ("%s%s and %s"):format(root, context.name, root:sub(1, -2))
+  local where = shared and folder or ("%s/%s and %s"):format(folder, context.name, folder)
   return ("require %q: no such module in %s%s"):format(name, where, hint(name, module_names(context, shared)))
 end
 
@@ -546,7 +537,7 @@ local function add_upcasters(context)
           if not upvalue then break end
           if upvalue ~= "_ENV" then alone = false end
         end
-        list[version] = { handler = upcaster.handler, parameters = upcaster.parameters, path = info.source:sub(#root + 2),
+        list[version] = { handler = upcaster.handler, parameters = upcaster.parameters, path = info.source:sub(2),
           first = info.linedefined, last = info.lastlinedefined, alone = alone,
           closure = closure(context, upcaster.path) }
       end
@@ -574,7 +565,7 @@ function loader.validate()
 end
 
 loader.freeze = outlive.freeze
-function loader.reach() outlive.reach(contexts, files, own, root) end
+function loader.reach() outlive.reach(contexts, files, own) end
 
 -- A file loaded later may require modules, but declares nothing.
 function loader.run_on_demand(path, globals)

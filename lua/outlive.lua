@@ -2,7 +2,8 @@
 --
 -- loader.lua calls reach, which reports what is wrong, and then, if nothing was, freeze.
 
-local host = ...
+local host, modules = ...
+local sorted_keys = modules.sorted_keys
 local outlive = {}
 
 -- What a function does to locals around it is wrong if it lives on, and only then.
@@ -26,16 +27,9 @@ function outlive.note(file, kind, name, line, function_line)
   return true
 end
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 -- What functions that live on can reach: their upvalues, and all that hangs on those. Tables are frozen. A local of a function
 -- around them that they assign would be state too, and so is the place of an iterator that was begun while loading: errors.
-local own, files, root -- as outlive.reach is given them
+local own, files -- as outlive.reach is given them
 
 local function report_outer(path, outer)
   for _, finding in ipairs(outer or {}) do host.report(path, finding.line, finding.text) end
@@ -53,7 +47,7 @@ local function reach(roots)
   local function reach_function(handler)
     local info = debug.getinfo(handler, "S")
     if info.what ~= "C" and info.source:sub(1, 1) ~= "@" then return end -- the hub's own
-    local path = info.what ~= "C" and info.source:sub(#root + 2)
+    local path = info.what ~= "C" and info.source:sub(2)
     for index = 1, 255 do
       local name, value = debug.getupvalue(handler, index)
       if not name then break end
@@ -85,9 +79,9 @@ end
 
 local reached = {} -- lists of tables
 
--- contexts, files: of loader.lua. own: its tables that scripts hold, passed over. root: what chunk names begin with.
-function outlive.reach(contexts, all_files, loaders_own, chunk_root)
-  files, own, root = all_files, loaders_own, chunk_root
+-- contexts, files: of loader.lua. own: its tables that scripts hold, passed over.
+function outlive.reach(contexts, all_files, loaders_own)
+  files, own = all_files, loaders_own
   for _, name in ipairs(sorted_keys(contexts)) do
     local context = contexts[name]
     for _, declared in ipairs(context.order) do

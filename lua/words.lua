@@ -5,7 +5,7 @@
 -- { kind, name, context, path, line, configured, apply, execute, when: name -> handler, conflicts, run, and the options }.
 
 local host, modules = ...
-local outlive = modules.outlive
+local outlive, sorted_keys = modules.outlive, modules.sorted_keys
 local tostring = host.text
 
 local words = {}
@@ -24,7 +24,7 @@ words.KINDS = { "aggregate", "projection", "receptor", "service", "task" }
 
 local INDEXES_MAX, EVERY_MIN_MS = 8, 1000
 
-local shared -- own, files, here, hint, shown, sorted_keys, loading (a function: whether files of contexts still load)
+local shared -- own, files, here, hint, shown, loading (a function: whether files of contexts still load)
 local sink   -- what stands for a part that does not exist, so that loading goes on
 
 function words.begin(given)
@@ -169,14 +169,14 @@ local function set_options(declared, options)
   if declared.configured then report_here("%s: options are given twice", declared.name) end
   declared.configured = true
   local known = KINDS[declared.kind].options
-  for _, option in ipairs(shared.sorted_keys(options)) do
+  for _, option in ipairs(sorted_keys(options)) do
     local check = known[option]
     if check then
       check(declared, options[option])
     elseif type(option) ~= "string" then
       report_here("%s: options have names: { initial = … }", declared.name)
     else
-      report_here("%s: unknown option %s%s", declared.name, option, shared.hint(option, shared.sorted_keys(known)))
+      report_here("%s: unknown option %s%s", declared.name, option, shared.hint(option, sorted_keys(known)))
     end
   end
   check_together(declared, options)

@@ -16,6 +16,8 @@ enum {
     LIMIT_MESSAGE_SIZE_MAX = 1 << 20,  /* (hub.lua) a command or an event, encoded */
     LIMIT_BATCH_COMMANDS_MAX = 1000,   /* (hub.lua) commands in one transaction */
     LIMIT_DOCUMENT_SIZE_MAX = 4 << 20, /* (hub.lua) a state or a document, encoded */
+    LIMIT_TRANSACTION_SIZE_MAX =
+        64 << 20, /* events of one transaction: what one call may give, however many commands give them */
     LIMIT_HEADERS_SIZE_MAX = 16 << 10, /* (hub.lua) */
     LIMIT_CONNECTIONS_MAX = 10000,     /* (hub.lua) */
     LIMIT_BODY_SIZE_MAX = 64 << 20,    /* (hub.lua) an HTTP body */

@@ -43,8 +43,7 @@ static int check_run(struct cli *cli)
 {
     struct fault fault;
     struct sources *sources;
-    if (sources_read(cli->rest_count ? cli->rest[0] : cli->scripts, &sources, &fault) < 0)
-        return cli_fail(&fault);
+    if (sources_read(cli->scripts, &sources, &fault) < 0) return cli_fail(&fault);
     int code = check_domain(cli, sources);
     sources_free(sources);
     return code;
@@ -58,6 +57,7 @@ const struct cli_command cli_check = {
             "projections.",
     .takes_scripts = true,
     .takes_json = true,
+    .rest_is_scripts = true,
     .rest_max = 1,
     .run = check_run,
 };

@@ -31,6 +31,7 @@ struct cli_command {
     const struct cli_option *
         options; /* its own, name NULL at the end; --scripts --data --tenant --to --json as flags below say */
     bool takes_scripts, takes_data, takes_tenant, takes_to, takes_json;
+    bool rest_is_scripts; /* the positional argument, if there is one, is --scripts */
     int rest_min, rest_max;
     int (*run)(struct cli *cli);
 };

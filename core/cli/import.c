@@ -23,6 +23,8 @@ struct import {
     int rejected_error; /* of the first write there that failed: no later one is tried */
     char *rejected_path;
     uint64_t row_count, malformed;
+    uint64_t failed, failed_row; /* rows at which a script failed; the first of them */
+    struct fault failure;        /* its */
     struct progress progress;
 };
 
@@ -46,6 +48,10 @@ static void import_catch(int signal_number)
 static void import_write_refusal(struct import *import, uint64_t row, struct slice source_line,
                                  const struct fault *fault)
 {
+    if ((fault->code == FAULT_SCRIPT || fault->code == FAULT_BUDGET) && import->failed++ == 0) {
+        import->failed_row = row;
+        import->failure = *fault;
+    }
     if (import->rejected_error) return; /* told once, at the end */
     if (!import->rejected && !(import->rejected = fopen(import->rejected_path, "w"))) {
         import->rejected_error = errno;
@@ -119,8 +125,20 @@ static void import_print(const struct import *import)
            " there already, %" PRIu64 " rejected, %" PRIu64 " malformed\n",
            import->row_count, seconds, (double)import->row_count / (seconds > 0 ? seconds : 1),
            counts.commands, counts.facts, counts.skipped, counts.rejected, import->malformed);
-    if (counts.rejected + import->malformed)
+}
+
+/* A script that fails at a row is hardly the row's fault: that is not to be overlooked in an import that ends
+ * well. */
+static void import_tell_refused(const struct import *import)
+{
+    uint64_t refused = importer_counts(import->importer).rejected + import->malformed;
+    if (refused && !import->cli->json)
         fprintf(stderr, "lore: rows that were refused, with their reasons: %s\n", import->rejected_path);
+    if (import->failed)
+        fprintf(stderr,
+                "lore: A SCRIPT FAILED AT %" PRIu64 " ROW%s, which were left out; the first is row %" PRIu64
+                ": %s\n",
+                import->failed, import->failed == 1 ? "" : "S", import->failed_row, import->failure.text);
 }
 
 /* What an import before told of its rows; never a device such as /dev/null. */
@@ -147,6 +165,7 @@ static int import_run_open(struct import *import)
     }
     progress_end(&import->progress);
     import_print(import);
+    import_tell_refused(import);
     if (done < 0) return cli_fail(&fault);
     struct importer_counts counts = importer_counts(import->importer);
     bool refused = counts.rejected + import->malformed > 0;

@@ -169,6 +169,19 @@ static const char **main_slot(struct cli *cli, const char *name, size_t size,
     return NULL;
 }
 
+static const char main_scripts[] = "./scripts";
+
+/* The folder may be said in two ways, but not as two. Returns -1 to go on, else an exit code. */
+static int main_take_scripts(struct cli *cli)
+{
+    if (!cli->command->rest_is_scripts || cli->rest_count == 0) return -1;
+    if (cli->scripts != main_scripts && strcmp(cli->scripts, cli->rest[0]) != 0)
+        return cli_usage(cli, "two scripts folders are given: '%s' and --scripts '%s'", cli->rest[0],
+                         cli->scripts);
+    cli->scripts = cli->rest[0];
+    return -1;
+}
+
 /* Options may stand anywhere; "--" ends them; "-" is a positional argument. Returns -1 to go on, else an exit
  * code. */
 static int main_parse(struct cli *cli, int argc, char **argv)
@@ -204,7 +217,7 @@ static int main_parse(struct cli *cli, int argc, char **argv)
     if (cli->rest_count < cli->command->rest_min) return cli_usage(cli, "an argument is missing");
     if (cli->rest_count > cli->command->rest_max)
         return cli_usage(cli, "unexpected argument '%s'", cli->rest[cli->command->rest_max]);
-    return -1;
+    return main_take_scripts(cli);
 }
 
 /* Results that were not all written are no success. A reader that went away, as head does, is told nothing.
@@ -263,7 +276,7 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     if (fault_points_armed) say_warn("fault points are armed: %s", getenv("LORE_FAULTS"));
-    struct cli cli = {.command = command, .scripts = "./scripts", .data = "./data", .tenant = "main"};
+    struct cli cli = {.command = command, .scripts = main_scripts, .data = "./data", .tenant = "main"};
     int code = main_parse(&cli, argc - 2, argv + 2);
     if (code < 0) code = cli.command->run(&cli);
     fault_points_tell();

@@ -33,7 +33,7 @@ static int serve_run(struct cli *cli)
     const char *listen = cli_value(cli, "listen");
     int64_t shards = 0, projectors = 0;
     struct buf errors = {0};
-    struct host_options options = {.hub = {.scripts = cli->rest_count ? cli->rest[0] : cli->scripts,
+    struct host_options options = {.hub = {.scripts = cli->scripts,
                                            .data = cli->data,
                                            .schedule = true,
                                            .secrets = cli_value(cli, "secrets"),
@@ -85,6 +85,7 @@ const struct cli_command cli_serve = {
     .options = serve_options,
     .takes_scripts = true,
     .takes_data = true,
+    .rest_is_scripts = true,
     .rest_max = 1,
     .run = serve_run,
 };

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/fields.h"
+#include "store/engine.h"
 
 static volatile sig_atomic_t status_interrupted;
 
@@ -79,14 +80,33 @@ static bool status_print(void *user, struct slice text)
     return ferror(stdout) == 0;
 }
 
+/* Nobody answers at the directory's socket; but it may be in use, as by an import. */
+static void status_tell_who(const char *data)
+{
+    char file[64], words[256] = {0};
+    long holder = engine_lmdb_holder(data);
+    if (!holder) {
+        fprintf(stderr, "lore: no hub is running; this is how %s stands\n", data);
+        return;
+    }
+    snprintf(file, sizeof file, "/proc/%ld/cmdline", holder); /* "lore", "import", ... each with a NUL */
+    FILE *command = fopen(file, "re");
+    size_t size = command ? fread(words, 1, sizeof words - 2, command) : 0;
+    if (command) fclose(command);
+    const char *name = size ? words + strlen(words) + 1 : "";
+    fprintf(
+        stderr,
+        "lore: %s is in use by lore%s%s, process %ld, which answers no questions; this is how it stands\n",
+        data, *name ? " " : "", name, holder);
+}
+
 static int status_run(struct cli *cli)
 {
     struct fault fault;
     struct client *client;
     bool watch = cli_flag(cli, "watch");
     if (client_open(cli, CLIENT_STATUS, &client, &fault) < 0) return cli_fail(&fault);
-    if (client_is_own(client) && !cli->json)
-        fprintf(stderr, "lore: no hub is running; this is how %s stands\n", cli->data);
+    if (client_is_own(client) && !cli->json) status_tell_who(cli->data);
     signal(SIGINT, status_interrupt);
     int code = CLI_OK;
     do {

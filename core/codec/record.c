@@ -18,7 +18,7 @@
 #include "base/limit.h"
 #include "codec/mp.h"
 
-enum { RECORD_FORMAT = 1, HEAD_SIZE = 6, ID_UUID = 255, UUID_TEXT_SIZE = 36 };
+enum { RECORD_FORMAT = 2, HEAD_SIZE = 6, CHAIN_SIZE = 16, ID_UUID = 255, UUID_TEXT_SIZE = 36 };
 enum { FLAG_ID_GIVEN = 1, FLAG_BATCH = 2, FLAG_CORRELATION = 4, FLAG_CAUSATION = 8, FLAG_DEPTH = 128 };
 enum { KIND_MASK = 112, KIND_SHIFT = 4 };
 
@@ -97,15 +97,14 @@ static inline uint64_t take_varint(struct cursor *cursor)
         cursor->at = at + 1;
         return *at;
     }
-    /* Positions and times: up to eight bytes, without a call and with one check of the end. */
-    if (cursor->end - at >= 8) {
-        for (unsigned shift = 0; shift < 56; shift += 7) {
-            uint8_t byte = *at++;
-            value |= (uint64_t)(byte & 0x7f) << shift;
-            if (byte < 0x80) {
-                cursor->at = at;
-                return value;
-            }
+    /* Positions and times: up to eight bytes, without a call. */
+    const uint8_t *stop = cursor->end - at > 8 ? at + 8 : cursor->end;
+    for (unsigned shift = 0; at < stop; shift += 7) {
+        uint8_t byte = *at++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            cursor->at = at;
+            return value;
         }
     }
     if (!buf_read_varint(&cursor->at, cursor->end, &value)) cursor->at = NULL;
@@ -282,18 +281,27 @@ static void put_events(struct writer *writer, struct buf *payload)
     }
 }
 
+/* The next link: half a digest, since each record carries one; the rest of struct hash is zero. */
+static struct hash chain_next(const struct hash *previous, const struct hash *envelope,
+                              const struct hash *payload)
+{
+    struct hash chain = hash_chain(previous, envelope, payload);
+    memset(chain.bytes + CHAIN_SIZE, 0, HASH_SIZE - CHAIN_SIZE);
+    return chain;
+}
+
 /* Frames envelope and payload; the chain is already known. */
 static void put_record(struct buf *out, enum record_kind kind, struct slice envelope, struct slice payload,
                        const struct hash *chain)
 {
     size_t start = out->size;
-    buf_room(out, HEAD_SIZE + 20 + envelope.size + payload.size + HASH_SIZE);
+    buf_room(out, HEAD_SIZE + 20 + envelope.size + payload.size + CHAIN_SIZE);
     buf_put_byte(out, RECORD_FORMAT);
     buf_put_byte(out, (uint8_t)kind);
     buf_put(out, "\0\0\0\0", 4);
     put_text(out, envelope);
     put_text(out, payload);
-    buf_put(out, chain->bytes, HASH_SIZE);
+    buf_put(out, chain->bytes, CHAIN_SIZE);
     uint32_t crc = hash_crc32(slice_make(out->data + start + HEAD_SIZE, out->size - start - HEAD_SIZE));
     for (size_t at = 0; at < 4; at++) out->data[start + 2 + at] = (char)(crc >> (8 * at));
 }
@@ -322,7 +330,7 @@ void record_write(const struct commit *commit, struct names *names, uint32_t nam
         put_text(&envelope, commit->message);
     }
     struct hash envelope_hash = hash_of(buf_slice(&envelope)), payload_hash = hash_of(buf_slice(&payload));
-    *chain = hash_chain(chain, &envelope_hash, &payload_hash);
+    *chain = chain_next(chain, &envelope_hash, &payload_hash);
     put_record(out, commit->kind, buf_slice(&envelope), buf_slice(&payload), chain);
     buf_release(&envelope);
     buf_release(&payload);
@@ -345,17 +353,18 @@ static bool crc_fits(struct slice bytes)
 static int open_frame(struct slice bytes, struct record *record, struct fault *fault)
 {
     const uint8_t *at = (const uint8_t *)bytes.data;
-    if (bytes.size < HEAD_SIZE + 2 + HASH_SIZE) return damaged(fault, "cut off");
+    if (bytes.size < HEAD_SIZE + 2 + CHAIN_SIZE) return damaged(fault, "cut off");
     if (at[0] != RECORD_FORMAT) return fault_set(fault, FAULT_CORRUPT, "damaged record: format %d", at[0]);
     if (at[1] < RECORD_COMMIT || at[1] > RECORD_ERASED)
         return fault_set(fault, FAULT_CORRUPT, "damaged record: kind %d", at[1]);
-    struct cursor cursor = {at + HEAD_SIZE, at + bytes.size - HASH_SIZE};
+    struct cursor cursor = {at + HEAD_SIZE, at + bytes.size - CHAIN_SIZE};
     record->kind = (enum record_kind)at[1];
     record->bytes = bytes;
     record->envelope = take_text(&cursor);
     record->payload = take_text(&cursor);
     if (!cursor.at || cursor.at != cursor.end) return damaged(fault, "sizes do not add up");
-    memcpy(record->chain.bytes, cursor.at, HASH_SIZE);
+    record->chain = (struct hash){0};
+    memcpy(record->chain.bytes, cursor.at, CHAIN_SIZE);
     return 0;
 }
 
@@ -530,7 +539,7 @@ int record_check(const struct record *record, const struct hash *previous, struc
     if (!previous) return 0;
     struct hash envelope, payload;
     record_digests(record, &envelope, &payload);
-    struct hash chain = hash_chain(previous, &envelope, &payload);
+    struct hash chain = chain_next(previous, &envelope, &payload);
     if (!hash_equal(&chain, &record->chain))
         return damaged(fault, "it does not follow from the one before it");
     return 0;

@@ -1,11 +1,11 @@
 /* record.h: the commit record, the one value that is the log.
  *
- *   byte 0        format (1)
+ *   byte 0        format (2)
  *   byte 1        kind (enum record_kind)
  *   4 bytes       CRC-32 (little endian) of everything behind it
  *   varint        envelope size, then the envelope
  *   varint        payload size, then the payload
- *   32 bytes      chain: H(previous chain, H(envelope), H(payload)), see hash_chain
+ *   16 bytes      chain: the first half of H(previous chain, H(envelope), H(payload)), see hash_chain
  *
  * envelope: names defined here, kind again with flags, tenant, aggregate ("billing/bill"), id, first
  * position, first version, recorded, epoch, deploy, actor, batch id, correlation, causation, depth,

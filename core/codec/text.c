@@ -37,6 +37,7 @@ bool text_is_utf8(struct slice text)
 {
     const uint8_t *at = (const uint8_t *)text.data;
     const uint8_t *end = at + text.size;
+    if (text_is_ascii(text)) return true;
     while (at < end) {
         uint64_t word;
         if (end - at >= 8 && (memcpy(&word, at, 8), (word & 0x8080808080808080ULL) == 0)) {

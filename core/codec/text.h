@@ -2,11 +2,36 @@
 #ifndef LORE_CODEC_TEXT_H
 #define LORE_CODEC_TEXT_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/fault.h"
 #include "base/slice.h"
 
+/* Whether all bytes are below 0x80: what most texts are, and told fast, the last bytes of a text together
+ * with some before them. */
+static inline bool text_is_ascii(struct slice text)
+{
+    const char *at = text.data, *end = at + text.size;
+    uint64_t word, rest = 0;
+    uint32_t half, half_rest;
+    if (text.size >= 8) {
+        for (; end - at > 8; at += 8) {
+            memcpy(&word, at, 8);
+            rest |= word;
+        }
+        memcpy(&word, end - 8, 8);
+        rest |= word;
+    } else if (text.size >= 4) {
+        memcpy(&half, at, 4);
+        memcpy(&half_rest, end - 4, 4);
+        rest = half | half_rest;
+    } else {
+        for (; at < end; at++) rest |= (uint8_t)*at;
+    }
+    return (rest & 0x8080808080808080ULL) == 0;
+}
 /* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates. */
 bool text_is_utf8(struct slice text);
 /* The size of the well-formed sequence at `at` (1-4), 0 if there is none before end. */

@@ -17,7 +17,8 @@ struct scan {
     struct call *call;
     struct names *names;
     struct arena arena; /* of the piece */
-    uint32_t type;      /* name number of the filter's type */
+    uint32_t tenant;    /* name number of the call's tenant */
+    uint32_t type;      /* and of the filter's type */
     char log_id[40];
     int64_t deadline_ns;
     uint32_t seen;
@@ -44,11 +45,13 @@ static bool record_matches(struct scan *scan, const struct record *record)
 {
     const struct event_filter *filter = &scan->call->events.filter;
     if (record->kind == RECORD_ERASED) return false;
-    if (!slice_equal(names_get(scan->names, record->tenant), scan->call->match.tenant)) return false;
+    if (record->tenant != scan->tenant) return false;
     if (filter->has_deploy && record->deploy != filter->deploy) return false;
-    struct slice aggregate = names_get(scan->names, record->aggregate);
-    if (filter->context.size && !starts_with_part(aggregate, filter->context)) return false;
-    if (filter->subject.size && !is_subject(aggregate, record->id, filter->subject)) return false;
+    if (filter->context.size && !starts_with_part(names_get(scan->names, record->aggregate), filter->context))
+        return false;
+    if (filter->subject.size &&
+        !is_subject(names_get(scan->names, record->aggregate), record->id, filter->subject))
+        return false;
     if (filter->correlation.size) {
         struct record_ids ids;
         record_read_ids(record, &scan->arena, &ids);
@@ -134,6 +137,8 @@ static int read_piece(struct call *call, struct buf *out, bool *yielded)
     struct scan scan = {.call = call, .names = engine_names(engine)};
     struct engine_head head = engine_head(engine);
     memcpy(scan.log_id, head.log_id, sizeof head.log_id);
+    /* Whoever has no number after the head was read is in no record up to it. */
+    scan.tenant = names_find(scan.names, call->match.tenant);
     scan.type = names_find(scan.names, call->events.filter.type);
     scan.deadline_ns = clock_monotonic_ns() + API_SLICE_NS;
     if (call->format == API_EVENT_STREAM) call->events.last = head.position;
@@ -309,6 +314,7 @@ void api_events_put_unseen(struct call *call, const struct command *command, str
         if (events->last > command->conflict_version) events->last = command->conflict_version;
         struct scan scan = {
             .call = call, .names = engine_names(hub_engine(call->net->hub)), .deadline_ns = INT64_MAX};
+        scan.tenant = names_find(scan.names, call->match.tenant);
         scan_piece(&scan, out);
         arena_release(&scan.arena);
     }

@@ -1,5 +1,7 @@
 #include "run/command.h"
 
+#include <stddef.h>
+
 #include "base/mem.h"
 
 enum { RECORD_KEPT_MAX = 16 * 1024 };
@@ -7,10 +9,12 @@ enum { RECORD_KEPT_MAX = 16 * 1024 };
 /* Empty, with this memory. */
 static void command_init(struct command *command, struct arena arena, struct buf record_bytes)
 {
-    *command = (struct command){.arena = arena,
-                                .record_bytes = record_bytes,
-                                .expected_version = COMMAND_ANY_VERSION,
-                                .at_ms = INT64_MIN};
+    memset(command, 0, offsetof(struct command, fault.reason));
+    command->fault.reason[0] = command->fault.text[0] = 0;
+    command->arena = arena;
+    command->record_bytes = record_bytes;
+    command->expected_version = COMMAND_ANY_VERSION;
+    command->at_ms = INT64_MIN;
 }
 
 struct command *command_new(void)

@@ -25,6 +25,7 @@ struct command_item {
     struct slice type;
     struct slice data; /* MessagePack map as it came; any key order is fine */
     struct slice id;   /* the caller's, or empty */
+    bool is_checked; /* data was made by a message of the same scripts: canonical, and it fits its contract */
 };
 
 struct command {
@@ -55,7 +56,6 @@ struct command {
     struct slice reason, message; /* reason not empty: it was rejected, without events */
 
     /* the answer */
-    struct fault fault;      /* code FAULT_NONE: done */
     bool repeated;           /* the id was known: this is the first answer again */
     uint64_t version;        /* of the stream after it */
     uint64_t position;       /* of the last event of the stream */
@@ -71,6 +71,10 @@ struct command {
     /* the stages' own */
     void *stage;
     struct command *next;
+
+    /* Of the answer; code FAULT_NONE: done. The last, since its 2 KiB of text are not cleared for each use.
+     */
+    struct fault fault;
 };
 
 struct command *command_new(void);

@@ -48,7 +48,9 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
         if (!given.size && command->batch_id.size && (command->item_count == 1 || command->is_fact))
             given = command->batch_id;
         commands[at].id = decide_id(shard, arena, given);
-        if (!command->is_fact) commands[at].type = arena_copy(arena, command->items[at].type);
+        if (command->is_fact) continue;
+        commands[at].type = arena_copy(arena, command->items[at].type);
+        if (command->items[at].is_checked) commands[at].data = arena_copy(arena, command->items[at].data);
     }
     commit->commands = commands;
     commit->command_count = count;
@@ -103,7 +105,7 @@ static int decide_given(const struct command *command, struct pending *pending, 
 }
 
 /* A batch is one transaction, so a message that fits no contract is told before anything is decided. Fills
- * the commands' data. */
+ * the commands' data: who has some was checked. */
 static int decide_check(struct shard *shard, const struct work *work, struct pending *pending,
                         struct fault *fault)
 {
@@ -116,33 +118,65 @@ static int decide_check(struct shard *shard, const struct work *work, struct pen
     return 0;
 }
 
+/* Takes what one command of the transaction gave to what those before it did. */
+static int decide_take(struct arena *arena, struct commit *commit, const struct decision *decision,
+                       size_t *event_max, size_t *size, struct fault *fault)
+{
+    struct commit_event *events = (struct commit_event *)commit->events;
+    size_t count = commit->event_count + decision->event_count;
+    for (size_t at = 0; at < decision->event_count; at++)
+        *size += decision->events[at].data.size + sizeof *events;
+    if (*size > LIMIT_TRANSACTION_SIZE_MAX)
+        return fault_set(fault, FAULT_TOO_LARGE,
+                         "the commands of one transaction give more than %d bytes of events",
+                         LIMIT_TRANSACTION_SIZE_MAX);
+    if (count > *event_max) {
+        *event_max = count * 2;
+        events = arena_take(arena, *event_max * sizeof *events);
+        if (commit->event_count) memcpy(events, commit->events, commit->event_count * sizeof *events);
+    }
+    if (decision->event_count)
+        memcpy(events + commit->event_count, decision->events, decision->event_count * sizeof *events);
+    commit->events = events;
+    commit->event_count = count;
+    return 0;
+}
+
+/* A state that has become too large refuses what made it so. */
+static int decide_weigh(struct shard *shard, struct stream *stream, const struct commit *commit,
+                        struct fault *fault)
+{
+    size_t bytes = 0;
+    struct fault heavy = {0};
+    for (size_t at = 0; at < commit->event_count; at++) bytes += commit->events[at].data.size;
+    if (domain_state_weigh(shard->domain, stream->state, commit->event_count, bytes, &heavy) == 0) return 0;
+    return fault_set(fault, heavy.code, "%.*s/%.*s would have a state that cannot be kept: %s",
+                     SLICE_ARGS(stream->id.aggregate), SLICE_ARGS(stream->id.id), heavy.text);
+}
+
 static int decide_commands(struct shard *shard, struct stream *stream, const struct work *work,
                            struct envelope *envelope, struct pending *pending, bool *touched,
                            struct fault *fault)
 {
     struct commit *commit = &pending->commit;
     struct commit_command *commands = (struct commit_command *)commit->commands;
+    size_t event_max = 0, size = 0;
     if (commit->command_count > 1 && decide_check(shard, work, pending, fault) < 0) return -1;
     for (size_t at = 0; at < commit->command_count; at++) {
         struct decision decision = {0};
-        struct slice data = commands[at].data.size ? commands[at].data : work->command->items[at].data;
-        bool touches = false;
+        bool checked = commands[at].data.size > 0, touches = false;
+        struct slice data = checked ? commands[at].data : work->command->items[at].data;
         envelope->type = commands[at].type;
-        int done = domain_execute(shard->domain, stream->state, envelope, data, &pending->arena, &decision,
-                                  &touches, fault);
+        int done = domain_execute(shard->domain, stream->state, envelope, data, checked, &pending->arena,
+                                  &decision, &touches, fault);
         *touched = *touched || touches || decision.event_count;
         if (decision.command_data.size) commands[at].data = decision.command_data;
         if (done < 0) return -1;
-        if (commit->event_count == 0) {
+        if (commit->command_count == 1) {
             commit->events = decision.events;
             commit->event_count = decision.event_count;
-        } else if (decision.event_count) {
-            size_t count = commit->event_count + decision.event_count;
-            struct commit_event *events = arena_take(&pending->arena, count * sizeof *events);
-            memcpy(events, commit->events, commit->event_count * sizeof *events);
-            memcpy(events + commit->event_count, decision.events, decision.event_count * sizeof *events);
-            commit->events = events;
-            commit->event_count = count;
+        } else if (decide_take(&pending->arena, commit, &decision, &event_max, &size, fault) < 0) {
+            return -1;
         }
     }
     return 0;
@@ -164,6 +198,7 @@ static int decide_once(struct shard *shard, struct stream *stream, const struct 
     int done = work->command->is_fact
                    ? decide_facts(shard, stream, work, &envelope, pending, &touched, fault)
                    : decide_commands(shard, stream, work, &envelope, pending, &touched, fault);
+    if (done == 0 && touched) done = decide_weigh(shard, stream, &pending->commit, fault);
     if (done < 0 && touched) cache_drop_state(shard, stream);
     return done;
 }

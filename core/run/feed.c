@@ -15,6 +15,8 @@ enum {
     FEED_DIRTY_MAX = 20000,      /* documents changed between two flushes */
     FEED_DOCUMENTS_MAX = 20000,  /* kept live in Lua by one feed and tenant */
     FEED_MEMORY_MAX = 160 << 20, /* of the Lua state: then everything is flushed early */
+    FEED_TAKE_OUT = 32,          /* documents that are taken out of Lua together, key after key */
+    FEED_BATCH_MAX = 64 << 20,   /* of documents that wait to be written, key after key */
     FEED_RETRY_MS = 1000,
     FEED_KEYS_FAILED_MAX = 10000 /* keys that one event may park */
 };
@@ -111,7 +113,7 @@ struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
                                      .tenant = tenant->name,
                                      .load = feed_load,
                                      .user = tenant,
-                                     .size_max = FEED_DOCUMENTS_MAX};
+                                     .size_max = feed_is_by_key(feed) ? 1 : FEED_DOCUMENTS_MAX};
     if (feed_is_aside(feed))
         split_range(&feed->generation->plan, feed->partition, tenant->name, &options.from, &options.to);
     tenant->drafts = drafts_new(feed->domain, &options);
@@ -168,7 +170,8 @@ void feed_free(struct feed *feed)
     struct views *views = feed->generation->view->views;
     feed_forget_tenants(feed);
     feed_split_free(feed->split);
-    spill_read_close(feed->aside);
+    aside_close(feed->aside);
+    feed_batch_free(feed->batch);
     pthread_mutex_lock(&views->lock);
     generation_let_go(feed->generation);
     pthread_mutex_unlock(&views->lock);
@@ -202,12 +205,20 @@ bool feed_is_aside(const struct feed *feed)
     return !feed->whole && !feed->split && feed->partition_count > 1;
 }
 
+bool feed_is_by_key(const struct feed *feed)
+{
+    return feed->aside && aside_is_by_key(feed->aside);
+}
+
 void feed_go_back(struct feed *feed, uint64_t exact_until)
 {
     feed_forget_tenants(feed);
     if (feed->split) feed_split_go_back(feed);
-    spill_read_close(feed->aside);
+    if (exact_until > 0 && feed_is_by_key(feed)) feed->in_order = true;
+    aside_close(feed->aside);
     feed->aside = NULL;
+    feed_batch_free(feed->batch);
+    feed->batch = NULL;
     if (exact_until > feed->exact_until) feed->exact_until = exact_until;
     feed->position = feed->flushed;
     feed->events = 0;
@@ -281,7 +292,7 @@ void feed_event(struct feed *feed, int *handler, const struct envelope *envelope
     struct feed_tenant *tenant = feed_tenant(feed, envelope->tenant);
     feed->events++;
     if (tenant->stopped_position) {
-        feed->position = position;
+        if (!feed_is_by_key(feed)) feed->position = position;
         return;
     }
     bool exact = position <= feed->exact_until;
@@ -305,7 +316,7 @@ void feed_event(struct feed *feed, int *handler, const struct envelope *envelope
     }
     if (exact) domain_set_exact(feed->domain, false);
     if (feed->behind || feed->dropped) return;
-    feed->position = position;
+    if (!feed_is_by_key(feed)) feed->position = position;
     /* What failed is on disk before the fast way goes on: the next failure does not come back behind it. */
     if (exact && position == feed->exact_until) feed_flush(feed);
 }
@@ -315,8 +326,48 @@ void feed_pass(struct feed *feed, uint64_t position)
     if (position > feed->position) feed->position = position;
 }
 
+/* Where the next key begins, what was folded is finished. */
+static void feed_end_key(struct feed *feed)
+{
+    size_t dirty = 0, at = 0;
+    struct feed_tenant *tenant;
+    if (!aside_begins_key(feed->aside)) return;
+    while ((tenant = map_next(&feed->tenants, &at))) dirty += drafts_dirty(tenant->drafts);
+    if (dirty < FEED_TAKE_OUT && domain_memory(feed->domain) <= FEED_MEMORY_MAX) return;
+    if (!feed_take_out(feed)) return;
+    /* So much is not kept: written now and then, as documents come in the order of the log. */
+    if (feed->batch->bytes.size > FEED_BATCH_MAX) {
+        feed_go_back(feed, 0);
+        feed->in_order = true;
+    }
+}
+
+/* Only from its beginning, since there is nothing on disk then that the events of a key could be folded into
+ * twice, and only if keys are ids, which a record tells. */
+static int feed_open_aside(struct feed *feed, struct fault *fault)
+{
+    const struct domain_projection *declared =
+        domain_projection(feed->domain, feed->generation->view->projection);
+    bool by_key = declared->default_key && !feed->in_order && feed->flushed == 0;
+    struct names *names = engine_names(feed->generation->view->views->hub->engine);
+    return aside_open(feed->generation->spill, feed->partition, names, by_key ? feed->events_max : 0,
+                      &feed->aside, fault);
+}
+
+int feed_next_aside(struct feed *feed, struct record *record)
+{
+    struct fault fault;
+    int more = feed->aside ? 0 : feed_open_aside(feed, &fault);
+    if (more == 0) more = aside_next(feed->aside, record, &fault);
+    if (more < 0) feed_fail(feed, &fault);
+    if (more != 1) return more;
+    if (feed_is_by_key(feed)) feed_end_key(feed);
+    return feed->behind || feed->dropped ? -1 : 1;
+}
+
 bool feed_is_full(const struct feed *feed)
 {
+    if (feed_is_by_key(feed)) return false;
     if (feed->events >= feed->events_max) return true;
     if (feed->events == 0) return false;
     size_t dirty = 0, at = 0;

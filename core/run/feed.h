@@ -9,6 +9,10 @@
  * stops the one tenant that really failed. So a failure costs at most one more pass over what lies between
  * two failures, and what is parked does not depend on when flushes happened.
  *
+ * What was put aside comes key after key if it can (aside.h): a document is made, folded and taken out of Lua
+ * while it is in the processor's cache. There is no checkpoint on that way, and nothing can be repeated in
+ * exact mode: if anything goes wrong the partition begins again in the order of the log.
+ *
  * Threads: the projector's. Owns: drafts; holds its generation. */
 #ifndef LORE_RUN_FEED_H
 #define LORE_RUN_FEED_H
@@ -19,6 +23,7 @@
 
 struct feed_tenant;
 struct feed_split;
+struct feed_batch;
 
 struct feed {
     struct feed *next;
@@ -27,7 +32,9 @@ struct feed {
     uint32_t partition, partition_count;
     bool whole;                  /* a complete generation is fed, not a partition of one being built */
     struct feed_split *split;    /* it splits; else NULL */
-    struct spill_reader *aside;  /* of several partitions: where it is in what was put aside, or NULL */
+    struct aside *aside;         /* of several partitions: where it is in what was put aside, or NULL */
+    bool in_order;               /* what was put aside is folded in the order of the log, whatever its size */
+    struct feed_batch *batch;    /* documents taken out of Lua, not written; NULL: none */
     bool behind;                 /* it went back during this scan: the scan goes on without it */
     bool broken;                 /* what it reads or writes fails: tried again after retry_ns */
     bool scanning;               /* in the scan that runs */
@@ -58,6 +65,8 @@ uint64_t feed_limit(const struct feed *feed, uint64_t head);
 void feed_event(struct feed *feed, int *handler, const struct envelope *envelope, struct slice data);
 /* Whether it reads what was put aside, not the log. */
 bool feed_is_aside(const struct feed *feed);
+/* Whether that comes key after key: then the position is where it was until all of it is folded. */
+bool feed_is_by_key(const struct feed *feed);
 /* A feed that splits: whether it may go along the log. If not it wants to be shown every step-th event first,
  * and then feed_split_begin. */
 bool feed_split_is_ready(const struct feed *feed);
@@ -65,6 +74,8 @@ uint64_t feed_split_step(const struct feed *feed);
 void feed_split_begin(struct feed *feed);
 /* Nothing up to position concerns it. */
 void feed_pass(struct feed *feed, uint64_t position);
+/* The next of what was put aside for it, to be folded. 1; 0: the end; -1: it failed or went back. */
+int feed_next_aside(struct feed *feed, struct record *record);
 /* Writes documents and checkpoint, and tells who waits for them; or it stands where it stood before (behind,
  * or broken). */
 void feed_flush(struct feed *feed);

@@ -4,22 +4,20 @@
 
 #include "base/clock.h"
 #include "base/limit.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "codec/mp.h"
 #include "run/inside.h"
 
 enum { FEED_PARKED_TOLD = 5 }; /* keys of a generation that are named in the diagnostics */
 
-struct feed_put { /* one document on its way from drafts to disk */
-    struct feed_tenant *tenant;
-    size_t key_at, key_size, value_size;
-};
-
-struct feed_batch {
-    struct feed_tenant *tenant;
-    struct buf bytes;
-    struct buf puts; /* struct feed_put */
-};
+void feed_batch_free(struct feed_batch *batch)
+{
+    if (!batch) return;
+    buf_release(&batch->bytes);
+    buf_release(&batch->puts);
+    mem_free(batch);
+}
 
 static int feed_collect(void *user, struct slice key, struct slice value, struct fault *fault)
 {
@@ -31,11 +29,11 @@ static int feed_collect(void *user, struct slice key, struct slice value, struct
     return 0;
 }
 
-/* Takes the changed documents of all tenants out of Lua. */
-static int feed_collect_all(struct feed *feed, struct feed_batch *batch, enum drafts_failure *failure,
-                            struct fault *fault)
+static int feed_collect_all(struct feed *feed, enum drafts_failure *failure, struct fault *fault)
 {
     size_t at = 0;
+    if (!feed->batch) feed->batch = MEM_NEW(struct feed_batch);
+    struct feed_batch *batch = feed->batch;
     struct feed_tenant *tenant;
     while ((tenant = map_next(&feed->tenants, &at))) {
         batch->tenant = tenant;
@@ -87,9 +85,9 @@ static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *writ
     return 0;
 }
 
-static int feed_write(struct feed *feed, const struct feed_batch *batch, struct docs_write *write,
-                      struct fault *fault)
+static int feed_write(struct feed *feed, struct docs_write *write, struct fault *fault)
 {
+    const struct feed_batch *batch = feed->batch;
     const struct feed_put *puts = (const struct feed_put *)(const void *)batch->puts.data;
     for (size_t at = 0; at < batch->puts.size / sizeof *puts; at++) {
         struct slice key = slice_make(batch->bytes.data + puts[at].key_at, puts[at].key_size);
@@ -156,40 +154,41 @@ static void feed_written(struct feed *feed)
     views_moved(generation->view->views);
 }
 
+bool feed_take_out(struct feed *feed)
+{
+    struct fault fault;
+    enum drafts_failure failure = DRAFTS_NONE;
+    bool exact = feed->exact_until > 0 && feed->position <= feed->exact_until;
+    domain_set_exact(feed->domain, exact);
+    int done = feed_collect_all(feed, &failure, &fault);
+    domain_set_exact(feed->domain, false);
+    if (done == 0) return true;
+    /* A document is no plain data: the exact way finds out which event made it so, if it has not gone by. */
+    if (exact || (failure == DRAFTS_NONE && feed_is_environment(&fault)))
+        feed_fail(feed, &fault);
+    else
+        feed_go_back(feed, feed_is_by_key(feed) ? feed->limit : feed->position);
+    return false;
+}
+
 void feed_flush(struct feed *feed)
 {
+    struct fault fault;
+    struct docs_write *write;
     if (feed->split) {
         feed_split_end(feed);
         return;
     }
-    struct feed_batch batch = {0};
-    struct fault fault;
-    enum drafts_failure failure = DRAFTS_NONE;
-    struct docs_write *write;
-    domain_set_exact(feed->domain, feed->position <= feed->exact_until && feed->exact_until > 0);
-    int done = feed_collect_all(feed, &batch, &failure, &fault);
-    domain_set_exact(feed->domain, false);
-    if (done < 0) {
-        /* A document is no plain data: the exact way finds out which event made it so. */
-        bool known =
-            feed->exact_until > 0 && feed->position <= feed->exact_until; /* it should have found out */
-        if (known || (failure == DRAFTS_NONE && feed_is_environment(&fault)))
-            feed_fail(feed, &fault);
-        else
-            feed_go_back(feed, feed->position);
-    } else if (docs_begin(feed->generation->docs, &write, &fault) < 0) {
+    if (!feed_take_out(feed)) return;
+    int written = docs_begin(feed->generation->docs, &write, &fault);
+    if (written == 0 && (written = feed_write(feed, write, &fault)) < 0)
+        docs_abort(write);
+    else if (written == 0)
+        written = docs_commit(write, &fault);
+    if (written == 0)
+        feed_written(feed);
+    else
         feed_fail(feed, &fault);
-    } else {
-        int written = feed_write(feed, &batch, write, &fault);
-        if (written < 0)
-            docs_abort(write);
-        else
-            written = docs_commit(write, &fault);
-        if (written == 0)
-            feed_written(feed);
-        else
-            feed_fail(feed, &fault);
-    }
-    buf_release(&batch.bytes);
-    buf_release(&batch.puts);
+    feed_batch_free(feed->batch);
+    feed->batch = NULL;
 }

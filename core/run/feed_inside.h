@@ -2,7 +2,19 @@
 #ifndef LORE_RUN_FEED_INSIDE_H
 #define LORE_RUN_FEED_INSIDE_H
 
+#include "run/aside.h"
 #include "run/feed.h"
+
+struct feed_put { /* one document on its way from drafts to disk */
+    struct feed_tenant *tenant;
+    size_t key_at, key_size, value_size;
+};
+
+struct feed_batch {
+    struct feed_tenant *tenant;
+    struct buf bytes;
+    struct buf puts; /* struct feed_put */
+};
 
 struct feed_parked {
     struct slice key;
@@ -31,6 +43,13 @@ size_t feed_parked_key(const struct feed_tenant *tenant, struct slice key, char 
  * tenants begin anew from what is on disk. Up to exact_until it goes in exact mode. */
 void feed_go_back(struct feed *feed, uint64_t exact_until);
 bool feed_is_environment(const struct fault *fault);
+
+/* feed_flush.c */
+
+void feed_batch_free(struct feed_batch *batch);
+/* Takes the changed documents of all tenants out of Lua, into the batch. False: the feed went back, or is
+ * broken. */
+bool feed_take_out(struct feed *feed);
 
 /* feed_split.c */
 struct feed_split *feed_split_new(void);

@@ -91,13 +91,28 @@ static int hub_check_log(const struct hub *hub, struct fault *fault)
     return 0;
 }
 
+static int hub_open_engine(struct hub *hub, struct fault *fault)
+{
+    struct engine_options options = {.clock = hub->clock};
+    if (hub->in_memory) return engine_open_memory(&options, &hub->engine, fault);
+    options.path = hub->data;
+    options.read_only = hub->read_only;
+    struct fault none;
+    if (engine_open_lmdb(&options, &hub->engine, &none) == 0) return 0;
+    /* Its first start was killed before it wrote anything: a log without events. */
+    if (hub->read_only && none.code == FAULT_NOT_FOUND) {
+        options = (struct engine_options){.clock = hub->clock};
+        return engine_open_memory(&options, &hub->engine, fault);
+    }
+    *fault = none;
+    return -1;
+}
+
 static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
 {
-    struct engine_options options = {
-        .path = hub->in_memory ? NULL : hub->data, .read_only = hub->read_only, .clock = hub->clock};
     if (given->engine)
         hub->engine = given->engine;
-    else if ((hub->in_memory ? engine_open_memory : engine_open_lmdb)(&options, &hub->engine, fault) < 0)
+    else if (hub_open_engine(hub, fault) < 0)
         return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);

@@ -182,6 +182,7 @@ static int importer_sink(void *user, const struct import_call *call, struct faul
     command->items = arena_zero(arena, sizeof *command->items);
     command->items->type = arena_copy(arena, call->type);
     command->items->data = arena_copy(arena, call->data);
+    command->items->is_checked = true;
     command->items->id =
         call->command_id.size ? arena_copy(arena, call->command_id) : importer_id(importer, arena);
     command->is_fact = call->is_fact;

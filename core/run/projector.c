@@ -284,19 +284,13 @@ static void projector_sample(struct projector *projector, struct feed *feed)
 /* 1: its time is over; 0: it is at its end; -1: it failed or went back. */
 static int projector_read_aside(struct projector *projector, struct feed *feed, int64_t until_ns)
 {
-    struct slice bytes;
     struct record record;
-    struct fault fault;
     int more = 0;
-    if (!feed->aside) feed->aside = spill_read(feed->generation->spill, feed->partition);
-    for (size_t count = 1; (more = spill_next(feed->aside, &bytes, &fault)) == 1; count++) {
-        if ((more = record_open(bytes, engine_names(projector->views->hub->engine), &record, &fault)) < 0)
-            break;
+    for (size_t count = 1; (more = feed_next_aside(feed, &record)) == 1; count++) {
         projector_record(projector, &record);
         if (!feed->scanning) return -1;
         if (count % PROJECTOR_LOOK_EVERY == 0 && clock_monotonic_ns() > until_ns) return 1;
     }
-    if (more < 0) feed_fail(feed, &fault);
     return more;
 }
 
@@ -335,15 +329,18 @@ static bool projector_scan_aside(struct projector *projector)
 
 /* --- the thread --- */
 
+/* In the order in which they came, so that the partition whose turn is next is folded first. */
 static void projector_take(struct projector *projector, struct inbox_link *list)
 {
+    struct feed **end = &projector->feeds;
+    while (*end) end = &(*end)->next;
     while (list) {
         struct adoption *adoption = (struct adoption *)list;
         list = list->next;
         struct feed *feed =
             feed_new(projector->domain, adoption->generation, adoption->partition, adoption->partition_count);
-        feed->next = projector->feeds;
-        projector->feeds = feed;
+        *end = feed;
+        end = &feed->next;
         projector->feed_count++;
         projector_forget_routes(projector);
         mem_free(adoption);

@@ -247,8 +247,9 @@ void rebuild_was_split(struct generation *generation)
     struct view *view = generation->view;
     struct views *views = view->views;
     pthread_mutex_lock(&views->lock);
-    size_t first = (size_t)(view - views->views);
-    for (size_t at = 0; at < views->projector_count; at++)
+    size_t first = (size_t)(view - views->views), count = views->projector_count;
+    if (count > 1) count *= 2; /* who waits for the turn of one folds the other */
+    for (size_t at = 0; at < count; at++)
         rebuild_give(generation, views->projectors[(first + at) % views->projector_count]);
     pthread_mutex_unlock(&views->lock);
 }

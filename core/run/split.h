@@ -5,6 +5,8 @@
  * (spill.h), to the partition of its key; then partition by partition is folded from nothing, by whichever
  * projector is free, and written in order of the keys, each document once.
  *
+ * Where the key is the aggregate's id, a partition is folded key after key (aside.h).
+ *
  *   feed that splits ──► spill ──► feed of partition 0, 1, 2 ... ──► documents, in key order
  *
  * Partitions are ranges of "tenant NUL key", cut at the quantiles of the keys of events spread over the

@@ -69,8 +69,10 @@ struct engine_options {
 
 /* Opens or creates the log under path. Takes the directory's lock unless read_only (fault IN_USE with the
  * holder's pid). Catches the index up with the log before it returns. Faults: IN_USE, PERMISSION, DISK,
- * CORRUPT, NOT_FOUND (read_only). */
+ * CORRUPT, NOT_FOUND (read_only: no log, or one that was never written to). */
 int engine_open_lmdb(const struct engine_options *options, struct engine **engine, struct fault *fault);
+/* The process that has the directory, 0: none, or the system does not tell. */
+long engine_lmdb_holder(const char *path);
 int engine_open_memory(const struct engine_options *options, struct engine **engine, struct fault *fault);
 /* Flushes the index, closes, releases the lock. No cursor may be open. */
 void engine_close(struct engine *engine);

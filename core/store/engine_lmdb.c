@@ -43,6 +43,25 @@ static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
     return 0;
 }
 
+/* The lock itself is not tried: for that moment a hub that starts would find it taken. */
+long engine_lmdb_holder(const char *path)
+{
+    char file[4096], line[256], wanted[32], pid[32] = {0};
+    struct stat status;
+    snprintf(file, sizeof file, "%s/lock", path);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    bool read_it = fstat(fd, &status) == 0 && pread(fd, pid, sizeof pid - 1, 0) > 0;
+    close(fd);
+    FILE *locks = read_it ? fopen("/proc/locks", "re") : NULL;
+    if (!locks) return 0;
+    snprintf(wanted, sizeof wanted, ":%llu ", (unsigned long long)status.st_ino);
+    bool held = false;
+    while (!held && fgets(line, sizeof line, locks)) held = strstr(line, "FLOCK") && strstr(line, wanted);
+    fclose(locks);
+    return held ? strtol(pid, NULL, 10) : 0;
+}
+
 /* --- opening --- */
 
 void engine_lmdb_locks_init(struct engine_lmdb *lmdb)
@@ -67,8 +86,9 @@ static int load_log_id(struct engine_lmdb *lmdb, struct fault *fault)
 {
     struct buf id = {0}, epoch = {0};
     int found = engine_lmdb_meta_get(&lmdb->engine, slice_of("log_id"), &id, fault);
-    if (found == 0 && (lmdb->read_only || lmdb->head.position || lmdb->head.outcomes))
+    if (found == 0 && (lmdb->head.position || lmdb->head.outcomes))
         found = fault_set(fault, FAULT_CORRUPT, "%s/log has no log_id", lmdb->path);
+    if (found == 0 && lmdb->read_only) return 0; /* its first start was killed: it is empty */
     if (found == 0) {
         rand_uuid(clock_now_ms(lmdb->clock), lmdb->head.log_id);
         found = engine_lmdb_meta_store(lmdb, slice_of("log_id"), slice_of(lmdb->head.log_id), fault);

@@ -14,6 +14,7 @@
 /* Where a stream stands after the commits of this batch so far. */
 struct pending {
     uint64_t version, position;
+    bool kept;    /* found under its key */
     bool refused; /* the last commit of this batch */
 };
 
@@ -55,7 +56,7 @@ static int find_pending(struct work *work, const struct commit *commit, struct p
         uint64_t version = 0, position = 0;
         if (known && index_stream_head(work->lmdb->index, stream, &version, &position, fault) < 0) return -1;
         pending = arena_take(&work->arena, sizeof *pending);
-        *pending = (struct pending){.version = version, .position = position};
+        *pending = (struct pending){.version = version, .position = position, .kept = known};
         if (known) map_put(&work->streams, arena_copy(&work->arena, stream), pending);
     }
     *found = pending;
@@ -67,8 +68,10 @@ static void keep_pending(struct work *work, const struct commit *commit, struct 
 {
     char key[INDEX_KEY_SIZE_MAX];
     struct slice stream;
+    if (pending->kept) return;
     CHECK(pending_key(work, commit, key, &stream));
     if (!map_find(&work->streams, stream)) map_put(&work->streams, arena_copy(&work->arena, stream), pending);
+    pending->kept = true;
 }
 
 /* --- 2. the records --- */

@@ -62,7 +62,7 @@ static int open_value(struct cursor *cursor, uint64_t number, struct slice bytes
                       struct record *record, struct fault *fault)
 {
     struct engine_lmdb *lmdb = cursor->lmdb;
-    struct fault inner = {0};
+    struct fault inner; /* 2 KiB: clearing it costs a scan a fifth of its time */
     if (record_open(bytes, lmdb->engine.names, record, &inner) < 0 ||
         (check && record_check_crc(record, &inner) < 0))
         return fault_set(fault, FAULT_CORRUPT, "%s/log, %s %llu: %s", lmdb->path,

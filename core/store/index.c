@@ -117,6 +117,7 @@ static void index_free(struct index *index)
     lmdb_env_close(index->env);
     tail_free(index->active);
     tail_free(index->frozen);
+    index_filter_free(index->filter);
     pthread_rwlock_destroy(&index->lock);
     pthread_mutex_destroy(&index->flush_lock);
     mem_free(index->path);
@@ -132,6 +133,7 @@ static int open_new(struct index *index, uint64_t map_size, const char *why, str
     if (mkdir(index->path, 0755) < 0 && errno != EEXIST) return fault_errno(fault, errno, "%s", index->path);
     if (index_mark_write(file_of(index, "mark", file), index->log_id, false, fault) < 0) return -1;
     index->marked_dirty = true;
+    index->filter = index_filter_new(0);
     return open_env(index, map_size, fault);
 }
 
@@ -282,8 +284,9 @@ int index_stream_head(struct index *index, struct slice key, uint64_t *version, 
     pthread_rwlock_rdlock(&index->lock);
     bool found =
         tail_head(index->active, key, version, position) || tail_head(index->frozen, key, version, position);
+    bool on_disk = !found && index_runs_may_have(index, index_filter_of_stream(key));
     pthread_rwlock_unlock(&index->lock);
-    if (found) return 0;
+    if (!on_disk) return 0;
     struct disk disk;
     int begun = disk_begin(index, &disk, fault);
     if (begun <= 0) return begun;
@@ -328,9 +331,10 @@ int index_walk_open(struct index *index, struct slice key, uint64_t version, str
     pthread_rwlock_rdlock(&index->lock);
     copy_tail(index->frozen, key, walk->version, &walk->tail);
     copy_tail(index->active, key, walk->version, &walk->tail);
+    bool on_disk = index_runs_may_have(index, index_filter_of_stream(key));
     pthread_rwlock_unlock(&index->lock);
     const struct index_commit *first = (const struct index_commit *)(void *)walk->tail.data;
-    if (!first || first->version > walk->version) {
+    if (on_disk && (!first || first->version > walk->version)) {
         int begun = disk_begin(index, &walk->disk, fault);
         if (begun < 0) {
             index_walk_close(walk);

@@ -61,8 +61,9 @@ int index_places(struct index *index, uint64_t hash, struct buf *places, struct 
     pthread_rwlock_rdlock(&index->lock);
     index_tail_places(index->active, hash, places);
     if (index->frozen) index_tail_places(index->frozen, hash, places);
+    bool on_disk = index_runs_may_have(index, index_filter_of_id(hash));
     pthread_rwlock_unlock(&index->lock);
-    return disk_places(index, hash, places, fault);
+    return on_disk ? disk_places(index, hash, places, fault) : 0;
 }
 
 int index_disk_has(struct index *index, uint64_t hash, uint64_t place, struct fault *fault)

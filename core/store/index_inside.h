@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "store/index.h"
+#include "store/index_filter.h"
 
 enum { INDEX_DB_META, INDEX_DB_STREAMS, INDEX_DB_IDS };
 /* Each run is at least four times as long as the next, so there are never many. */
@@ -35,10 +36,11 @@ struct index {
     bool read_only;
     bool marked_dirty;   /* in this boot */
     atomic_bool damaged; /* found while reading; it has no mark any more and gets none */
-    /* Guards the tails. The frozen one is being flushed and does not change; it may be gone when its commit
-     * is on disk. */
+    /* Guards the tails and the filter. The frozen one is being flushed and does not change; it may be gone
+     * when its commit is on disk and its keys are in the filter. */
     pthread_rwlock_t lock;
     struct index_tail *active, *frozen;
+    struct index_filter *filter; /* of all keys on disk; NULL: none */
     pthread_mutex_t flush_lock;
 };
 
@@ -57,6 +59,12 @@ void index_entry_value(const struct index_commit *commits, size_t count, struct 
 static inline uint64_t index_commit_end(const struct index_commit *commit)
 {
     return commit->version + commit->count;
+}
+
+/* Whether the runs may have the key that hash stands for (index_filter.h). Under lock. */
+static inline bool index_runs_may_have(const struct index *index, uint64_t hash)
+{
+    return !index->filter || index_filter_may_have(index->filter, hash);
 }
 
 /* The fault of an LMDB code met while reading the index. */

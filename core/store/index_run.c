@@ -137,17 +137,18 @@ bool index_run_value_fits(MDB_val value, size_t size_max)
     return value.mv_size <= size_max && (uintptr_t)value.mv_data % page_size + value.mv_size <= page_size;
 }
 
-/* Takes the chunk that the cursor is at, if it is of this run. */
+/* Takes the chunk that the cursor is at, if it is of this run: it is summed up before its key is believed. */
 static int reader_take_chunk(struct index_reader *reader, MDB_val key, MDB_val value)
 {
     char run[4];
     put_run(run, reader->run);
-    if (key.mv_size < 4 || memcmp(key.mv_data, run, 4) != 0) return MDB_NOTFOUND;
-    if (value.mv_size < 9 || !index_run_value_fits(value, 4 + INDEX_CHUNK_SIZE)) return MDB_CORRUPTED;
+    if (key.mv_size < 4 || value.mv_size < 9 || !index_run_value_fits(value, 4 + INDEX_CHUNK_SIZE))
+        return MDB_CORRUPTED;
     const uint8_t *bytes = value.mv_data, *end = bytes + value.mv_size;
     uint32_t stored =
         (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     if (stored != chunk_sum(lmdb_slice(key), slice_make(bytes + 4, value.mv_size - 4))) return MDB_CORRUPTED;
+    if (memcmp(key.mv_data, run, 4) != 0) return MDB_NOTFOUND;
     size_t restarts = (size_t)end[-2] | (size_t)end[-1] << 8;
     if (restarts == 0 || value.mv_size < 6 + 2 * restarts) return MDB_CORRUPTED;
     reader->at = reader->start = bytes + 4;
@@ -272,6 +273,16 @@ int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t 
     return code;
 }
 
+/* The chunk behind the one at hand is whole: its key is what said that a key looked for lies before it. */
+static int reader_check_behind(const struct index_reader *reader)
+{
+    MDB_val key, value;
+    struct index_reader behind = {.run = reader->run};
+    int code = mdb_cursor_get(reader->cursor, &key, &value, MDB_NEXT);
+    if (code == 0) code = reader_take_chunk(&behind, key, value);
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key)
 {
     reader_init(reader, cursor, run);
@@ -284,11 +295,12 @@ int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t
     while (ahead.at < ahead.end) {
         code = reader_entry(&ahead);
         if (code) return code;
-        if (slice_compare(index_reader_key(&ahead), key) > 0) break;
+        if (slice_compare(index_reader_key(&ahead), key) > 0) return found ? 0 : MDB_NOTFOUND;
         *reader = ahead;
         found = true;
     }
-    return found ? 0 : MDB_NOTFOUND;
+    code = reader_check_behind(reader);
+    return code ? code : found ? 0 : MDB_NOTFOUND;
 }
 
 int index_run_remove(MDB_txn *txn, MDB_dbi db, uint32_t run)

@@ -66,7 +66,7 @@ struct index_reader {
 int index_reader_first(struct index_reader *reader, MDB_cursor *cursor, uint32_t run);
 /* The first entry with at least this key. */
 int index_reader_seek(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key);
-/* The last entry with at most this key; a look-up. */
+/* The last entry with at most this key; a look-up: the cursor may be moved on, so no next follows it. */
 int index_reader_floor(struct index_reader *reader, MDB_cursor *cursor, uint32_t run, struct slice key);
 int index_reader_next(struct index_reader *reader);
 

@@ -227,7 +227,7 @@ static int write_fully(int fd, const char *bytes, size_t size, uint64_t offset, 
     return 0;
 }
 
-/* Writes zeros up to size; the whole file is durable then. 0 or an errno. */
+/* Writes zeros up to size. 0 or an errno. */
 static int fill(int fd, uint64_t from, uint64_t size)
 {
     enum { STEP = 1 << 18 };
@@ -236,9 +236,14 @@ static int fill(int fd, uint64_t from, uint64_t size)
     for (; from < size && !error; from += STEP)
         error =
             write_fully(fd, zeros, size - from < STEP ? (size_t)(size - from) : STEP, from, POINT_LOG_GROW);
-    if (!error && fsync(fd) < 0) error = errno;
     mem_free(zeros);
     return error;
+}
+
+/* The whole file is durable then. 0 or an errno. */
+static int sync_file(int fd)
+{
+    return fsync(fd) < 0 ? errno : 0;
 }
 
 static int half_open(struct journal *journal, int half, struct fault *fault)
@@ -250,7 +255,6 @@ static int half_open(struct journal *journal, int half, struct fault *fault)
     journal->fds[half] = fd;
     if (fstat(fd, &status) < 0) return fault_errno(fault, errno, "%s", file);
     uint64_t size = (uint64_t)status.st_size;
-    /* What was written by a process that was killed before its flush will be read: it must stay. */
     int error = fill(fd, size, LIMIT_JOURNAL_SIZE_MIN);
     if (error) return fault_errno(fault, error, "%s", file);
     if (size < LIMIT_JOURNAL_SIZE_MIN) size = LIMIT_JOURNAL_SIZE_MIN;
@@ -272,9 +276,19 @@ static int write_again(struct journal *journal, const struct journal_end *end, s
         error = errno;
     else if (got > 0)
         error = write_fully(fd, bytes, (size_t)got, end->last, POINT_LOG_GROW);
-    if (!error && fsync(fd) < 0) error = errno;
     mem_free(bytes);
     return error ? fault_errno(fault, error, "%s", half_file(journal->path, end->half, file)) : 0;
+}
+
+/* What was written by a process that was killed before its flush was read: it must stay. */
+static int halves_sync(struct journal *journal, struct fault *fault)
+{
+    char file[4096];
+    for (int half = 0; half < JOURNAL_HALVES; half++) {
+        int error = sync_file(journal->fds[half]);
+        if (error) return fault_errno(fault, error, "%s", half_file(journal->path, half, file));
+    }
+    return 0;
 }
 
 int journal_open(const char *path, uint64_t key, const struct journal_end *end, struct journal **out,
@@ -287,12 +301,11 @@ int journal_open(const char *path, uint64_t key, const struct journal_end *end, 
     journal->half = end->half;
     journal->offset = end->offset;
     journal->fds[0] = journal->fds[1] = -1;
-    for (int half = 0; half < JOURNAL_HALVES; half++)
-        if (half_open(journal, half, fault) < 0) {
-            journal_close(journal);
-            return -1;
-        }
-    if (write_again(journal, end, fault) < 0) {
+    int result = 0;
+    for (int half = 0; half < JOURNAL_HALVES && result == 0; half++) result = half_open(journal, half, fault);
+    if (result == 0) result = write_again(journal, end, fault);
+    if (result == 0) result = halves_sync(journal, fault);
+    if (result < 0) {
         journal_close(journal);
         return -1;
     }
@@ -386,6 +399,7 @@ void journal_grow(struct journal *journal)
         size = LIMIT_JOURNAL_SIZE_MAX;
     uint64_t wanted = journal->sizes[half] * 2;
     if (wanted > LIMIT_JOURNAL_SIZE_MAX) wanted = LIMIT_JOURNAL_SIZE_MAX;
-    if (size < wanted && fill(journal->fds[half], size, wanted) == 0) size = wanted;
+    if (size < wanted && fill(journal->fds[half], size, wanted) == 0 && sync_file(journal->fds[half]) == 0)
+        size = wanted;
     journal->sizes[half] = size < LIMIT_JOURNAL_SIZE_MAX ? size : LIMIT_JOURNAL_SIZE_MAX;
 }

@@ -199,17 +199,35 @@ static void env_free(struct lmdb_env *env)
     mem_free(env);
 }
 
+/* The first start was killed before its first transaction: nothing is there to be read. */
+static bool env_is_new(struct lmdb_env *env)
+{
+    char file[4096];
+    struct stat status;
+    MDB_envinfo info;
+    snprintf(file, sizeof file, "%s/data.mdb", env->path);
+    if (!env->env) return stat(file, &status) == 0 && status.st_size == 0;
+    return mdb_env_info(env->env, &info) == 0 && info.me_last_txnid == 0;
+}
+
+static int env_fault_of_new(struct lmdb_env *env, struct fault *fault)
+{
+    return fault_set(fault, FAULT_NOT_FOUND, "%s: nothing was ever written", env->path);
+}
+
 static int env_open(struct lmdb_env *env, const struct lmdb_env_options *options, struct fault *fault)
 {
     if (!options->read_only && mkdir(env->path, 0755) < 0 && errno != EEXIST)
         return fault_errno(fault, errno, "%s", env->path);
     if (!env_register(env))
         return fault_set(fault, FAULT_IN_USE, "%s is already open in this process", env->path);
+    if (options->read_only && env_is_new(env)) return env_fault_of_new(env, fault);
     int code = env_open_map(env, options);
     if (code) return lmdb_env_fault(env, code, fault);
     if (env_check_size(env, fault) < 0) return -1;
     if (!options->read_only) lmdb_env_check_readers(env);
     code = env_open_databases(env, options);
+    if (code == MDB_NOTFOUND && env_is_new(env)) return env_fault_of_new(env, fault);
     if (code) return lmdb_env_fault(env, code, fault);
     if (options->read_only || options->derived) return 0;
     code = directory_sync(env->path, "");

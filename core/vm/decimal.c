@@ -191,9 +191,14 @@ bool value_is_decimal(lua_State *lua, int index)
     return lua_type(lua, index) == LUA_TUSERDATA && vm_has_meta(lua, index, VM_META_DECIMAL);
 }
 
+int decimal_text(const void *userdata, char *text)
+{
+    return plain_text(*(const BID_UINT128 *)userdata, text);
+}
+
 int value_decimal_text(lua_State *lua, int index, char *text)
 {
-    return plain_text(*(BID_UINT128 *)lua_touserdata(lua, index), text);
+    return decimal_text(lua_touserdata(lua, index), text);
 }
 
 void value_push_decimal(lua_State *lua, struct slice plain)

@@ -25,5 +25,7 @@ void decimal_open(lua_State *lua);
 int decimal_make(lua_State *lua);
 /* Pushes the decimal of a plain notation; false (nothing pushed) if it is none. */
 bool decimal_push_plain(lua_State *lua, struct slice plain);
+/* The plain notation of the decimal in that userdata into text (DECIMAL_TEXT_SIZE); returns its size. */
+int decimal_text(const void *userdata, char *text);
 
 #endif

@@ -287,9 +287,8 @@ static void domain_upcast(struct domain *domain, const struct contract_message *
     if (lua_istable(lua, -1)) return;
     char what[128];
     domain_describe_value(lua, -1, what);
-    vm_raise(lua, FAULT_SCRIPT, 0, "%s/%.*s: upcast.%s.v%u must return the event, got %s",
-             sources_dir(domain->sources), SLICE_ARGS(message->path), message->name.data, (unsigned)version,
-             what);
+    vm_raise(lua, FAULT_SCRIPT, 0, "%.*s: upcast.%s.v%u must return the event, got %s",
+             SLICE_ARGS(message->path), message->name.data, (unsigned)version, what);
 }
 
 void domain_push_event(struct domain *domain, const struct contract_message *message, uint32_t type_version,
@@ -301,9 +300,9 @@ void domain_push_event(struct domain *domain, const struct contract_message *mes
     if (type_version == message->version) return;
     if (type_version == 0 || type_version > message->version) {
         vm_raise(lua, FAULT_SCRIPT, 0,
-                 "%s/%.*s:%d: a stored %s has version %u, the contract only knows versions up to %u",
-                 sources_dir(domain->sources), SLICE_ARGS(message->path), message->line, message->name.data,
-                 (unsigned)type_version, (unsigned)message->version);
+                 "%.*s:%d: a stored %s has version %u, the contract only knows versions up to %u",
+                 SLICE_ARGS(message->path), message->line, message->name.data, (unsigned)type_version,
+                 (unsigned)message->version);
         return;
     }
     for (uint32_t version = type_version; version < message->version; version++)
@@ -319,8 +318,7 @@ int domain_raise_at(struct domain *domain, struct slice path, int line, const ch
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return vm_raise(domain->vm->lua, FAULT_SCRIPT, 0, "%s/%.*s:%d: %s", sources_dir(domain->sources),
-                    SLICE_ARGS(path), line, text);
+    return vm_raise(domain->vm->lua, FAULT_SCRIPT, 0, "%.*s:%d: %s", SLICE_ARGS(path), line, text);
 }
 
 const char *domain_describe_value(lua_State *lua, int index, char *text)
@@ -384,8 +382,7 @@ void domain_take_returned(const struct domain_returned *returned, int index)
 
 static bool names_a_place(const struct domain *domain, const struct fault *fault)
 {
-    const char *dir = sources_dir(domain->sources);
-    return slice_starts(slice_of(fault->text), dir) && fault->text[strlen(dir)] == '/';
+    return sources_find(domain->sources, slice_make(fault->text, strcspn(fault->text, ":"))) != NULL;
 }
 
 void domain_blame_at(const struct domain *domain, struct slice path, int line, const char *what,
@@ -395,8 +392,7 @@ void domain_blame_at(const struct domain *domain, struct slice path, int line, c
     if (names_a_place(domain, fault) || fault->code == FAULT_CORRUPT || fault->code == FAULT_REJECTED) return;
     char text[sizeof fault->text];
     memcpy(text, fault->text, sizeof text);
-    fault_set(fault, fault->code, "%s/%.*s:%d: %s: %s", sources_dir(domain->sources), SLICE_ARGS(path), line,
-              what, text);
+    fault_set(fault, fault->code, "%.*s:%d: %s: %s", SLICE_ARGS(path), line, what, text);
 }
 
 void domain_blame_script(struct domain *domain, const struct loader_handler *handler, const char *verb,

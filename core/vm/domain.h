@@ -127,6 +127,11 @@ void domain_state_free(struct domain *domain, struct domain_state *state);
  * TOO_LARGE. */
 int domain_state_encode(struct domain *domain, struct domain_state *state, struct buf *out,
                         struct fault *fault);
+/* Whether the state may be as large as it is after new events, so many and of so many bytes: asked of each
+ * decision. A state of more than a hundred entries is weighed when what came since could have made it too
+ * large, if events are kept as they are, and now and then. Faults: of domain_state_encode. */
+int domain_state_weigh(struct domain *domain, struct domain_state *state, size_t events, size_t bytes,
+                       struct fault *fault);
 int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes, struct domain_state **state,
                         struct fault *fault);
 /* Folds one stored event (of any version: upcasters run). A type without a handler changes nothing. After a
@@ -140,12 +145,13 @@ struct decision {
     size_t event_count;
 };
 
-/* Checks the command's contract, then decides; events are applied to the state at once. Everything of
- * *decision is in arena. The state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it
- * is unusable if *touched is true. */
+/* Checks the command's contract (unless it is checked: as domain_check_command or an import gave it), then
+ * decides; events are applied to the state at once. Everything of *decision is in arena, or in data. The
+ * state is unchanged after CONTRACT and UNKNOWN_COMMAND; after any other fault it is unusable if *touched is
+ * true. */
 int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
-                   struct slice data, struct arena *arena, struct decision *decision, bool *touched,
-                   struct fault *fault);
+                   struct slice data, bool checked, struct arena *arena, struct decision *decision,
+                   bool *touched, struct fault *fault);
 
 struct domain_event { /* one event as a value, with its envelope */
     const struct envelope *envelope;

@@ -5,7 +5,9 @@
  * same, and no table of an execute handler gets into a state.
  *
  * After each apply the state must be plain data and a tree (plain.h). States of more than PLAIN_ENTRIES_MAX
- * entries are only checked when they are encoded: the check would cost more than the handler.
+ * entries are only checked when they are encoded: the check would cost more than the handler. So is their
+ * size (domain_state_weigh): at once when events alone could have brought it above the limit, else after as
+ * many events as make it cheap.
  *
  * An error inside apply must end the command even if execute called emit under pcall: the state is half
  * changed. That is what execution->applying is for: it stays set, and nothing but the end is possible. */
@@ -20,7 +22,10 @@
 #include "vm/sends.h"
 #include "vm/value.h"
 
-enum { PLAIN_ENTRIES_MAX = 128 };
+enum {
+    PLAIN_ENTRIES_MAX = 128,
+    WEIGH_BYTES = 8192 /* encoded for each event when states are weighed, on an average */
+};
 
 struct execution {
     struct domain *domain;
@@ -90,6 +95,21 @@ int domain_state_encode(struct domain *domain, struct domain_state *state, struc
     return 0;
 }
 
+int domain_state_weigh(struct domain *domain, struct domain_state *state, size_t events, size_t bytes,
+                       struct fault *fault)
+{
+    if (!state->heavy) return 0;
+    if (events < state->events_left && bytes < state->bytes_left) {
+        state->events_left -= events;
+        state->bytes_left -= bytes;
+        return 0;
+    }
+    if (vm_protected(domain->vm, encode_state, state, fault) < 0) return -1;
+    state->events_left = domain->scratch.size / WEIGH_BYTES;
+    state->bytes_left = domain->document_size_max - domain->scratch.size;
+    return 0;
+}
+
 struct state_bytes {
     struct domain_state *state;
     struct slice bytes;
@@ -120,9 +140,13 @@ int domain_state_decode(struct domain *domain, int aggregate, struct slice bytes
 /* --- apply --- */
 
 /* With the state at index. */
-static void check_state(struct domain *domain, int index, const struct loader_handler *handler)
+static void check_state(struct domain_state *state, int index, const struct loader_handler *handler)
 {
+    struct domain *domain = state->domain;
     lua_State *lua = domain->vm->lua;
+    plain_seen_clear(&domain->seen);
+    state->heavy = !plain_glance(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, domain->document_size_max);
+    if (!state->heavy) return;
     plain_seen_clear(&domain->seen);
     switch (plain_look(lua, index, &domain->seen, PLAIN_ENTRIES_MAX, SIZE_MAX)) {
     case PLAIN_SHARED:
@@ -141,12 +165,14 @@ static void check_state(struct domain *domain, int index, const struct loader_ha
     }
 }
 
-/* Calls the handler with the state on top of the stack and the event below it. Both are popped. */
-static void apply_event(struct domain *domain, const struct loader_handler *handler, int m_ref)
+/* Calls the handler with the event on top of the stack, which is popped. */
+static void apply_event(struct domain_state *applied, const struct loader_handler *handler, int m_ref)
 {
+    struct domain *domain = applied->domain;
     lua_State *lua = domain->vm->lua;
-    int event = lua_gettop(lua) - 1, state = event + 1;
+    int event = lua_gettop(lua), state = event + 1;
     luaL_checkstack(lua, 8, NULL);
+    push_state(lua, applied);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, handler->function);
     lua_pushvalue(lua, state);
     lua_pushvalue(lua, event);
@@ -158,7 +184,7 @@ static void apply_event(struct domain *domain, const struct loader_handler *hand
                         "apply.%s changes the state and must return nothing, it returned %s",
                         handler->message->name.data, domain_describe_value(lua, -1, what));
     }
-    check_state(domain, state, handler);
+    check_state(applied, state, handler);
     lua_settop(lua, event - 1);
 }
 
@@ -169,8 +195,7 @@ static int apply_stored(lua_State *lua)
     const struct loader_handler *handler = application->handler;
     domain_push_event(domain, handler->message, application->envelope->type_version, application->data,
                       domain->m_ref);
-    push_state(lua, application->state);
-    apply_event(domain, handler, domain->m_ref);
+    apply_event(application->state, handler, domain->m_ref);
     return 0;
 }
 
@@ -183,7 +208,7 @@ int domain_apply(struct domain *domain, struct domain_state *state, const struct
     if (!handler) return 0;
     struct application application = {
         .domain = domain, .state = state, .handler = handler, .envelope = envelope, .data = data};
-    struct fault failure = {0};
+    struct fault failure;
     envelope_view_open(domain->m, envelope, ENVELOPE_APPLYING);
     lua_pushcfunction(domain->vm->lua, apply_stored);
     lua_pushlightuserdata(domain->vm->lua, &application);
@@ -239,8 +264,7 @@ static void apply_new(struct execution *execution, const struct contract_message
     *execution->touched = true;
     envelope_view_open(domain->m_applying, &envelope, ENVELOPE_APPLYING);
     value_push(lua, data);
-    push_state(lua, execution->state);
-    apply_event(domain, handler, domain->m_applying_ref);
+    apply_event(execution->state, handler, domain->m_applying_ref);
     envelope_view_close(domain->m_applying);
     execution->applying = NULL;
 }
@@ -310,17 +334,25 @@ static void take_returned(void *user, const struct contract_message *message)
     take_event(user, message);
 }
 
+/* With the command on top of the stack. */
+static void check_command(lua_State *lua, struct execution *execution)
+{
+    struct domain *domain = execution->domain;
+    const struct contract_message *message = execution->handler->message;
+    contract_check(lua, -1, message, 0);
+    buf_clear(&domain->scratch);
+    value_encode(lua, -1, &domain->scratch, message->name.data, domain->message_size_max);
+    execution->decision->command_data = arena_copy(execution->arena, buf_slice(&domain->scratch));
+    execution->checked = true;
+}
+
 static int run_execution(lua_State *lua)
 {
     struct execution *execution = lua_touserdata(lua, 1);
     struct domain *domain = execution->domain;
     const struct loader_handler *handler = execution->handler;
     value_push(lua, execution->data);
-    contract_check(lua, -1, handler->message, 0);
-    buf_clear(&domain->scratch);
-    value_encode(lua, -1, &domain->scratch, handler->message->name.data, domain->message_size_max);
-    execution->decision->command_data = arena_copy(execution->arena, buf_slice(&domain->scratch));
-    execution->checked = true;
+    if (!execution->checked) check_command(lua, execution);
     int command = lua_gettop(lua);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, handler->function);
     push_state(lua, execution->state);
@@ -350,13 +382,13 @@ static int run_execution(lua_State *lua)
 }
 
 int domain_execute(struct domain *domain, struct domain_state *state, const struct envelope *envelope,
-                   struct slice data, struct arena *arena, struct decision *decision, bool *touched,
-                   struct fault *fault)
+                   struct slice data, bool checked, struct arena *arena, struct decision *decision,
+                   bool *touched, struct fault *fault)
 {
     CHECK(domain->executing == NULL);
     const struct loader_aggregate *aggregate = loader_aggregate(domain->loader, (size_t)state->aggregate);
     *touched = false;
-    *decision = (struct decision){0};
+    *decision = (struct decision){.command_data = checked ? data : SLICE_NONE};
     struct execution execution = {.domain = domain,
                                   .aggregate = aggregate,
                                   .state = state,
@@ -364,12 +396,13 @@ int domain_execute(struct domain *domain, struct domain_state *state, const stru
                                   .data = data,
                                   .arena = arena,
                                   .decision = decision,
-                                  .touched = touched};
+                                  .touched = touched,
+                                  .checked = checked};
     execution.handler = domain_handler_of(aggregate->execute, aggregate->execute_count, envelope->type);
     if (!execution.handler)
         return domain_check_command(domain, state->aggregate, envelope->type, data, arena,
                                     &decision->command_data, fault);
-    struct fault failure = {0};
+    struct fault failure;
     domain->executing = &execution;
     envelope_view_open(domain->m, envelope, ENVELOPE_DECIDING);
     lua_pushcfunction(domain->vm->lua, run_execution);

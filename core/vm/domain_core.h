@@ -44,7 +44,9 @@ struct domain {
 struct domain_state {
     struct domain *domain;
     int aggregate;
-    int ref; /* registry reference of its table; LUA_NOREF until it is first used: making it may fail */
+    int ref;    /* registry reference of its table; LUA_NOREF until it is first used: making it may fail */
+    bool heavy; /* it may be more than a state is allowed: it is weighed */
+    size_t events_left, bytes_left; /* heavy: what events may bring until it is weighed again */
 };
 
 /* Finds the handler of a message in a list in order of message name; NULL: none. */

@@ -273,8 +273,8 @@ enum domain_run_state domain_run_step(struct domain_run *run, const struct domai
     if (result < 0) return fail(run, &failure, fault);
     uint64_t most = domain->vm->instructions_max * LIMIT_RUN_CALLS_MAX;
     if (run->wants != DOMAIN_RUN_DONE && run->instructions > most) {
-        fault_set(&failure, FAULT_BUDGET, "%s/%.*s:%d: used more than %" PRIu64 " instructions in one run",
-                  sources_dir(domain->sources), SLICE_ARGS(run->path), run->line, most);
+        fault_set(&failure, FAULT_BUDGET, "%.*s:%d: used more than %" PRIu64 " instructions in one run",
+                  SLICE_ARGS(run->path), run->line, most);
         return fail(run, &failure, fault);
     }
     if (run->retries) return run->wants = DOMAIN_RUN_RETRIES;

@@ -33,7 +33,7 @@ struct drafts *drafts_new(struct domain *domain, const struct drafts_options *op
     for (size_t at = 0; at < drafts->projection->when_count; at++)
         drafts->handlers[at] =
             (struct drafts_handler){.declared = &drafts->projection->when[at], .type_ref = LUA_NOREF};
-    drafts->table_ref = drafts->docs_ref = LUA_NOREF;
+    drafts->table_ref = drafts->docs_ref = drafts->initial_ref = LUA_NOREF;
     return drafts;
 }
 
@@ -106,6 +106,7 @@ void drafts_free(struct drafts *drafts)
     for (struct drafts_parked *parked; (parked = map_next(&drafts->parked, &next));) mem_free(parked);
     map_release(&drafts->parked);
     luaL_unref(lua, LUA_REGISTRYINDEX, drafts->docs_ref);
+    luaL_unref(lua, LUA_REGISTRYINDEX, drafts->initial_ref);
     buf_release(&drafts->loaded);
     buf_release(&drafts->encoded);
     buf_release(&drafts->key_bytes);
@@ -279,6 +280,33 @@ void drafts_change(struct drafts *drafts, struct drafts_document *document)
     mark_dirty(drafts, document);
 }
 
+/* The names and values of `initial` as a Lua list, decoded once: texts, numbers and decimals cannot be
+ * changed, so they are the same in all new documents. False: it has tables, which every document needs for
+ * itself. */
+static bool prepare_initial(struct drafts *drafts, uint32_t count, struct mp_reader *reader)
+{
+    struct vm *vm = drafts->domain->vm;
+    lua_State *lua = vm->lua;
+    if (drafts->initial_ref != LUA_NOREF) return drafts->initial_ref != LUA_REFNIL;
+    size_t allocated =
+        vm->call_allocated; /* what a call may allocate does not depend on whether it is the first */
+    struct mp_reader from = *reader;
+    bool simple = true;
+    lua_createtable(lua, (int)(2 * count), 0);
+    for (lua_Integer at = 1; at <= 2 * (lua_Integer)count; at++) {
+        value_push_next(lua, &from);
+        simple = simple && !lua_istable(lua, -1);
+        lua_rawseti(lua, -2, at);
+    }
+    if (!simple) {
+        lua_pop(lua, 1);
+        lua_pushnil(lua);
+    }
+    drafts->initial_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    vm->call_allocated = allocated;
+    return simple;
+}
+
 void drafts_push_initial(struct drafts *drafts)
 {
     lua_State *lua = drafts->domain->vm->lua;
@@ -289,12 +317,21 @@ void drafts_push_initial(struct drafts *drafts)
         return;
     }
     luaL_checkstack(lua, 8, NULL);
+    bool simple = prepare_initial(drafts, map.count, &reader);
     lua_createtable(lua, 0, (int)(map.count > drafts->field_hint ? map.count : drafts->field_hint));
-    for (uint32_t left = map.count; left > 0; left--) {
-        value_push_next(lua, &reader);
-        value_push_next(lua, &reader);
-        lua_rawset(lua, -3);
+    int document = lua_gettop(lua);
+    if (simple) lua_rawgeti(lua, LUA_REGISTRYINDEX, drafts->initial_ref);
+    for (lua_Integer at = 1; at <= (lua_Integer)map.count; at++) {
+        if (simple) {
+            lua_rawgeti(lua, document + 1, 2 * at - 1);
+            lua_rawgeti(lua, document + 1, 2 * at);
+        } else {
+            value_push_next(lua, &reader);
+            value_push_next(lua, &reader);
+        }
+        lua_rawset(lua, document);
     }
+    lua_settop(lua, document);
 }
 
 void drafts_remove(struct drafts *drafts, struct drafts_document *document)

@@ -83,6 +83,8 @@ struct drafts {
 
     struct drafts_docs *docs;
     int docs_ref;
+    int initial_ref; /* what `initial` is made of: drafts.c; LUA_NOREF until it is first used, LUA_REFNIL: has
+                        tables */
     struct buf loaded; /* what options.load gave */
     struct buf encoded;
     struct buf key_bytes; /* what the key function gave */

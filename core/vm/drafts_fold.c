@@ -98,8 +98,8 @@ static int run_key(lua_State *lua)
     int top = lua_gettop(lua);
     luaL_checkstack(lua, 8, NULL);
     char what[512];
-    snprintf(what, sizeof what, "%s/%.*s:%d: a key of %.*s", sources_dir(drafts->domain->sources),
-             SLICE_ARGS(projection->path), projection->line, SLICE_ARGS(projection->declared.name));
+    snprintf(what, sizeof what, "%.*s:%d: a key of %.*s", SLICE_ARGS(projection->path), projection->line,
+             SLICE_ARGS(projection->declared.name));
     for (int index = 2; index <= top; index++) {
         if (lua_isnil(lua, index)) continue;
         if (lua_type(lua, index) != LUA_TTABLE) {
@@ -182,6 +182,22 @@ static bool is_wanted(struct drafts *drafts, struct slice key)
 
 /* --- fast --- */
 
+static bool glance_at_touched(struct drafts *drafts)
+{
+    struct domain *domain = drafts->domain;
+    lua_State *lua = domain->vm->lua;
+    bool plain = true;
+    for (size_t at = 0; plain && at < drafts->touched_count; at++) {
+        const struct drafts_document *document = drafts->touched[at].document;
+        if (document->slot == 0) continue;
+        drafts_push(drafts, document);
+        plain = plain_glance(lua, -1, &domain->seen, SIZE_MAX, domain->document_size_max);
+        lua_pop(lua, 1);
+    }
+    plain_seen_clear(&domain->seen);
+    return plain;
+}
+
 /* What the call changed is looked at after each call: at the flush it would be too late, since what is no
  * plain data may be mended by the next event, and what is shared may have been changed in two places. So the
  * verdict does not depend on when documents are flushed. */
@@ -190,6 +206,7 @@ static void look_at_touched(struct drafts *drafts)
     struct domain *domain = drafts->domain;
     lua_State *lua = domain->vm->lua;
     bool shared = false;
+    if (glance_at_touched(drafts)) return;
     for (size_t at = 0; at < drafts->touched_count; at++) {
         const struct drafts_document *document = drafts->touched[at].document;
         if (document->slot == 0) continue;
@@ -319,9 +336,8 @@ static int end_exact(struct drafts_step *step, int result, struct fault *fault)
         if (result < 0) {
             const struct loader_handler *handler = step->handler->declared;
             bool is_free = !drafts->projection->declared.keyed;
-            fault_set(fault, wrong.code, "%s/%.*s:%d: when.%s: %s%.*s%s%s",
-                      sources_dir(drafts->domain->sources), SLICE_ARGS(handler->path), handler->line,
-                      handler->message->name.data, is_free ? "'" : "",
+            fault_set(fault, wrong.code, "%.*s:%d: when.%s: %s%.*s%s%s", SLICE_ARGS(handler->path),
+                      handler->line, handler->message->name.data, is_free ? "'" : "",
                       SLICE_ARGS(is_free ? settling.at->document->key : SLICE_NONE), is_free ? "': " : "",
                       wrong.text);
         }

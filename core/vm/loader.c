@@ -104,10 +104,9 @@ static int keep_chunk(lua_State *lua)
     struct step *step = lua_touserdata(lua, 1);
     struct loader *loader = step->loader;
     const struct source *source = sources_at(loader->sources, step->index);
-    const char *chunk = lua_pushfstring(lua, "%s/%s", sources_dir(loader->sources), source->path.data);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, loader->vm->script_env);
     struct fault fault;
-    if (vm_load(loader->vm, source->text, chunk, -1, &fault) < 0) {
+    if (vm_load(loader->vm, source->text, source->path.data, -1, &fault) < 0) {
         loader_note_fault(loader, source->path, &fault);
         return 0;
     }

@@ -39,9 +39,7 @@ void loader_note(struct loader *loader, struct loader_problems *problems, struct
 
 void loader_note_fault(struct loader *loader, struct slice path, const struct fault *fault)
 {
-    const char *dir = sources_dir(loader->sources), *text = fault->text;
-    size_t dir_size = strlen(dir);
-    if (!loader->foreign && strncmp(text, dir, dir_size) == 0 && text[dir_size] == '/') text += dir_size + 1;
+    const char *text = fault->text;
     for (const char *at = strchr(text, ':'); at != NULL; at = strchr(at + 1, ':')) {
         char *end;
         long line = strtol(at + 1, &end, 10);
@@ -207,9 +205,8 @@ static int host_compile(lua_State *lua)
         lua_setupvalue(lua, -2, 1);
         return 1;
     }
-    const char *chunk = lua_pushfstring(lua, "%s/%s", sources_dir(loader->sources), source->path.data);
     struct fault fault;
-    if (vm_load(loader->vm, source->text, chunk, 2, &fault) < 0)
+    if (vm_load(loader->vm, source->text, source->path.data, 2, &fault) < 0)
         return vm_raise(lua, fault.code, 0, "%s", fault.text);
     return 1;
 }
@@ -305,6 +302,8 @@ int loader_open_prelude(lua_State *lua)
     lua_pushlightuserdata(lua, loader);
     luaL_setfuncs(lua, host_functions, 1);
     lua_newtable(lua);
+    run_prelude(loader, "sorted_keys", 2, 3);
+    lua_setfield(lua, 3, "sorted_keys");
     run_prelude(loader, "contracts", 2, 3);
     lua_setfield(lua, 3, "contracts");
     run_prelude(loader, "outlive", 2, 3);
@@ -319,7 +318,7 @@ int loader_open_prelude(lua_State *lua)
         lua_newtable(lua);
     else
         lua_rawgeti(lua, LUA_REGISTRYINDEX, loader->globals);
-    lua_pushfstring(lua, "%s/", sources_dir(loader->sources));
+    lua_pushstring(lua, sources_dir(loader->sources));
     lua_call(lua, 3, 0);
     return 0;
 }

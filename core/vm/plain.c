@@ -9,6 +9,7 @@
 #include "base/limit.h"
 #include "base/mem.h"
 #include "codec/text.h"
+#include "vm/peek.h"
 #include "vm/readonly.h"
 #include "vm/value.h"
 
@@ -161,6 +162,73 @@ enum plain_verdict plain_look(lua_State *lua, int index, struct plain_seen *seen
     if (look.large) return PLAIN_LARGE;
     if (look.not_plain) return PLAIN_NOT;
     return look.shared ? PLAIN_SHARED : PLAIN_TREE;
+}
+
+/* --- the glance --- */
+
+struct glance {
+    const struct vm *vm;
+    struct plain_seen *seen;
+    size_t entries_left, bytes_left;
+};
+
+static bool glance_table(struct glance *glance, const struct peek_table *table, int depth);
+
+/* Adds to *size what the value takes beyond LOOK_VALUE_SIZE. */
+static inline bool glance_value(struct glance *glance, struct peek_value value, int depth, size_t *size)
+{
+    struct slice text;
+    switch (value.tag) {
+    case PEEK_FALSE:
+    case PEEK_TRUE:
+    case PEEK_INTEGER: return true;
+    case PEEK_FLOAT: return isfinite(value.content.number);
+    case PEEK_SHORT_TEXT:
+    case PEEK_LONG_TEXT:
+        text = peek_text(value.content, value.tag);
+        *size += text.size;
+        return text_is_ascii(text) || text_is_utf8(text);
+    case PEEK_TABLE:
+        return seen_add(glance->seen, value.content.object) &&
+               glance_table(glance, peek_table(value.content), depth + 1);
+    case PEEK_USERDATA: return peek_userdata_metatable(value.content) == glance->vm->meta_at[VM_META_DECIMAL];
+    default: return false;
+    }
+}
+
+/* This is run for every entry of every document that an event touches. */
+static bool glance_table(struct glance *glance, const struct peek_table *table, int depth)
+{
+    if (depth > LIMIT_DEPTH_MAX) return false;
+    if (table->metatable && table->metatable != glance->vm->meta_at[VM_META_LIST]) return false;
+    lua_Integer items = 0, item_max = 0;
+    bool named = false;
+    struct peek_walk walk = peek_walk(table);
+    while (peek_next(&walk)) {
+        size_t size = LOOK_VALUE_SIZE;
+        if (glance->entries_left-- == 0) return false;
+        if (peek_is_text(walk.key_tag)) {
+            struct slice key = peek_text(walk.key, walk.key_tag);
+            named = true;
+            size += key.size;
+            if (!text_is_ascii(key) && !text_is_utf8(key)) return false;
+        } else if (walk.key_tag == PEEK_INTEGER && walk.key.integer > 0) {
+            items++;
+            if (walk.key.integer > item_max) item_max = walk.key.integer;
+        } else {
+            return false;
+        }
+        if (!glance_value(glance, walk.value, depth, &size) || size > glance->bytes_left) return false;
+        glance->bytes_left -= size;
+    }
+    return items == item_max && (items == 0 || !named);
+}
+
+bool plain_glance(lua_State *lua, int index, struct plain_seen *seen, size_t entries_max, size_t bytes_max)
+{
+    struct glance glance = {
+        .vm = vm_of(lua), .seen = seen, .entries_left = entries_max, .bytes_left = bytes_max};
+    return glance_table(&glance, lua_topointer(lua, index), 0);
 }
 
 void plain_unshare(lua_State *lua, int index)

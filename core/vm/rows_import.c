@@ -202,7 +202,7 @@ int domain_import_row(struct domain *domain, struct slice row,
     if (!import) return fault_set(fault, FAULT_USAGE, "no import script is open");
     struct vm *vm = domain->vm;
     import->row = row;
-    struct fault wrong = {0};
+    struct fault wrong;
     int result = call_row(import, &wrong);
     if (result < 0 && vm->must_repeat && !vm->exact) {
         /* Nothing has left this call yet: it can be repeated here, under the exact count. */

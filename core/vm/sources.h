@@ -35,7 +35,8 @@ void sources_free(struct sources *sources);
 size_t sources_count(const struct sources *sources);
 const struct source *sources_at(const struct sources *sources, size_t index); /* in order of path */
 const struct source *sources_find(const struct sources *sources, struct slice path);
-const char *sources_dir(const struct sources *sources); /* as given; error texts name files as dir/path */
+const char *sources_dir(const struct sources *sources); /* as given; errors at load name files as dir/path,
+                                                           those of calls as path */
 struct hash
 sources_digest(const struct sources *sources); /* over all paths and texts: has anything changed? */
 

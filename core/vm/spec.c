@@ -166,7 +166,7 @@ static int decide(struct spec *spec, struct domain *domain, struct domain_state 
     envelope.type_version = 0;
     struct decision decision;
     bool touched;
-    if (domain_execute(domain, state, &envelope, command->data, &spec->arena, &decision, &touched,
+    if (domain_execute(domain, state, &envelope, command->data, false, &spec->arena, &decision, &touched,
                        &result->fault) < 0)
         return -1;
     for (size_t at = 0; at < decision.event_count; at++)

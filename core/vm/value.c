@@ -15,11 +15,18 @@
 #include "base/limit.h"
 #include "codec/text.h"
 #include "vm/decimal.h"
+#include "vm/peek.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
 #include "vm/vm.h"
 
-enum { KEYS_ON_STACK = 24, CREATE_MAX = 1 << 16, WALK_TABLES = 64, WALK_MS_MAX = 5000 };
+enum {
+    FIELDS_ON_STACK = 24,
+    FIELDS_INSERTED = 16,
+    CREATE_MAX = 1 << 16,
+    WALK_TABLES = 64,
+    WALK_MS_MAX = 5000
+};
 
 /* --- walking --- */
 
@@ -225,59 +232,93 @@ static void encode_list(struct encoder *encoder, int index, lua_Unsigned count, 
     }
 }
 
-static int compare_keys(const void *a, const void *b)
+struct field {
+    struct slice key;
+    struct peek_value value;
+};
+
+static int compare_fields(const void *a, const void *b)
 {
-    return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
+    return slice_compare(((const struct field *)a)->key, ((const struct field *)b)->key);
 }
 
-static void sort_keys(struct slice *keys, size_t count)
+static void sort_fields(struct field *fields, size_t count)
 {
-    if (count > 12) {
-        // cppcheck-suppress uninitvar ; the caller filled count keys
-        qsort(keys, count, sizeof *keys, compare_keys);
+    if (count > FIELDS_INSERTED) {
+        // cppcheck-suppress uninitvar ; the caller filled count fields
+        qsort(fields, count, sizeof *fields, compare_fields);
         return;
     }
     for (size_t i = 1; i < count; i++) {
-        struct slice key = keys[i];
+        struct field field = fields[i];
         size_t at = i;
-        for (; at > 0 && slice_compare(keys[at - 1], key) > 0; at--) keys[at] = keys[at - 1];
-        keys[at] = key;
+        for (; at > 0 && slice_compare(fields[at - 1].key, field.key) > 0; at--) fields[at] = fields[at - 1];
+        fields[at] = field;
     }
 }
 
-/* Nothing runs between gathering and reading that could drop a key: the texts stay where they are. */
+/* Most fields are no tables and nothing is wrong with them. False: not encoded, for one reason or another. */
+static bool encode_simple(struct encoder *encoder, struct peek_value value)
+{
+    char text[DECIMAL_TEXT_SIZE];
+    struct slice bytes;
+    switch (value.tag) {
+    case PEEK_FALSE:
+    case PEEK_TRUE: mp_put_bool(encoder->out, value.tag == PEEK_TRUE); return true;
+    case PEEK_INTEGER: mp_put_int(encoder->out, value.content.integer); return true;
+    case PEEK_SHORT_TEXT:
+    case PEEK_LONG_TEXT:
+        bytes = peek_text(value.content, value.tag);
+        if (bytes.size > encoder->size_max || !text_is_utf8(bytes)) return false;
+        mp_put_text(encoder->out, bytes);
+        return true;
+    case PEEK_USERDATA:
+        if (peek_userdata_metatable(value.content) != vm_of(encoder->lua)->meta_at[VM_META_DECIMAL])
+            return false;
+        bytes = slice_make(text, (size_t)decimal_text(peek_userdata(value.content), text));
+        mp_put_decimal(encoder->out, bytes);
+        return true;
+    default: return false;
+    }
+}
+
+/* Nothing runs between gathering and reading that could drop a field: all stays where it is. */
 static void encode_map(struct encoder *encoder, int index, const struct frame *frame, int depth)
 {
     lua_State *lua = encoder->lua;
-    struct slice on_stack[KEYS_ON_STACK], *keys = on_stack;
-    size_t count = 0, count_max = KEYS_ON_STACK;
+    struct field on_stack[FIELDS_ON_STACK], *fields = on_stack;
+    size_t count = 0, count_max = FIELDS_ON_STACK;
     int top = lua_gettop(lua);
     lua_pushnil(lua); /* slot of a larger array */
-    for (lua_pushnil(lua); lua_next(lua, index);) {
-        lua_pop(lua, 1);
-        if (lua_type(lua, -1) != LUA_TSTRING) {
-            if (lua_isinteger(lua, -1)) not_plain(encoder, frame, "a list with holes is no plain data");
+    struct peek_walk walk = peek_walk(lua_topointer(lua, index));
+    while (peek_next(&walk)) {
+        if (!peek_is_text(walk.key_tag)) {
+            if (walk.key_tag == PEEK_INTEGER) not_plain(encoder, frame, "a list with holes is no plain data");
             not_plain(encoder, frame, "only texts, or 1..n for a list, can be keys of plain data");
         }
         if (count == count_max) {
-            struct slice *more = lua_newuserdatauv(lua, count_max * 2 * sizeof *keys, 0);
-            memcpy(more, keys, count * sizeof *keys);
+            struct field *more = lua_newuserdatauv(lua, count_max * 2 * sizeof *fields, 0);
+            memcpy(more, fields, count * sizeof *fields);
             lua_replace(lua, top + 1);
-            keys = more;
+            fields = more;
             count_max *= 2;
         }
-        keys[count].data = lua_tolstring(lua, -1, &keys[count].size);
-        count++;
+        fields[count++] = (struct field){peek_text(walk.key, walk.key_tag), walk.value};
     }
     if (count > encoder->size_max || count > UINT32_MAX)
         vm_raise(lua, FAULT_TOO_LARGE, 1, "%s: larger than %zu bytes", encoder->what, encoder->size_max);
-    sort_keys(keys, count);
+    sort_fields(fields, count);
     mp_put_map(encoder->out, (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
-        struct frame field = {.outer = frame, .name = keys[i]};
-        lua_pushlstring(lua, keys[i].data, keys[i].size);
-        if (!text_is_utf8(keys[i])) not_plain(encoder, frame, "a key that is not UTF-8");
-        mp_put_text(encoder->out, keys[i]);
+        struct slice key = fields[i].key;
+        if (!text_is_utf8(key)) not_plain(encoder, frame, "a key that is not UTF-8");
+        mp_put_text(encoder->out, key);
+        if (encode_simple(encoder, fields[i].value)) {
+            check_size(encoder);
+            continue;
+        }
+        struct frame field = {.outer = frame, .name = key};
+        lua_pushlstring(lua, key.data, key.size);
         lua_rawget(lua, index);
         encode_value(encoder, lua_gettop(lua), &field, depth + 1);
         lua_pop(lua, 1);

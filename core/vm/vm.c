@@ -28,6 +28,7 @@
 #include "vm/decimal.h"
 #include "vm/keys.h"
 #include "vm/moments.h"
+#include "vm/peek.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
 #include "vm/value.h"
@@ -611,6 +612,7 @@ static void make_large_buffer(lua_State *lua)
 static int build(lua_State *lua)
 {
     static const luaL_Reg fault_functions[] = {{"__tostring", fault_tostring}, {NULL, NULL}};
+    CHECK(peek_check(lua));
     luaL_openlibs(lua);
     vm_new_meta(lua, VM_META_FAULT, "fault", fault_functions);
     lua_pop(lua, 1);

@@ -1,5 +1,5 @@
 """The command line as interfaces.md fixes it: each command without a running hub, its machine output, its exit codes."""
-import json, os, random, re, shutil, signal, subprocess, time, unittest
+import json, os, random, re, shutil, signal, subprocess, tempfile, time, unittest
 
 from hub import LORE, ROOT, SMALL, TIMEOUT, Case, Hub, lines, lore, main
 
@@ -54,6 +54,23 @@ class Help(unittest.TestCase):
             done = lore(*args, check=2)
             self.assertEqual(done.stdout, "")
             self.assertIn("usage", done.stderr, args)
+
+    def test_two_scripts_folders(self):
+        for command in ("serve", "check"):
+            done = lore(command, "one", "--scripts", "other", check=2)
+            self.assertIn("two scripts folders are given: 'one' and --scripts 'other'", done.stderr)
+        self.assertIn("all load", lore("check", "scripts", "--scripts", "scripts", check=0).stdout)
+
+    def test_a_log_that_was_never_begun_is_empty(self):
+        """The first start was killed: what it left is a log without events, not an environment that failed."""
+        with tempfile.TemporaryDirectory() as data:
+            os.mkdir(os.path.join(data, "log"))
+            for name in ("lock", "log/data.mdb"):
+                open(os.path.join(data, name), "w").close()
+            for command in (["export"], ["events"], ["status", "--json"]):
+                done = lore(*command, "--data", data, check=0)
+                self.assertNotIn('"position":1', done.stdout)
+            self.assertEqual(lore("export", "--data", data, check=0).stdout, "")
 
 
 class New(Case):

@@ -94,6 +94,36 @@ class Determinism(Case):
                 parked += sum(line.get("parked", 0) for line in first.values())
         self.assertGreater(parked, 0)
 
+    def test_the_folder_does_not_matter(self):
+        """A text that a script catches goes into an event; a view catches one itself, and parks a key with another: all name the file as
+        it lies in the scripts folder, wherever that is."""
+        self.write("notes/contracts.lua", "contracts [[\n Take? (n: integer)\n Taken! (n: integer, said: string)\n]]\n")
+        self.write("notes/note.lua", "local note = aggregate 'note'\n"
+                   "function note.apply.Taken(state, e) state.said = select(2, pcall(error, e.said .. ' again', 2)) end\n"
+                   "function note.execute.Take(_, c)\n"
+                   "  local _, said = pcall(function() return c.n .. nil end)\n  return Taken { n = c.n, said = said }\nend\n")
+        self.write("notes/view.lua", "local view = projection 'view'\n"
+                   "function view.when.Taken(doc, e)\n  doc.said = e.said\n  if e.n == 2 then error 'two' end\n"
+                   "  local _, own = pcall(function() local t = nil; return t.x end)\n  doc.own = own\nend\n")
+        elsewhere = os.path.join(self.dir, "a folder with a long name " + 40 * "x", "and/more of it")
+        shutil.copytree(self.scripts, elsewhere)
+        seen = []
+        for number, folder in enumerate((self.scripts, elsewhere)):
+            data = os.path.join(self.dir, f"data-{number}")
+            hub = self.hub(folder, data)
+            for n in (1, 2):
+                hub.send(f"notes/note/{n}", "Take", {"n": n}, id=f"take-{n}")
+            documents = hub.view("notes/view")
+            events = hub.get("/v1/main/events")["events"]
+            parked = [line["error"] for line in hub.status() if line["kind"] == "parked"]
+            hub.stop()
+            seen.append(([event["data"] for event in events], documents, parked, self.digest(data=data)))
+        self.assertEqual(seen[0][:3], seen[1][:3])
+        self.assertEqual(seen[0][3]["all"]["digest"], seen[1][3]["all"]["digest"])
+        self.assertTrue(seen[0][0][0]["said"].startswith("notes/note.lua:4: "), seen[0])
+        self.assertTrue(seen[0][1]["1"]["own"].startswith("notes/view.lua:5: "), seen[0])
+        self.assertEqual(seen[0][2], ["notes/view.lua:4: two"])
+
 
 if __name__ == "__main__":
     print(f"SEED={SEED}", flush=True)

@@ -109,7 +109,7 @@ class Hostile(Case):
         answer = client.request("POST", "/v1/main/evil/evil/1", {"type": f"Row{line}"})
         said = f"{line}: {self.rows[line]}: {answer.status} {answer.text}"
         self.assertIn((answer.status, answer.json["code"]), ((500, "script"), (413, "too_large")), said)
-        self.assertRegex(answer.json["detail"], rf"/evil/evil\.lua:{line}: .", said)
+        self.assertRegex(answer.json["detail"], rf"\bevil/evil\.lua:{line}: .", said)
 
     def memory(self, hub):
         with open(f"/proc/{hub.process.pid}/status") as file:
@@ -180,7 +180,7 @@ class Hostile(Case):
         for n, row in enumerate(rows, 2):
             answer = hub.request("POST", "/v1/main/evil/evil/1", {"type": f"Row{n}"})
             self.assertIn(answer.json.get("code"), ("script", "too_large"), f"{row}: {answer.text}")
-            self.assertRegex(answer.json["detail"], rf"/evil/evil\.lua:{n}: .", row)
+            self.assertRegex(answer.json["detail"], rf"\bevil/evil\.lua:{n}: .", row)
         self.assertEqual(hub.get("/v1/main/evil/evil/1")["state"], {"n": 1})
         hub.stop()
 
@@ -204,7 +204,7 @@ class Hostile(Case):
         parked = {line["key"]: line for line in hub.status() if line["kind"] == "parked"}
         self.assertEqual(sorted(map(int, parked)), list(range(3, 3 + len(rows))), hub.status())
         for n in range(3, 3 + len(rows)):
-            self.assertRegex(parked[str(n)]["error"], rf"/evil/keyed\.lua:({n}|2): .")
+            self.assertRegex(parked[str(n)]["error"], rf"\bevil/keyed\.lua:({n}|2): .")
         self.assertEqual(len(hub.view("evil/free", tenant="other")), len(rows) + 3)
         hub.stop()
 
@@ -216,10 +216,10 @@ class Hostile(Case):
             self.write("evil/loop.lua", 'return require "more"\n' if "loop" in row else "return {}\n")
             done = lore("check", self.scripts, check=0 if "{ f }" in row else 1)
             if done.returncode:
-                self.assertRegex(done.stderr, r"/evil/(more|loop)\.lua:\d+: .", row)
+                self.assertRegex(done.stderr, r"\bevil/(more|loop)\.lua:\d+: .", row)
         for line in [row for row in WRONG if AT_LOAD.search(row)]:
             self.write("evil/more.lua", f"local evil = projection 'more' {{}}\nfunction evil.when.Did(view, e, m)\n  {line}\nend\n")
-            self.assertRegex(lore("check", self.scripts, check=1).stderr, r"/evil/more\.lua:3: .", line)
+            self.assertRegex(lore("check", self.scripts, check=1).stderr, r"\bevil/more\.lua:3: .", line)
 
     def test_in_an_import(self):
         self.write("evil/import/rows.lua", "return function(row)\n  if row.n == 2 then while true do end end\n"
@@ -234,7 +234,7 @@ class Hostile(Case):
             refused = {line["row"]: line["detail"] for line in lines(file.read())}
         self.assertEqual(sorted(refused), [2, 3, 4])
         for n, reason in refused.items():
-            self.assertRegex(reason, rf"/evil/import/rows\.lua:{n}: .")
+            self.assertRegex(reason, rf"\bevil/import/rows\.lua:{n}: .")
         done = lore("state", "evil/evil/good", "--json", "--scripts", self.scripts, "--data", self.data, check=0)
         self.assertEqual(json.loads(done.stdout)["state"], {"n": 6})
 

@@ -481,6 +481,24 @@ class Import(Case):
         hub.stop()
         self.assertEqual(self.take(path)["rows"], 60)
 
+    def test_status_beside_it(self):
+        """It answers no questions, but the directory is no idle one."""
+        process = subprocess.Popen([LORE, *self.arguments("-")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            process.stdin.write(ndjson(make_rows(4000)))
+            process.stdin.flush()
+            position = 0
+            while not position:  # until it has written something
+                self.assertIsNone(process.poll())
+                done = lore("status", "--json", "--data", self.data, "--scripts", self.scripts)
+                position = lines(done.stdout)[0]["position"] if done.returncode == 0 else 0
+            said = lore("status", "--data", self.data, "--scripts", self.scripts, check=0).stderr
+            self.assertIn(f"in use by lore import, process {process.pid}", said)
+        finally:
+            process.communicate(timeout=TIMEOUT)
+        said = lore("status", "--data", self.data, "--scripts", self.scripts, check=0).stderr
+        self.assertIn("no hub is running", said)
+
     def test_tenants(self):
         self.write("hub.lua", 'return { tenants = { "main", "other" } }\n')
         path = self.put("a.ndjson", ndjson(make_rows(60)))
@@ -502,6 +520,21 @@ class Import(Case):
         done = lore(*arguments, check=0)
         self.assertRegex(done.stdout, r"^61 rows in .*: \d+ commands, \d+ facts, 0 there already, 0 rejected, 1 malformed\n$")
         self.assertIn(path + ".rejected.ndjson", done.stderr)
+
+    def test_a_script_that_fails_is_not_overlooked(self):
+        """Failed rows, of the import script or of an aggregate, end with 0 like rejected ones; but the last line says how many and where."""
+        rows = make_rows(60)
+        self.take(self.put("a.ndjson", ndjson(rows)))
+        self.assertNotIn("FAILED", self.said)
+        self.edit("billing/bill.lua", "function bill.execute.AddServicesToBill(state, c, m)",
+                  "function bill.execute.AddServicesToBill(state, c, m)\n  if c.services == 55 then error('fifty-five') end")
+        path = self.put("b.ndjson", "{\n" + ndjson(rows[:3] + rows[50:] + [{"kind": "other", "bill": "b1"}, {"kind": "wrong"}]))
+        figures = self.take(path, "--source", "b")
+        self.assertEqual((figures["rejected"], figures["malformed"]), (3 + 1, 1 + 2))
+        last = self.said.splitlines()[-1]
+        self.assertRegex(last, r"A SCRIPT FAILED AT 3 ROWS, .* the first is row \d+: billing/")
+        done = lore(*[word for word in self.arguments(path, "--source", "b", "--strict") if word != "--json"], check=1)
+        self.assertEqual(done.stderr.splitlines()[-1], last)
 
     def test_views_follow_at_the_next_look(self):
         self.take(self.put("a.ndjson", ndjson(make_rows(500))))

@@ -7,45 +7,11 @@
 
 #include "sim/model.h"
 
-static const char sim_contracts[] = "contracts [[\n"
-                                    "  Open?   (owner: string)\n"
-                                    "  Opened! (owner: string)\n"
-                                    "  Add?    (amount: integer)\n"
-                                    "  Added!  (amount: integer)\n"
-                                    "  Split?  (amount: integer, parts: integer)\n"
-                                    "  Close?\n"
-                                    "  Closed! (total: integer)\n"
-                                    "  Touch?\n"
-                                    "  Deny?   (code: string)\n"
-                                    "  Break?\n"
-                                    "  Fill?   (amount: integer)\n"
-                                    "  Filled! (amount: integer)\n"
-                                    "]]\n";
-static const char sim_account[] =
-    "local account = aggregate 'account' { initial = { total = 0 } }\n"
-    "function account.apply.Opened(state, e) state.owner = e.owner end\n"
-    "function account.apply.Added(state, e) state.total = state.total + e.amount end\n"
-    "function account.apply.Closed(state) state.closed = true end\n"
-    "function account.execute.Open(state, c, m)\n"
-    "  if state.owner then reject('exists', 'account %s exists', m.id) end\n"
-    "  return Opened { owner = c.owner }\n"
-    "end\n"
-    "function account.execute.Add(state, c)\n"
-    "  if state.closed then reject('closed', 'it is closed') end\n"
-    "  if state.total + c.amount < 0 then reject('poor', 'only %d left', state.total) end\n"
-    "  return Added { amount = c.amount }\n"
-    "end\n"
-    "function account.execute.Split(state, c)\n"
-    "  for _ = 1, c.parts do emit(Added { amount = c.amount + state.total % 2 }) end\n"
-    "end\n"
-    "function account.execute.Close(state)\n"
-    "  if state.closed then reject('closed', 'it is closed') end\n"
-    "  return Closed { total = state.total }\n"
-    "end\n"
-    "function account.execute.Touch() end\n"
-    "function account.execute.Deny(state, c) reject(c.code, 'denied') end\n"
-    "function account.execute.Break(state) emit(Added { amount = 1 }) error('broken') end\n";
 static const char sim_purse[] =
+    "contracts [[\n"
+    "  Fill?   (amount: integer)\n"
+    "  Filled! (amount: integer)\n"
+    "]]\n"
     "local purse = aggregate 'purse' { initial = { total = 0 } }\n"
     "function purse.apply.Filled(state, e) state.total = state.total + e.amount end\n"
     "function purse.execute.Fill(state, c)\n"
@@ -81,8 +47,8 @@ static inline int sim_setup(void **state)
     write_script("hub.lua",
                  "return { tenants = { 'acme', 'beta' }, limits = { cache_memory = 1, flush_events = 60, "
                  "rebuild_partition_events = 40 } }\n");
-    write_script("bank/contracts.lua", sim_contracts);
-    write_script("bank/account.lua", sim_account);
+    write_script("bank/contracts.lua", test_contracts);
+    write_script("bank/account.lua", test_account);
     write_script("bank/purse.lua", sim_purse);
     write_script("bank/totals.lua", test_totals);
     write_script("bank/seen.lua", sim_seen);

@@ -20,6 +20,7 @@ struct simulation {
     struct engine *memory;
     struct hub *hub;
     unsigned number, done, refused, others, busy;
+    struct somebody_else other; /* the next one */
     char seed[32];
 };
 
@@ -33,29 +34,6 @@ static void sim_open(struct simulation *sim)
                                                   .clock = &sim->clock.clock,
                                                   .shards = 1 + (int)chance_below(&sim->chance, 2),
                                                   .projectors = 1});
-}
-
-/* Somebody else adds to the stream that user names. */
-static void other_adds(struct engine *engine, void *user)
-{
-    struct stream_id stream = {slice_of("main"), slice_of("bank/account"), slice_of(user)};
-    uint64_t version, position;
-    struct arena arena = {0};
-    assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
-    struct commit_event event = {.type = slice_of("Added"),
-                                 .type_version = 1,
-                                 .at_ms = 0,
-                                 .data = arena_json(&arena, "{'amount':1000}")};
-    struct commit commit = {.kind = RECORD_FACT,
-                            .tenant = stream.tenant,
-                            .aggregate = stream.aggregate,
-                            .id = stream.id,
-                            .first_version = version + 1,
-                            .events = &event,
-                            .event_count = 1};
-    struct append append = {.commit = &commit};
-    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
-    arena_release(&arena);
 }
 
 /* --- what must hold --- */
@@ -160,8 +138,9 @@ static void set_faults(struct simulation *sim)
     sim->held->holding = true;
     sim->held->pass = 0;
     sim->held->fail = what == 1 ? 1 + (int)chance_below(&sim->chance, 2) : 0;
-    sim->held->before = what == 2 ? other_adds : NULL;
-    sim->held->user = ids[stream];
+    sim->held->before = what == 2 ? somebody_else_adds : NULL;
+    sim->other = (struct somebody_else){ids[stream], "{'amount':1000}"};
+    sim->held->user = &sim->other;
     pthread_mutex_unlock(&sim->held->mutex);
     sim->others += what == 2;
 }

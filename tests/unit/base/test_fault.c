@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/fault.h"
 #include "base/hash.h"
@@ -81,6 +82,36 @@ static void digests(void **state)
     assert_true(hash_fast(slice_make("abc", 3), 1) != hash_fast(slice_make("abc\0", 4), 1));
 }
 
+/* Every byte counts, whatever the size, and keys that differ little spread over a table. */
+static void fast_hashes(void **state)
+{
+    enum { SIZE_MAX_TRIED = 70, KEYS = 1 << 16, SLOTS = 1 << 12 };
+    char bytes[SIZE_MAX_TRIED] = {0};
+    uint64_t before = 0;
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        uint64_t plain = hash_fast(slice_make(bytes, size), 0);
+        assert_true(plain != before);
+        before = plain;
+        for (size_t bit = 0; bit < 8 * size; bit++) {
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+            assert_true(hash_fast(slice_make(bytes, size), 0) != plain);
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+        }
+    }
+    static unsigned low[SLOTS], high[SLOTS];
+    for (unsigned key = 0; key < KEYS; key++) {
+        char text[32];
+        int size = snprintf(text, sizeof text, "stream-%u", key);
+        uint64_t hash = hash_fast(slice_make(text, (size_t)size), 0);
+        low[hash % SLOTS]++;
+        high[hash >> 52]++;
+    }
+    for (size_t slot = 0; slot < SLOTS; slot++) {
+        assert_in_range(low[slot], 1, 4 * KEYS / SLOTS);
+        assert_in_range(high[slot], 1, 4 * KEYS / SLOTS);
+    }
+}
+
 static void drawn_ids(void **state)
 {
     char first[RAND_UUID_SIZE + 1], second[RAND_UUID_SIZE + 1];
@@ -103,6 +134,7 @@ int main(void)
         cmocka_unit_test(errno_chooses_the_code),
         cmocka_unit_test(every_code_has_its_row),
         cmocka_unit_test(digests),
+        cmocka_unit_test(fast_hashes),
         cmocka_unit_test(drawn_ids),
     };
     return cmocka_run_group_tests_name("base/fault", tests, NULL, NULL);

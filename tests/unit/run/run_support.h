@@ -67,9 +67,11 @@ static const char test_contracts[] = "contracts [[\n"
                                      "  Opened! (owner: string)\n"
                                      "  Add?    (amount: integer)\n"
                                      "  Added!  (amount: integer)\n"
+                                     "  Split?  (amount: integer, parts: integer)\n"
                                      "  Close?\n"
                                      "  Closed! (total: integer)\n"
                                      "  Touch?\n"
+                                     "  Deny?   (code: string)\n"
                                      "  Break?\n"
                                      "]]\n";
 static const char test_account[] =
@@ -86,8 +88,15 @@ static const char test_account[] =
     "  if state.total + c.amount < 0 then reject('poor', 'only %d left', state.total) end\n"
     "  return Added { amount = c.amount }\n"
     "end\n"
-    "function account.execute.Close(state) return Closed { total = state.total } end\n"
+    "function account.execute.Split(state, c)\n"
+    "  for _ = 1, c.parts do emit(Added { amount = c.amount + state.total % 2 }) end\n"
+    "end\n"
+    "function account.execute.Close(state)\n"
+    "  if state.closed then reject('closed', 'it is closed') end\n"
+    "  return Closed { total = state.total }\n"
+    "end\n"
     "function account.execute.Touch() end\n"
+    "function account.execute.Deny(state, c) reject(c.code, 'denied') end\n"
     "function account.execute.Break(state) emit(Added { amount = 1 }) error('broken') end\n";
 static const char test_totals[] =
     "local totals = projection 'totals' { initial = { total = 0, count = 0 }, index = { 'total' } }\n"
@@ -426,6 +435,33 @@ static inline struct command *run(struct hub *hub, struct command *command)
 {
     submit(hub, command);
     return await(command);
+}
+
+/* An event of somebody else, as the `user` of a held engine. */
+struct somebody_else {
+    const char *id, *data;
+};
+
+static inline void somebody_else_adds(struct engine *engine, void *user)
+{
+    const struct somebody_else *other = user;
+    struct stream_id stream = {slice_of("main"), slice_of("bank/account"), slice_of(other->id)};
+    uint64_t version, position;
+    struct arena arena = {0};
+    assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
+    struct commit_event event = {
+        .type = slice_of("Added"), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, other->data)};
+    struct commit commit = {.kind = RECORD_FACT,
+                            .tenant = stream.tenant,
+                            .aggregate = stream.aggregate,
+                            .id = stream.id,
+                            .first_version = version + 1,
+                            .events = &event,
+                            .event_count = 1};
+    struct append append = {.commit = &commit};
+    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
+    assert_int_equal(append.outcome, APPEND_APPENDED);
+    arena_release(&arena);
 }
 
 /* Runs one and asks for its outcome. */

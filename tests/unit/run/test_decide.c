@@ -172,7 +172,7 @@ static void does_not_remember_errors(void **state)
     forget(command);
     command = run(hub, command_of("a", "Break", "{}", "one"));
     assert_int_equal(command->fault.code, FAULT_SCRIPT);
-    assert_non_null(strstr(command->fault.text, "bank/account.lua:16:"));
+    assert_non_null(strstr(command->fault.text, "bank/account.lua:23:"));
     forget(command);
     /* Break had emitted an event: nothing of it is left in the state. */
     command = run(hub, command_of("a", "Open", "{'owner':'x'}", "one"));
@@ -362,6 +362,103 @@ static void snapshots_agree(void **state)
     hub_close(hub);
 }
 
+/* --- what a state and a transaction may come to --- */
+
+static const char test_box[] = "contracts [[\n"
+                               "  Put?     (text: string)\n"
+                               "  PutIn!   (text: string)\n"
+                               "  List?    (text: string)\n"
+                               "  Listed!  (text: string)\n"
+                               "  Double?\n"
+                               "  Doubled!\n"
+                               "  Clear?\n"
+                               "  Cleared!\n"
+                               "  Flood?   (count: integer)\n"
+                               "  Flooded! (text: string)\n"
+                               "]]\n"
+                               "local box = aggregate 'box'\n"
+                               "function box.apply.PutIn(state, e) state.text = e.text end\n"
+                               "function box.apply.Listed(state, e)\n"
+                               "  state.list = state.list or {}\n"
+                               "  state.list[#state.list + 1] = e.text\n"
+                               "end\n"
+                               "function box.apply.Doubled(state) state.text = state.text .. state.text end\n"
+                               "function box.apply.Cleared(state) state.text, state.list = nil, nil end\n"
+                               "function box.execute.Put(_, c) return PutIn { text = c.text } end\n"
+                               "function box.execute.List(_, c) return Listed { text = c.text } end\n"
+                               "function box.execute.Double() return Doubled {} end\n"
+                               "function box.execute.Clear() return Cleared {} end\n"
+                               "function box.execute.Flood(_, c)\n"
+                               "  local text = ('x'):rep(1000000)\n"
+                               "  for _ = 1, c.count do emit(Flooded { text = text }) end\n"
+                               "end\n";
+
+static struct hub *open_boxes(void)
+{
+    write_script("hub.lua", "return { limits = { document_size = 2000 } }\n");
+    write_script("bank/box.lua", test_box);
+    return open_hub(NULL, 1, -1);
+}
+
+static struct command *box_command(const char *type, size_t size)
+{
+    char json[4200] = "{}", text[4096];
+    memset(text, 'x', size);
+    if (size) snprintf(json, sizeof json, "{'text':'%.*s'}", (int)size, text);
+    struct command *command = command_of("a", type, json, NULL);
+    command->aggregate = slice_of("box");
+    return command;
+}
+
+static enum fault_code box_run(struct hub *hub, struct command *command)
+{
+    enum fault_code code = run(hub, command)->fault.code;
+    if (code == FAULT_TOO_LARGE)
+        assert_string_equal(
+            command->fault.text,
+            "bank/box/a would have a state that cannot be kept: state: larger than 2000 bytes");
+    forget(command);
+    return code;
+}
+
+static void states_are_bounded(void **state)
+{
+    struct hub *hub = open_boxes();
+    assert_int_equal(box_run(hub, box_command("Put", 1500)), FAULT_NONE);
+    assert_int_equal(box_run(hub, box_command("Put", 3000)), FAULT_TOO_LARGE);
+    assert_int_equal(box_run(hub, box_command("Double", 0)), FAULT_TOO_LARGE);
+    assert_int_equal(box_run(hub, box_command("Put", 900)), FAULT_NONE);
+    assert_int_equal(box_run(hub, box_command("Double", 0)), FAULT_NONE);
+    assert_int_equal(box_run(hub, box_command("Clear", 0)), FAULT_NONE);
+    /* {"list":[...]} takes 9 bytes and 11 for each text of ten: the 181st fills it. */
+    for (int at = 1; at <= 181; at++) assert_int_equal(box_run(hub, box_command("List", 10)), FAULT_NONE);
+    assert_int_equal(box_run(hub, box_command("List", 10)), FAULT_TOO_LARGE);
+    struct command *fact = box_command("Listed", 10);
+    fact->is_fact = true;
+    assert_int_equal(box_run(hub, fact), FAULT_TOO_LARGE);
+    assert_int_equal(box_run(hub, box_command("Clear", 0)), FAULT_NONE);
+    assert_int_equal(box_run(hub, box_command("List", 10)), FAULT_NONE);
+    assert_int_equal(engine_head(hub_engine(hub)).position, 4 + 181 + 2);
+    hub_close(hub);
+}
+
+/* Each command may give that much by itself, but not all of them together. */
+static void transactions_are_bounded(void **state)
+{
+    struct hub *hub = open_boxes();
+    for (size_t count = 2; count <= 3; count++) {
+        struct command *command = command_to("a", count);
+        command->aggregate = slice_of("box");
+        for (size_t at = 0; at < count; at++) set_item(command, at, "Flood", "{'count':25}", NULL);
+        run(hub, command);
+        assert_int_equal(command->fault.code, count == 2 ? FAULT_NONE : FAULT_TOO_LARGE);
+        if (count == 3) assert_non_null(strstr(command->fault.text, "one transaction"));
+        forget(command);
+    }
+    assert_int_equal(engine_head(hub_engine(hub)).position, 50);
+    hub_close(hub);
+}
+
 int main(void)
 {
 #define BOTH(test)                                                                                           \
@@ -381,6 +478,8 @@ int main(void)
         BOTH(stop_answers_everything),
         cmocka_unit_test_setup_teardown(numbers_deploys, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshots_agree, setup, teardown),
+        cmocka_unit_test_setup_teardown(states_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(transactions_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

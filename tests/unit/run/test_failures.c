@@ -164,28 +164,6 @@ static void failed_batch_refuses_all_of_it(void **state)
     hub_close(hub);
 }
 
-/* Somebody else's event on stream a. */
-static void append_behind(struct engine *engine, void *user)
-{
-    struct stream_id stream = {slice_of("main"), slice_of("bank/account"), slice_of("a")};
-    uint64_t version, position;
-    struct arena arena = {0};
-    assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
-    struct commit_event event = {
-        .type = slice_of("Added"), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, user)};
-    struct commit commit = {.kind = RECORD_FACT,
-                            .tenant = stream.tenant,
-                            .aggregate = stream.aggregate,
-                            .id = stream.id,
-                            .first_version = version + 1,
-                            .events = &event,
-                            .event_count = 1};
-    struct append append = {.commit = &commit};
-    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
-    assert_int_equal(append.outcome, APPEND_APPENDED);
-    arena_release(&arena);
-}
-
 /* Three commands in one batch, each decided on the one before, when another's event comes first: it has as
  * many events as the first of them, so the versions of the others would fit. All are decided again on what is
  * really there. */
@@ -205,8 +183,8 @@ static void conflict_decides_again(void **state)
     reach(hub);
     held_pass(held, false);
     held_await(held);
-    held->before = append_behind;
-    held->user = "{'amount':-2}";
+    held->before = somebody_else_adds;
+    held->user = &(struct somebody_else){"a", "{'amount':-2}"};
     held_set(held, false);
     expect_fault(before, FAULT_NONE);
     assert_int_equal(await(first)->fault.code, FAULT_REJECTED); /* 5 - 2 - 4 */
@@ -239,8 +217,8 @@ static void conflict_breaks_later_batches(void **state)
     submit(hub, exact); /* a conflict with what is in flight: told when that is on disk, which it never is */
     reach(hub);
     assert_false(is_answered(exact));
-    held->before = append_behind;
-    held->user = "{'amount':-1}";
+    held->before = somebody_else_adds;
+    held->user = &(struct somebody_else){"a", "{'amount':-1}"};
     held_set(held, false);
     expect_fault(first, FAULT_REJECTED);
     expect_fault(second, FAULT_NONE);
@@ -256,9 +234,9 @@ static void lost_races_end_in_a_conflict(void **state)
 {
     struct hub *hub = open_held(NULL, 1);
     held_set(held, true);
-    held->before = append_behind;
+    held->before = somebody_else_adds;
     held->before_always = true;
-    held->user = "{'amount':1}";
+    held->user = &(struct somebody_else){"a", "{'amount':1}"};
     held_set(held, false);
     struct command *command = run(hub, command_of("a", "Add", "{'amount':1}", NULL));
     assert_int_equal(command->fault.code, FAULT_CONFLICT);

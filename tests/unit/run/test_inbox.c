@@ -1,10 +1,12 @@
 /* The queue between threads: nothing is lost, each producer's order is kept, the bound holds, sleepers wake.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -89,10 +91,53 @@ static void wake_and_close_end_a_wait(void **state)
     inbox_release(&inbox);
 }
 
+/* Takes as many links as user says; each wait is for ever. */
+static void *consume(void *user)
+{
+    for (size_t left = (size_t)(intptr_t)user; left > 0;) {
+        size_t count = 0;
+        for (struct inbox_link *list = inbox_take(&inbox, -1); list; list = list->next) count++;
+        inbox_done(&inbox, count);
+        left -= count;
+    }
+    return NULL;
+}
+
+static void await_sleep(void)
+{
+    while (!atomic_load(&inbox.sleeping)) sched_yield();
+}
+
+/* A consumer that sleeps does not see what is put quietly: to rouse it, once for all, is enough; and a
+ * producer that finds the queue full of such does so itself. The alarm is the end of a consumer that sleeps
+ * on. */
+static void rousing_ends_a_sleep(void **state)
+{
+    struct item some[4];
+    pthread_t thread;
+    alarm(60);
+    inbox_init(&inbox, 2);
+    pthread_create(&thread, NULL, consume, (void *)2);
+    await_sleep();
+    inbox_rouse(&inbox); /* there is nothing: it sleeps on */
+    assert_true(atomic_load(&inbox.sleeping));
+    for (int at = 0; at < 2; at++) assert_true(inbox_put_quietly(&inbox, &some[at].link));
+    inbox_rouse(&inbox);
+    pthread_join(thread, NULL);
+    pthread_create(&thread, NULL, consume, (void *)4);
+    await_sleep();
+    for (int at = 0; at < 4; at++) inbox_put_wait_quietly(&inbox, &some[at].link);
+    inbox_rouse(&inbox);
+    pthread_join(thread, NULL);
+    assert_int_equal(inbox_size(&inbox), 0);
+    inbox_release(&inbox);
+    alarm(0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_everything_in_order),
-                                       cmocka_unit_test(refuses_when_full),
-                                       cmocka_unit_test(wake_and_close_end_a_wait)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_everything_in_order), cmocka_unit_test(refuses_when_full),
+        cmocka_unit_test(rousing_ends_a_sleep), cmocka_unit_test(wake_and_close_end_a_wait)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -460,6 +460,18 @@ static void split_equals_live(void **state)
     buf_release(&live);
 }
 
+/* All views are built while the disk fails as armed says. */
+static void build_with_fault(const char *data, const char *armed, int projectors, const struct buf *live)
+{
+    remove_views(data);
+    assert_int_equal(fault_points_arm(armed, &test_fault), 0);
+    struct hub *hub = open_hub(data, 1, projectors);
+    settle(hub);
+    fault_points_disarm();
+    expect_dump(hub, live);
+    hub_close(hub);
+}
+
 /* The disk is full, cuts a write short or cannot be read, at any step of a build: it is tried again, other
  * views go on, and the end is the same. */
 static void a_build_outlives_a_failing_disk(void **state)
@@ -472,18 +484,8 @@ static void a_build_outlives_a_failing_disk(void **state)
                                          "views.spill@7+=short",      "views.spill_read@3=EIO",
                                          "views.spill_read@1+=short", "views.write@12=ENOSPC",
                                          "views.write@30=EIO",        "views.write@90=ENOSPC"};
-    for (size_t at = 0; at < sizeof faults / sizeof *faults; at++) {
-        remove_views(data);
-        assert_int_equal(fault_points_arm(faults[at], &test_fault), 0);
-        struct hub *hub = NULL;
-        struct hub_options options = {
-            .scripts = folder("scripts"), .data = data, .shards = 1, .projectors = 2};
-        assert_int_equal(hub_open(&options, &hub, &test_fault), 0);
-        settle(hub);
-        fault_points_disarm();
-        expect_dump(hub, &live);
-        hub_close(hub);
-    }
+    for (size_t at = 0; at < sizeof faults / sizeof *faults; at++)
+        build_with_fault(data, faults[at], 2, &live);
     buf_release(&live);
 }
 
@@ -498,13 +500,7 @@ static void a_build_outlives_any_failed_write(void **state)
     for (int write = 6; write < 20; write++) {
         char armed[40];
         snprintf(armed, sizeof armed, "views.write@%d=ENOSPC", write);
-        remove_views(data);
-        assert_int_equal(fault_points_arm(armed, &test_fault), 0);
-        struct hub *hub = open_hub(data, 1, 1);
-        settle(hub);
-        fault_points_disarm();
-        expect_dump(hub, &live);
-        hub_close(hub);
+        build_with_fault(data, armed, 1, &live);
     }
     buf_release(&live);
 }

@@ -10,8 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "contract/engine_cases.h"
-#include "store/verify.h"
+#include "unit/store/disk_support.h"
 
 /* LMDB's calls come here first, since the program's own symbols win over the library's. */
 static atomic_int fsync_error, allocate_error;
@@ -43,29 +42,6 @@ int posix_fallocate(int fd, off_t offset, off_t size)
     return fallocate(fd, 0, offset, size) < 0 ? errno : 0;
 }
 
-static int open_with(const struct engine_options *options, struct engine **engine, struct fault *fault)
-{
-    *fault = (struct fault){0};
-    return engine_open_lmdb(options, engine, fault);
-}
-
-static struct engine *open_at(const char *path)
-{
-    struct engine *engine;
-    struct fault fault;
-    struct engine_options options = {.path = path};
-    if (open_with(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
-    return engine;
-}
-
-static void assert_verified(const char *path)
-{
-    struct verify_report report;
-    struct fault fault = {0};
-    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
-    if (!report.ok) fail_msg("verify: %s", report.damage);
-}
-
 /* --- a new log: its names are as durable as its bytes --- */
 
 static bool was_synced(const char *path, const char *name)
@@ -88,7 +64,7 @@ static void test_new_directories(void **state)
     struct engine_options options = {.path = data};
     snprintf(data, sizeof data, "%s/data", path);
     synced_count = 0;
-    if (open_with(&options, &engine, &fault) < 0) fail_msg("%s", fault.text);
+    if (disk_open_with(&options, &engine, &fault) < 0) fail_msg("%s", fault.text);
     assert_true(was_synced(path, "data/log"));
     assert_true(was_synced(path, "data"));
     assert_true(was_synced(path, ""));
@@ -104,7 +80,7 @@ static void append_for_ever(const char *path, int answers, uint64_t first_id)
     struct engine *engine;
     struct fault fault;
     struct engine_options options = {.path = path};
-    if (open_with(&options, &engine, &fault) < 0) _exit(1);
+    if (disk_open_with(&options, &engine, &fault) < 0) _exit(1);
     uint64_t versions[50];
     for (int at = 0; at < 50; at++) {
         char id[16];
@@ -173,7 +149,7 @@ static void test_kill(void **state)
     for (int round = 0; round < kills; round++) {
         uint64_t next = answered + 1;
         answered = run_and_kill(path, next, 50 + round * 331 % 4000);
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         struct case_dump dump;
         struct fault fault = {0};
         struct buf bytes = {0};
@@ -192,7 +168,7 @@ static void test_kill(void **state)
         answered = head.commits;
         buf_release(&bytes);
         engine_close(engine);
-        assert_verified(path);
+        disk_assert_verified(path);
     }
     case_remove(path);
 }
@@ -215,7 +191,7 @@ static int append_numbered(struct engine *engine, uint64_t number, size_t paddin
 static void test_full_injected(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     struct fault fault = {0};
     uint64_t version = 0;
     while (version < 10) assert_int_equal(append_numbered(engine, version++, 100, &fault), 0);
@@ -231,8 +207,8 @@ static void test_full_injected(void **state)
     allocate_error = 0;
     assert_int_equal(append_numbered(engine, version++, 50000, &fault), 0);
     engine_close(engine);
-    assert_verified(path);
-    engine = open_at(path);
+    disk_assert_verified(path);
+    engine = disk_open(path);
     assert_int_equal(case_version(engine, case_stream("acme", "1"), NULL), version);
     engine_close(engine);
     case_remove(path);
@@ -246,7 +222,7 @@ static void test_full_for_real(void **state)
         rmdir(path);
         skip();
     }
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     struct fault fault = {0};
     uint64_t version = 0, events;
     while (append_numbered(engine, version, 3000, &fault) == 0) version++;
@@ -261,7 +237,7 @@ static void test_full_for_real(void **state)
     for (int more = 0; more < 50; more++)
         assert_int_equal(append_numbered(engine, version++, 3000, &fault), 0);
     engine_close(engine);
-    assert_verified(path);
+    disk_assert_verified(path);
     /* Full again, and started on a full disk: it opens or says why. */
     snprintf(file, sizeof file, "%s/ballast", path);
     int fd = open(file, O_WRONLY | O_CREAT, 0600);
@@ -269,14 +245,14 @@ static void test_full_for_real(void **state)
     while (write(fd, block, sizeof block) > 0) continue;
     close(fd);
     struct engine_options options = {.path = path};
-    if (open_with(&options, &engine, &fault) == 0) {
+    if (disk_open_with(&options, &engine, &fault) == 0) {
         assert_int_equal(engine_head(engine).position, version);
         engine_close(engine);
     } else {
         assert_int_equal(fault.code, FAULT_DISK);
     }
     assert_int_equal(unlink(file), 0);
-    engine = open_at(path);
+    engine = disk_open(path);
     assert_int_equal(engine_head(engine).position, version);
     engine_close(engine);
     assert_int_equal(umount(path), 0);
@@ -288,7 +264,7 @@ static void test_failed_fsync(void **state)
     const char *path = case_directory();
     pid_t child = fork();
     if (child == 0) {
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         struct fault fault;
         if (append_numbered(engine, 0, 10, &fault) < 0) _exit(90);
         fsync_error = EIO;
@@ -299,10 +275,10 @@ static void test_failed_fsync(void **state)
     waitpid(child, &status, 0);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 3);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     assert_in_range(engine_head(engine).position, 1, 2);
     engine_close(engine);
-    assert_verified(path);
+    disk_assert_verified(path);
     case_remove(path);
 }
 
@@ -359,7 +335,7 @@ static void test_growth(void **state)
     struct engine *engine;
     struct fault fault;
     struct engine_options options = {.path = path, .map_size = 1 << 20};
-    assert_int_equal(open_with(&options, &engine, &fault), 0);
+    assert_int_equal(disk_open_with(&options, &engine, &fault), 0);
     struct reading reading = {.engine = engine};
     pthread_t readers[2], flusher;
     for (int at = 0; at < 2; at++) pthread_create(&readers[at], NULL, read_along, &reading);
@@ -376,7 +352,7 @@ static void test_growth(void **state)
     snprintf(file, sizeof file, "%s/log/data.mdb", path);
     assert_int_equal(stat(file, &status), 0);
     assert_true(status.st_size > 5 << 20);
-    assert_verified(path);
+    disk_assert_verified(path);
     case_remove(path);
 }
 
@@ -385,22 +361,23 @@ static void test_growth(void **state)
 static void test_in_use(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path), *second;
+    struct engine *engine = disk_open(path), *second;
     struct fault fault;
     struct engine_options options = {.path = path};
-    assert_int_equal(open_with(&options, &second, &fault), -1);
+    assert_int_equal(disk_open_with(&options, &second, &fault), -1);
     assert_int_equal(fault.code, FAULT_IN_USE);
     char pid[32];
     snprintf(pid, sizeof pid, "by process %ld", (long)getpid());
     assert_non_null(strstr(fault.text, pid));
     assert_non_null(strstr(fault.text, "--data"));
     pid_t child = fork();
-    if (child == 0) _exit(open_with(&options, &second, &fault) < 0 && fault.code == FAULT_IN_USE ? 0 : 1);
+    if (child == 0)
+        _exit(disk_open_with(&options, &second, &fault) < 0 && fault.code == FAULT_IN_USE ? 0 : 1);
     int status;
     waitpid(child, &status, 0);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     engine_close(engine);
-    engine_close(open_at(path));
+    engine_close(disk_open(path));
     case_remove(path);
 }
 
@@ -417,7 +394,7 @@ static void follow(const char *path, int from, int to)
     struct engine_options options = {.path = path, .read_only = true};
     struct stream_id stream = case_stream("acme", "1");
     uint64_t expected;
-    if (open_with(&options, &engine, &fault) < 0) _exit(1);
+    if (disk_open_with(&options, &engine, &fault) < 0) _exit(1);
     while (read(from, &expected, sizeof expected) == sizeof expected) {
         uint64_t version, position, count = 0;
         struct engine_cursor *cursor;
@@ -437,7 +414,7 @@ static void follow(const char *path, int from, int to)
 static void test_read_only_beside_writer(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path), *none;
+    struct engine *engine = disk_open(path), *none;
     struct fault fault;
     int there[2], back[2];
     uint64_t version = 0, events;
@@ -460,7 +437,7 @@ static void test_read_only_beside_writer(void **state)
             assert_int_equal(append_numbered(engine, version++, 10, &fault), 0);
         if (round % 3 == 0) assert_int_equal(engine_flush_index(engine, &events, &fault), 0);
     }
-    assert_verified(path);
+    disk_assert_verified(path);
     close(there[1]);
     int status;
     waitpid(child, &status, 0);
@@ -469,7 +446,7 @@ static void test_read_only_beside_writer(void **state)
     case_remove(path);
     /* read_only makes nothing. */
     struct engine_options options = {.path = "/tmp/lore-test-that-is-not-there", .read_only = true};
-    assert_int_equal(open_with(&options, &none, &fault), -1);
+    assert_int_equal(disk_open_with(&options, &none, &fault), -1);
     assert_int_equal(fault.code, FAULT_NOT_FOUND);
     assert_int_equal(access(options.path, F_OK), -1);
 }

@@ -4,19 +4,9 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "contract/engine_cases.h"
 #include "store/index_mark.h"
 #include "store/index_run.h"
-#include "store/verify.h"
-
-static struct engine *open_at(const char *path)
-{
-    struct engine *engine;
-    struct fault fault = {0};
-    struct engine_options options = {.path = path};
-    if (engine_open_lmdb(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
-    return engine;
-}
+#include "unit/store/disk_support.h"
 
 static struct case_dump dump_of(struct engine *engine)
 {
@@ -24,14 +14,6 @@ static struct case_dump dump_of(struct engine *engine)
     struct fault fault = {0};
     if (case_dump(engine, &dump, &fault) < 0) fail_msg("dump: %s", fault.text);
     return dump;
-}
-
-static void assert_verified(const char *path)
-{
-    struct verify_report report;
-    struct fault fault = {0};
-    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
-    if (!report.ok) fail_msg("verify: %s", report.damage);
 }
 
 /* count commits from number first on, over many streams; every 5th command is refused. */
@@ -86,17 +68,17 @@ static void test_rebuilt_is_equal(void **state)
         "rm %s/index/data.mdb",                                                          /* half deleted */
     };
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     append_some(engine, 0, 1000, 70);
     struct case_dump expected = dump_of(engine);
     engine_close(engine);
     for (size_t at = 0; at < sizeof harm / sizeof *harm; at++) {
         run(harm[at], path);
-        engine = open_at(path);
+        engine = disk_open(path);
         struct case_dump dump = dump_of(engine);
         assert_memory_equal(&dump, &expected, sizeof dump);
         engine_close(engine);
-        assert_verified(path);
+        disk_assert_verified(path);
     }
     case_remove(path);
 }
@@ -105,7 +87,7 @@ static void test_rebuilt_is_equal(void **state)
 static void test_torn(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     char file[256], log_id[40], text[160];
     append_some(engine, 0, 300, 70);
     struct case_dump expected = dump_of(engine);
@@ -122,12 +104,12 @@ static void test_torn(void **state)
     assert_int_equal(index_mark_read(file, log_id), MARK_TORN);
     /* Torn files are not even looked at: these would crash who did. */
     run("dd if=/dev/urandom of=%s/index/data.mdb bs=4096 seek=2 count=10 conv=notrunc 2>/dev/null", path);
-    engine = open_at(path);
+    engine = disk_open(path);
     struct case_dump dump = dump_of(engine);
     assert_memory_equal(&dump, &expected, sizeof dump);
     engine_close(engine);
     assert_int_equal(index_mark_read(file, log_id), MARK_CLEAN);
-    assert_verified(path);
+    disk_assert_verified(path);
     case_remove(path);
 }
 
@@ -135,22 +117,22 @@ static void test_torn(void **state)
 static void test_ahead_of_the_log(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     append_some(engine, 0, 100, 0);
     engine_close(engine);
     run("cp -r %s/log %s/backup", path);
-    engine = open_at(path);
+    engine = disk_open(path);
     append_some(engine, 100, 50, 0);
     engine_close(engine);
     run("cp -r %s/index %s/kept", path);
     run("rm -r %s/log && mv %s/backup %s/log", path);
-    engine = open_at(path);
+    engine = disk_open(path);
     uint64_t position = engine_head(engine).position;
     assert_int_equal(dump_of(engine).events, position);
     engine_close(engine);
-    assert_verified(path);
+    disk_assert_verified(path);
     /* The log grows past it again, with other commits. */
-    engine = open_at(path);
+    engine = disk_open(path);
     struct arena arena = {0};
     for (uint64_t at = 0; at < 80; at++)
         case_append(engine, case_commit(&arena, case_stream("acme", "elsewhere"), at, 1, "x"));
@@ -162,11 +144,11 @@ static void test_ahead_of_the_log(void **state)
     assert_int_equal(verify_directory(path, NULL, NULL, &report, NULL), 0);
     assert_false(report.ok);
     assert_non_null(strstr(report.damage, "covers what the log does not have"));
-    engine = open_at(path);
+    engine = disk_open(path);
     struct case_dump dump = dump_of(engine);
     assert_memory_equal(&dump, &expected, sizeof dump);
     engine_close(engine);
-    assert_verified(path);
+    disk_assert_verified(path);
     case_remove(path);
 }
 
@@ -177,7 +159,7 @@ static void test_collisions(void **state)
     for (size_t at = 0; at < 3; at++) {
         const char *path = case_directory();
         index_id_hash_mask = masks[at];
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         struct buf bytes = {0};
         struct record record;
         append_some(engine, 0, 1200, 90);
@@ -195,10 +177,10 @@ static void test_collisions(void **state)
                                  0);
             }
             engine_close(engine);
-            engine = open_at(path);
+            engine = disk_open(path);
         }
         engine_close(engine);
-        assert_verified(path);
+        disk_assert_verified(path);
         buf_release(&bytes);
         case_remove(path);
     }
@@ -209,16 +191,16 @@ static void test_collisions(void **state)
 static void test_many_flushes(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     append_some(engine, 0, 3000, 3);
     struct case_dump expected = dump_of(engine);
     engine_close(engine);
-    engine = open_at(path);
+    engine = disk_open(path);
     struct case_dump dump = dump_of(engine);
     assert_memory_equal(&dump, &expected, sizeof dump);
     assert_int_equal(engine_index_behind(engine), 0);
     engine_close(engine);
-    assert_verified(path);
+    disk_assert_verified(path);
     struct stat status;
     char file[256];
     snprintf(file, sizeof file, "%s/index/data.mdb", path);
@@ -230,7 +212,7 @@ static void test_many_flushes(void **state)
 static void test_behind(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     uint64_t events = 0;
     assert_int_equal(engine_index_behind(engine), 0);
     append_some(engine, 0, 10, 0);

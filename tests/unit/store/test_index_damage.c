@@ -6,22 +6,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "contract/engine_cases.h"
 #include "store/engine_lmdb.h"
-#include "store/verify.h"
+#include "unit/store/disk_support.h"
 
 enum { STREAMS = 300, COMMANDS = 600, PAGE = 4096, CRASHED = 2 };
 
 static uint64_t versions[STREAMS];
-
-static struct engine *open_at(const char *path)
-{
-    struct engine *engine;
-    struct fault fault = {0};
-    struct engine_options options = {.path = path};
-    if (engine_open_lmdb(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
-    return engine;
-}
 
 static size_t stream_of(size_t command)
 {
@@ -48,7 +38,7 @@ static void append_one(struct engine *engine, size_t command)
 
 static void fill(const char *path)
 {
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     memset(versions, 0, sizeof versions);
     for (size_t at = 0; at < COMMANDS; at++) {
         uint64_t events;
@@ -88,32 +78,6 @@ static int ask_all(struct engine *engine, size_t *faults)
     }
     buf_release(&bytes);
     return wrong;
-}
-
-static void flip(const char *path, const char *name, off_t at, uint8_t bits)
-{
-    char file[256];
-    uint8_t byte;
-    snprintf(file, sizeof file, "%s/%s", path, name);
-    int fd = open(file, O_RDWR);
-    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= bits;
-    assert_true(pwrite(fd, &byte, 1, at) == 1);
-    close(fd);
-}
-
-static char *read_all(const char *path, const char *name, size_t *size)
-{
-    char file[256];
-    struct stat status;
-    snprintf(file, sizeof file, "%s/%s", path, name);
-    int fd = open(file, O_RDONLY);
-    assert_true(fd >= 0 && fstat(fd, &status) == 0);
-    char *bytes = malloc((size_t)status.st_size);
-    *size = (size_t)status.st_size;
-    assert_int_equal(read(fd, bytes, *size), *size);
-    close(fd);
-    return bytes;
 }
 
 /* Where on the leaf pages the keys and values of nodes are; what lies before them is LMDB's own. */
@@ -159,19 +123,19 @@ static void test_no_wrong_answer(void **state)
     uint64_t seed = 11;
     const char *path = case_directory();
     fill(path);
-    char *bytes = read_all(path, "index/data.mdb", &size);
+    char *bytes = disk_read(path, "index/data.mdb", &size);
     for (size_t round = 0; round < count;) {
         seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
         size_t at = (size_t)(seed >> 20) % size;
         if (!is_of_a_node(bytes, at)) continue;
         round++;
         uint8_t bits = (uint8_t)(1 << (seed >> 60) % 8);
-        flip(path, "index/data.mdb", (off_t)at, bits);
+        disk_flip(path, "index/data.mdb", (off_t)at, bits);
         if (ask_in_child(path) == 1) {
             printf("a wrong answer: byte %zu (%zu of its page) xor %d\n", at, at % PAGE, bits);
             wrong++;
         }
-        flip(path, "index/data.mdb", (off_t)at, bits);
+        disk_flip(path, "index/data.mdb", (off_t)at, bits);
     }
     free(bytes);
     assert_int_equal(wrong, 0);
@@ -184,18 +148,18 @@ static void test_sizes_that_lie(void **state)
     size_t size, met = 0, crashed = 0;
     const char *path = case_directory();
     fill(path);
-    char *bytes = read_all(path, "index/data.mdb", &size);
+    char *bytes = disk_read(path, "index/data.mdb", &size);
     for (size_t start = 2 * PAGE; start + PAGE <= size; start += PAGE) {
         const uint8_t *page = (const uint8_t *)bytes + start;
         size_t flags = page[10] | (size_t)page[11] << 8, lower = page[12] | (size_t)page[13] << 8;
         if (flags != 2 || lower > PAGE) continue;
         for (size_t node = 16; node + 2 <= lower; node += 2) {
             size_t at = start + (page[node] | (size_t)page[node + 1] << 8) + 2; /* the size's high half */
-            flip(path, "index/data.mdb", (off_t)at, 1 << 4);
+            disk_flip(path, "index/data.mdb", (off_t)at, 1 << 4);
             int status = ask_in_child(path);
             crashed += status == CRASHED;
             assert_int_not_equal(status, 1);
-            flip(path, "index/data.mdb", (off_t)at, 1 << 4);
+            disk_flip(path, "index/data.mdb", (off_t)at, 1 << 4);
             met++;
         }
     }
@@ -209,24 +173,21 @@ static void test_sizes_that_lie(void **state)
 static void damage(const char *path, const char *text, size_t text_size)
 {
     size_t size;
-    char *bytes = read_all(path, "index/data.mdb", &size);
+    char *bytes = disk_read(path, "index/data.mdb", &size);
     for (size_t at = 2 * PAGE; at < size; at++)
         if (size - at > text_size && memcmp(bytes + at, text, text_size) == 0 && is_of_a_node(bytes, at))
-            flip(path, "index/data.mdb", (off_t)(at + text_size - 1), 1);
+            disk_flip(path, "index/data.mdb", (off_t)(at + text_size - 1), 1);
     free(bytes);
 }
 
 static void assert_whole(const char *path)
 {
-    struct verify_report report;
-    struct fault fault = {0};
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     size_t faults = 0;
     assert_int_equal(ask_all(engine, &faults), 0);
     assert_int_equal(faults, 0);
     engine_close(engine);
-    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
-    if (!report.ok) fail_msg("verify: %s", report.damage);
+    disk_assert_verified(path);
 }
 
 /* Met by a look-up; a flush behind it does not make it forgotten. */
@@ -237,7 +198,7 @@ static void test_found_by_look_up(void **state)
     size_t faults = 0;
     fill(path);
     damage(path, "stream-", 7);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     assert_int_equal(ask_all(engine, &faults), 0);
     assert_true(faults > 0);
     struct arena arena = {0};
@@ -258,7 +219,7 @@ static void test_found_by_flush(void **state)
     fill(path);
     /* The first chunk of the long run; the others stay whole. */
     damage(path, "stream-0", 9);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     struct arena arena = {0};
     for (int at = 0; at < COMMANDS; at++) {
         char id[32];
@@ -283,12 +244,12 @@ static void test_fed_with_damage(void **state)
     struct fault fault = {0};
     struct engine_options options = {.path = path};
     fill(path);
-    char *bytes = read_all(path, "log/data.mdb", &size);
+    char *bytes = disk_read(path, "log/data.mdb", &size);
     for (size_t at = 0; at + 9 < size && !found; at++)
         if (memcmp(bytes + at, "stream-14", 9) == 0 && is_of_a_node(bytes, at)) found = at;
     free(bytes);
     assert_true(found > 0);
-    flip(path, "log/data.mdb", (off_t)found + 8, 1); /* stream-15: a version that it has */
+    disk_flip(path, "log/data.mdb", (off_t)found + 8, 1); /* stream-15: a version that it has */
     snprintf(command, sizeof command, "rm -r %s/index", path);
     assert_int_equal(system(command), 0);
     assert_int_equal(engine_open_lmdb(&options, &engine, &fault), -1);
@@ -306,18 +267,19 @@ static void test_decided_on_damage(void **state)
     fill(path);
     /* The last one is looked at when the log is opened: it stays whole. */
     struct arena arena = {0};
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     struct commit *commit = case_commit(&arena, case_stream("acme", "last"), 0, 1, NULL);
     struct commit_event event = {slice_of("LineAdded"), 1, 5, case_data(&arena, 1, 3)};
     commit->events = &event;
     case_append(engine, commit);
     engine_close(engine);
     arena_release(&arena);
-    char *bytes = read_all(path, "log/data.mdb", &size);
+    char *bytes = disk_read(path, "log/data.mdb", &size);
     for (size_t at = 0; at + 20 < size; at++)
-        if (memcmp(bytes + at, "xxxxxxxxxxxxxxxxxxxx", 20) == 0) flip(path, "log/data.mdb", (off_t)at, 1);
+        if (memcmp(bytes + at, "xxxxxxxxxxxxxxxxxxxx", 20) == 0)
+            disk_flip(path, "log/data.mdb", (off_t)at, 1);
     free(bytes);
-    engine = open_at(path);
+    engine = disk_open(path);
     for (size_t number = 0; number < STREAMS; number++) {
         struct engine_cursor *cursor;
         struct record record;
@@ -346,7 +308,7 @@ static void test_index_ahead_of_the_head_read(void **state)
     int status = 0;
     pid_t writer = fork();
     if (writer == 0) {
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         append_one(engine, COMMANDS);
         _exit(engine_flush_index(engine, &events, NULL) == 0 ? 0 : 1);
     }
@@ -369,7 +331,7 @@ static void test_file_is_never_short(void **state)
     char file[128];
     uint64_t events;
     fill(path);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     struct engine_lmdb *inside = (struct engine_lmdb *)engine;
     snprintf(file, sizeof file, "%s/index/data.mdb", path);
     for (size_t at = COMMANDS; at < COMMANDS + 1500; at++) {

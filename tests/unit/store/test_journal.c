@@ -6,25 +6,9 @@
 #include <sys/wait.h>
 
 #include "base/faultpoint.h"
-#include "contract/engine_cases.h"
 #include "base/limit.h"
 #include "store/journal.h"
-#include "store/verify.h"
-
-static int open_with(const struct engine_options *options, struct engine **engine, struct fault *fault)
-{
-    *fault = (struct fault){0};
-    return engine_open_lmdb(options, engine, fault);
-}
-
-static struct engine *open_at(const char *path)
-{
-    struct engine *engine;
-    struct fault fault;
-    struct engine_options options = {.path = path};
-    if (open_with(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
-    return engine;
-}
+#include "unit/store/disk_support.h"
 
 /* The fault of an open that must fail. */
 static struct fault refused(const char *path)
@@ -32,16 +16,8 @@ static struct fault refused(const char *path)
     struct engine *engine;
     struct fault fault;
     struct engine_options options = {.path = path};
-    assert_int_equal(open_with(&options, &engine, &fault), -1);
+    assert_int_equal(disk_open_with(&options, &engine, &fault), -1);
     return fault;
-}
-
-static struct verify_report verify(const char *path)
-{
-    struct verify_report report;
-    struct fault fault = {0};
-    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
-    return report;
 }
 
 static int append(struct engine *engine, size_t padding, struct fault *fault)
@@ -70,7 +46,7 @@ static void append_and_die(const char *path, int count, size_t padding)
 {
     pid_t child = fork();
     if (child == 0) {
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         append_many(engine, count, padding);
         engine_meta_put(engine, slice_of("deploy"), slice_of("one"), NULL);
         _exit(0);
@@ -86,7 +62,7 @@ static void expect_events(const char *path, bool read_only, uint64_t count)
     struct case_dump dump;
     struct fault fault;
     struct engine_options options = {.path = path, .read_only = read_only};
-    if (open_with(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
+    if (disk_open_with(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
     if (case_dump(engine, &dump, &fault) < 0) fail_msg("%s", fault.text);
     assert_int_equal(dump.events, count);
     engine_close(engine);
@@ -99,18 +75,6 @@ static void run(const char *format, const char *path, const char *other)
     assert_int_equal(system(command), 0);
 }
 
-static void flip(const char *path, const char *name, off_t at, uint8_t bits)
-{
-    char file[256];
-    uint8_t byte;
-    snprintf(file, sizeof file, "%s/%s", path, name);
-    int fd = open(file, O_RDWR);
-    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= bits;
-    assert_true(pwrite(fd, &byte, 1, at) == 1);
-    close(fd);
-}
-
 /* --- what a kill leaves --- */
 
 static void test_killed(void **state)
@@ -118,21 +82,21 @@ static void test_killed(void **state)
     const char *path = case_directory();
     struct buf value = {0};
     append_and_die(path, 10, 50);
-    assert_true(verify(path).ok);
-    assert_int_equal(verify(path).events, 10);
+    assert_true(disk_verify(path).ok);
+    assert_int_equal(disk_verify(path).events, 10);
     expect_events(path, true, 10);
     append_and_die(path, 5, 50); /* goes on in the same half */
     expect_events(path, true, 15);
     /* Both halves hold what LMDB does not have, or one of them is in it by now. */
     append_and_die(path, 25, 60000);
-    assert_true(verify(path).ok);
+    assert_true(disk_verify(path).ok);
     expect_events(path, true, 40);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     assert_int_equal(engine_meta_get(engine, slice_of("deploy"), &value, NULL), 1);
     assert_true(slice_is(buf_slice(&value), "one"));
     engine_close(engine);
     expect_events(path, false, 40);
-    assert_true(verify(path).ok);
+    assert_true(disk_verify(path).ok);
     buf_release(&value);
     case_remove(path);
 }
@@ -146,7 +110,7 @@ static void test_log_without_journal(void **state)
     MDB_txn *txn;
     MDB_dbi meta;
     MDB_val key = {7, "journal"};
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     append_many(engine, 5, 50);
     engine_close(engine);
     run("rm %s/log/journal-*", path, "");
@@ -159,12 +123,52 @@ static void test_log_without_journal(void **state)
     assert_int_equal(mdb_del(txn, meta, &key, NULL), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
-    assert_true(verify(path).ok);
+    assert_true(disk_verify(path).ok);
     expect_events(path, true, 5);
     append_and_die(path, 5, 50);
     expect_events(path, false, 10);
-    assert_true(verify(path).ok);
+    assert_true(disk_verify(path).ok);
     case_remove(path);
+}
+
+/* Killed before its first transaction, or before it had an id: who reads it finds nothing, and no damage. */
+static void test_read_while_made(void **state)
+{
+    static const char *const databases[] = {"commits", "outcomes", "names", "meta"};
+    for (int stage = 0; stage < 3; stage++) { /* an empty file; nothing committed; no id yet */
+        const char *path = case_directory();
+        char log[128];
+        MDB_env *env;
+        MDB_txn *txn;
+        MDB_dbi database;
+        struct engine *engine;
+        struct fault fault;
+        struct engine_options options = {.path = path, .read_only = true};
+        snprintf(log, sizeof log, "%s/log", path);
+        assert_int_equal(mkdir(log, 0700), 0);
+        run("touch %s/log/data.mdb", path, "");
+        assert_int_equal(mdb_env_create(&env), 0);
+        assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+        if (stage > 0) assert_int_equal(mdb_env_open(env, log, 0, 0600), 0);
+        if (stage > 1) {
+            assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+            for (int at = 0; at < 4; at++)
+                assert_int_equal(
+                    mdb_dbi_open(txn, databases[at], MDB_CREATE | (at < 3 ? MDB_INTEGERKEY : 0), &database),
+                    0);
+            assert_int_equal(mdb_txn_commit(txn), 0);
+        }
+        mdb_env_close(env);
+        if (stage < 2) {
+            assert_int_equal(disk_open_with(&options, &engine, &fault), -1);
+            assert_int_equal(fault.code, FAULT_NOT_FOUND);
+        } else {
+            expect_events(path, true, 0);
+        }
+        append_and_die(path, 3, 50);
+        expect_events(path, true, 3);
+        case_remove(path);
+    }
 }
 
 /* Killed before there was anything to lose: no damage, and the next start begins. */
@@ -183,13 +187,13 @@ static void test_killed_while_made(void **state)
             assert_int_equal(mdb_env_open(env, log, 0, 0600), 0);
             mdb_env_close(env);
         }
-        struct verify_report report = verify(path);
+        struct verify_report report = disk_verify(path);
         if (!report.ok) fail_msg("%s", report.damage);
         append_and_die(path, 3, 50);
         /* With a head it is damage. */
         run("cp %s/log/data.mdb %s/kept", path, path);
         run("truncate -s 0 %s/log/data.mdb", path, "");
-        assert_false(verify(path).ok);
+        assert_false(disk_verify(path).ok);
         run("mv %s/kept %s/log/data.mdb", path, path);
         expect_events(path, false, 3);
         case_remove(path);
@@ -211,22 +215,22 @@ static void test_flips(void **state)
         random = random * 6364136223846793005u + 1442695040888963407u;
         off_t at = (off_t)((random >> 33) % (12 * 512)); /* an entry for each append */
         uint8_t bits = (uint8_t)(1 << random % 8);
-        flip(path, "log/journal-0", at, bits);
-        struct verify_report report = verify(path);
+        disk_flip(path, "log/journal-0", at, bits);
+        struct verify_report report = disk_verify(path);
         found += !report.ok;
         if (!report.ok)
             assert_non_null(strstr(report.damage, "log"));
         else
             expect_events(path, true, 12);
-        flip(path, "log/journal-0", at, bits);
+        disk_flip(path, "log/journal-0", at, bits);
     }
     /* Two fifths of each sector are used: far fewer would mean that verify does not look. */
     assert_in_range(found, count / 10, count);
-    flip(path, "log/journal-0", 3 * 512 + 100, 1);
+    disk_flip(path, "log/journal-0", 3 * 512 + 100, 1);
     struct fault fault = refused(path);
     assert_int_equal(fault.code, FAULT_CORRUPT);
     assert_non_null(strstr(fault.text, "log/journal-0, byte 1536"));
-    flip(path, "log/journal-0", 3 * 512 + 100, 1);
+    disk_flip(path, "log/journal-0", 3 * 512 + 100, 1);
     expect_events(path, false, 12);
     case_remove(path);
 }
@@ -236,12 +240,12 @@ static void test_lost_last(void **state)
 {
     const char *path = case_directory();
     append_and_die(path, 12, 50);
-    flip(path, "log/journal-0", 11 * 512 + 100, 1);
-    flip(path, "log/journal-0", 12 * 512 + 40, 1); /* the value behind it */
+    disk_flip(path, "log/journal-0", 11 * 512 + 100, 1);
+    disk_flip(path, "log/journal-0", 12 * 512 + 40, 1); /* the value behind it */
     struct fault fault = refused(path);
     assert_int_equal(fault.code, FAULT_CORRUPT);
     assert_non_null(strstr(fault.text, "lost its end"));
-    assert_false(verify(path).ok);
+    assert_false(disk_verify(path).ok);
     case_remove(path);
 }
 
@@ -258,9 +262,9 @@ static void test_does_not_belong(void **state)
     struct fault fault = refused(path);
     assert_int_equal(fault.code, FAULT_CORRUPT);
     assert_non_null(strstr(fault.text, "another log"));
-    assert_false(verify(path).ok);
+    assert_false(disk_verify(path).ok);
     run("mv %s/kept %s/log/journal-0", path, path);
-    engine_close(open_at(path));
+    engine_close(disk_open(path));
     /* LMDB from an older backup, under a journal that went on. */
     run("cp %s/log/data.mdb %s/kept", path, path);
     append_and_die(path, 120, 60000);
@@ -268,7 +272,7 @@ static void test_does_not_belong(void **state)
     fault = refused(path);
     assert_int_equal(fault.code, FAULT_CORRUPT);
     assert_non_null(strstr(fault.text, "does not follow the log"));
-    assert_false(verify(path).ok);
+    assert_false(disk_verify(path).ok);
     case_remove(other);
     case_remove(path);
 }
@@ -297,7 +301,7 @@ static void test_write_refused(void **state)
         append_and_die(path, 3, 50);
         pid_t child = fork();
         if (child == 0) {
-            struct engine *engine = open_at(path);
+            struct engine *engine = disk_open(path);
             struct fault fault = {0};
             arm(cases[at].points);
             bool was_refused = append(engine, 2000, &fault) < 0;
@@ -313,7 +317,7 @@ static void test_write_refused(void **state)
         expect_events(path, false, 4u - cases[at].refused);
         append_and_die(path, 1, 50);
         expect_events(path, false, 5u - cases[at].refused);
-        assert_true(verify(path).ok);
+        assert_true(disk_verify(path).ok);
         case_remove(path);
     }
 }
@@ -325,7 +329,7 @@ static void test_stops(void **state)
         const char *path = case_directory();
         pid_t child = fork();
         if (child == 0) {
-            struct engine *engine = open_at(path);
+            struct engine *engine = disk_open(path);
             arm(points[at]);
             append_many(engine, 60, 60000);
             _exit(1);
@@ -334,11 +338,11 @@ static void test_stops(void **state)
         waitpid(child, &status, 0);
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 3);
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         uint64_t events = engine_head(engine).position;
         engine_close(engine);
         assert_in_range(events, 1, 60);
-        assert_true(verify(path).ok);
+        assert_true(disk_verify(path).ok);
         expect_events(path, false, events);
         case_remove(path);
     }
@@ -351,7 +355,7 @@ static void test_no_room_behind(void **state)
     for (size_t at = 0; at < 2; at++) {
         const char *path = case_directory();
         struct fault fault = {0};
-        struct engine *engine = open_at(path);
+        struct engine *engine = disk_open(path);
         uint64_t events = 0;
         arm(points[at]);
         while (events < 1000 && append(engine, 60000, &fault) == 0) events++;
@@ -365,7 +369,7 @@ static void test_no_room_behind(void **state)
         append_many(engine, 20, 60000);
         engine_close(engine);
         expect_events(path, false, events + 20);
-        assert_true(verify(path).ok);
+        assert_true(disk_verify(path).ok);
         case_remove(path);
     }
 }
@@ -374,17 +378,17 @@ static void test_no_room_behind(void **state)
 static void test_close_without_room(void **state)
 {
     const char *path = case_directory();
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     append_many(engine, 10, 50);
     arm("log.commit@1+=ENOSPC");
     engine_close(engine);
     expect_events(path, true, 10);
-    engine = open_at(path);
+    engine = disk_open(path);
     append_many(engine, 10, 50);
     engine_close(engine);
     fault_points_disarm();
     expect_events(path, false, 20);
-    assert_true(verify(path).ok);
+    assert_true(disk_verify(path).ok);
     case_remove(path);
 }
 
@@ -449,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_log_without_journal),
+        cmocka_unit_test(test_read_while_made),
         cmocka_unit_test(test_killed_while_made),
         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_lost_last),

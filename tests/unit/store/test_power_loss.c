@@ -13,8 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "contract/engine_cases.h"
-#include "store/verify.h"
+#include "unit/store/disk_support.h"
 
 enum { SECTOR = 512, IMAGES_MAX = 3, BATCH_MAX = 20 };
 
@@ -285,15 +284,6 @@ static void power_on(const char *path)
     disk.path = path;
 }
 
-static struct engine *open_at(const char *path)
-{
-    struct engine *engine;
-    struct fault fault = {0};
-    struct engine_options options = {.path = path};
-    if (engine_open_lmdb(&options, &engine, &fault) < 0) fail_msg("open %s: %s", path, fault.text);
-    return engine;
-}
-
 static uint64_t value_of(struct engine *engine)
 {
     struct buf value = {0};
@@ -342,7 +332,7 @@ static void check_image(struct image *image)
     for (int round = 0; round < 2; round++) { /* as the power left it; after an orderly end */
         if (verify_directory(image->path, NULL, NULL, &report, &fault) < 0) fail_msg("%s", fault.text);
         if (!report.ok) fail_msg("verify %s: %s", image->path, report.damage);
-        struct engine *engine = open_at(image->path);
+        struct engine *engine = disk_open(image->path);
         if (case_dump(engine, &dump, &fault) < 0) fail_msg("%s: %s", image->path, fault.text);
         if (dump.events < image->events || dump.events > image->events + BATCH_MAX)
             fail_msg("%s has %llu events, %llu were answered", image->path, (unsigned long long)dump.events,
@@ -363,7 +353,7 @@ static void run(const char *path, uint64_t version, uint64_t values)
     answered_events = version;
     answered_values = values;
     lose_power_in(version ? 40 : 0);
-    struct engine *engine = open_at(path);
+    struct engine *engine = disk_open(path);
     assert_int_equal(case_version(engine, case_stream("acme", "1"), NULL), version);
     assert_int_equal(value_of(engine), values);
     lose_power_in(30 + (unsigned)choose(400));

@@ -4,8 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "contract/engine_cases.h"
-#include "store/verify.h"
+#include "unit/store/disk_support.h"
 
 static uint64_t next_random(uint64_t *seed)
 {
@@ -13,21 +12,12 @@ static uint64_t next_random(uint64_t *seed)
     return *seed >> 33;
 }
 
-static struct engine *open_at(const char *path, bool read_only)
-{
-    struct engine *engine;
-    struct fault fault = {0};
-    struct engine_options options = {.path = path, .read_only = read_only};
-    if (engine_open_lmdb(&options, &engine, &fault) < 0) fail_msg("open: %s", fault.text);
-    return engine;
-}
-
 /* Some hundred commits and outcomes of several tenants and streams, flushed in several runs. */
 static void fill(const char *path)
 {
     struct arena arena = {0};
     uint64_t events, seed = 7, versions[30] = {0};
-    struct engine *engine = open_at(path, false);
+    struct engine *engine = disk_open(path);
     for (int round = 0; round < 300; round++) {
         size_t number = next_random(&seed) % 30;
         char *id = arena_zero(&arena, 32), *command = arena_zero(&arena, 32);
@@ -50,14 +40,6 @@ static void fill(const char *path)
     assert_int_equal(engine_meta_put(engine, slice_of("deploy"), slice_of("one"), NULL), 0);
     engine_close(engine);
     arena_release(&arena);
-}
-
-static struct verify_report verify(const char *path)
-{
-    struct verify_report report;
-    struct fault fault = {0};
-    if (verify_directory(path, NULL, NULL, &report, &fault) < 0) fail_msg("verify: %s", fault.text);
-    return report;
 }
 
 /* What a reader sees, looked at by a process of its own, since a damaged page may end it. 0: the digest is
@@ -84,32 +66,11 @@ static int dump_differs(const char *path, const struct hash *expected)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void flip(const char *path, const char *name, off_t at, uint8_t bits)
-{
-    char file[256];
-    uint8_t byte;
-    snprintf(file, sizeof file, "%s/%s", path, name);
-    int fd = open(file, O_RDWR);
-    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= bits;
-    assert_true(pwrite(fd, &byte, 1, at) == 1);
-    close(fd);
-}
-
-static off_t size_of(const char *path, const char *name)
-{
-    char file[256];
-    struct stat status;
-    snprintf(file, sizeof file, "%s/%s", path, name);
-    assert_int_equal(stat(file, &status), 0);
-    return status.st_size;
-}
-
 static struct hash dump_of(const char *path)
 {
     struct case_dump dump;
     struct fault fault = {0};
-    struct engine *engine = open_at(path, false);
+    struct engine *engine = disk_open(path);
     if (case_dump(engine, &dump, &fault) < 0) fail_msg("dump: %s", fault.text);
     engine_close(engine);
     return dump.digest;
@@ -119,9 +80,9 @@ static void test_whole(void **state)
 {
     const char *path = case_directory();
     fill(path);
-    struct verify_report report = verify(path);
+    struct verify_report report = disk_verify(path);
     if (!report.ok) fail_msg("%s", report.damage);
-    struct engine *engine = open_at(path, false);
+    struct engine *engine = disk_open(path);
     struct engine_head head = engine_head(engine);
     engine_close(engine);
     assert_int_equal(report.commits, head.commits);
@@ -156,21 +117,21 @@ static void test_flips(void **state)
     struct hash digest = dump_of(path);
     for (int round = 0; round < count; round++) {
         const char *file = files[next_random(&seed) % 6];
-        off_t at = (off_t)(next_random(&seed) % (uint64_t)size_of(path, file));
+        off_t at = (off_t)(next_random(&seed) % (uint64_t)disk_size(path, file));
         uint8_t bits = (uint8_t)(1 + next_random(&seed) % 255);
-        flip(path, file, at, bits);
-        struct verify_report report = verify(path);
+        disk_flip(path, file, at, bits);
+        struct verify_report report = disk_verify(path);
         found += !report.ok;
         int differs = report.ok ? dump_differs(path, &digest) : 0;
         if (differs) {
             printf("missed: %s byte %lld xor %d: dump says %d\n", file, (long long)at, bits, differs);
             missed++;
         }
-        flip(path, file, at, bits);
+        disk_flip(path, file, at, bits);
     }
     assert_int_equal(missed, 0);
     assert_in_range(found, count / 4, count);
-    struct verify_report report = verify(path);
+    struct verify_report report = disk_verify(path);
     assert_true(report.ok);
     case_remove(path);
 }
@@ -203,7 +164,7 @@ static void test_lost_end(void **state)
     char file[256];
     fill(path);
     for (int with_journal = 1; with_journal >= 0; with_journal--) {
-        engine = open_at(path, false);
+        engine = disk_open(path);
         uint64_t version = case_version(engine, case_stream("acme", "last"), NULL);
         case_append(engine, case_commit(&arena, case_stream("acme", "last"), version, 1, NULL));
         engine_close(engine);
@@ -214,16 +175,16 @@ static void test_lost_end(void **state)
         assert_int_equal(newest_transaction(fd, &page), before - 1);
         close(fd);
         if (with_journal) {
-            assert_false(verify(path).ok); /* the page */
-            engine = open_at(path, false);
+            assert_false(disk_verify(path).ok); /* the page */
+            engine = disk_open(path);
             assert_int_equal(case_version(engine, case_stream("acme", "last"), NULL), version + 1);
             engine_close(engine);
-            assert_true(verify(path).ok);
+            assert_true(disk_verify(path).ok);
         }
     }
     remove_file(path, "log/journal-0");
     remove_file(path, "log/journal-1");
-    struct verify_report report = verify(path);
+    struct verify_report report = disk_verify(path);
     assert_false(report.ok);
     assert_non_null(strstr(report.damage, "its end is lost"));
     assert_int_equal(engine_open_lmdb(&options, &engine, &fault), -1);
@@ -237,7 +198,7 @@ static void test_first_position(void **state)
 {
     const char *path = case_directory();
     struct arena arena = {0};
-    struct engine *engine = open_at(path, false);
+    struct engine *engine = disk_open(path);
     struct commit *commit = case_commit(&arena, case_stream("acme", "1"), 0, 3, NULL);
     case_append(engine, commit);
     struct commit_event events[3];
@@ -252,15 +213,15 @@ static void test_first_position(void **state)
     case_append(engine, commit);
     case_append(engine, case_commit(&arena, case_stream("acme", "1"), 6, 1, NULL));
     engine_close(engine);
-    off_t size = size_of(path, "log/data.mdb");
+    off_t size = disk_size(path, "log/data.mdb");
     char file[256], *bytes = malloc((size_t)size);
     snprintf(file, sizeof file, "%s/log/data.mdb", path);
     int fd = open(file, O_RDONLY);
     assert_int_equal(read(fd, bytes, (size_t)size), size);
     close(fd);
     for (off_t at = 0; at + 12 < size; at++)
-        if (memcmp(bytes + at, "find me here", 12) == 0) flip(path, "log/data.mdb", at + 3, 1);
-    struct verify_report report = verify(path);
+        if (memcmp(bytes + at, "find me here", 12) == 0) disk_flip(path, "log/data.mdb", at + 3, 1);
+    struct verify_report report = disk_verify(path);
     assert_false(report.ok);
     assert_int_equal(report.bad_position, 4);
     assert_non_null(strstr(report.damage, "position 4"));

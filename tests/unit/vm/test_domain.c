@@ -130,8 +130,8 @@ static int execute(struct world *world, const char *type, const char *json)
     struct envelope envelope = envelope_of("billing", "bill", "bill-7", type);
     envelope.type_version = 0;
     envelope.command_id = slice_of("c-1");
-    return domain_execute(world->domain, world->state, &envelope, mp_of(json), &test_arena, &world->decision,
-                          &world->touched, &test_fault);
+    return domain_execute(world->domain, world->state, &envelope, mp_of(json), false, &test_arena,
+                          &world->decision, &world->touched, &test_fault);
 }
 
 static void apply(struct world *world, const char *type, uint32_t version, const char *json)
@@ -394,7 +394,7 @@ static void what_a_call_gives_is_counted(void **state)
         for (int i = 0; i < 2; i++) {
             assert_int_equal(execute(&world, "Try", floods[i]), -1);
             assert_int_equal(test_fault.code, FAULT_BUDGET);
-            assert_text_has(test_fault.text, "scripts/billing/bill.lua:");
+            assert_text_has(test_fault.text, "billing/bill.lua:");
             if (exact) assert_text_has(test_fault.text, "more than 64 MiB allocated in one call");
             assert_true(world.decision.event_count < 100);
             domain_state_free(world.domain, world.state);

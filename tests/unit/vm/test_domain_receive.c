@@ -256,8 +256,8 @@ static void others_do_not_send(void **state)
     struct decision decision;
     bool touched;
     struct fault fault;
-    assert_int_equal(domain_execute(domain, user, &envelope, mp_of("{'user':'u','login':'l'}"), &test_arena,
-                                    &decision, &touched, &fault),
+    assert_int_equal(domain_execute(domain, user, &envelope, mp_of("{'user':'u','login':'l'}"), false,
+                                    &test_arena, &decision, &touched, &fault),
                      -1);
     assert_text_has(fault.text, "send is only possible while a receptor, service or task runs");
     domain_state_free(domain, user);

@@ -191,7 +191,7 @@ static void an_import_declares_nothing(void **state)
                                            &context, &loaded.fault),
                      -1);
     assert_string_equal(loaded.fault.text,
-                        "scripts/x/import/i.lua:2: aggregate: only while the files of a context load");
+                        "x/import/i.lua:2: aggregate: only while the files of a context load");
     assert_int_equal(loader_load_on_demand(loaded.loader, slice_of("x/import/n.lua"), LUA_NOREF, &function,
                                            &context, &loaded.fault),
                      -1);

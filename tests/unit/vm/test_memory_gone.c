@@ -60,8 +60,8 @@ static int execute(struct domain *domain, struct domain_state *state, struct buf
     struct decision decision = {0};
     bool touched = false;
     struct envelope envelope = envelope_of("shop", "box", "a", "Fill");
-    int done =
-        domain_execute(domain, state, &envelope, mp_of(command_json), &arena, &decision, &touched, fault);
+    int done = domain_execute(domain, state, &envelope, mp_of(command_json), false, &arena, &decision,
+                              &touched, fault);
     buf_clear(told);
     for (size_t at = 0; done == 0 && at < decision.event_count; at++) {
         buf_put_slice(told, decision.events[at].type);

@@ -42,7 +42,7 @@ static void run_once(struct domain *domain, const char *tenant, const char *text
     domain_state_free(domain, state);
     state = domain_state_new(domain, 0);
     envelope.type = slice_of("Keep");
-    if (domain_execute(domain, state, &envelope, mp_of(json), &arena, &decision, &touched, &fault) < 0)
+    if (domain_execute(domain, state, &envelope, mp_of(json), false, &arena, &decision, &touched, &fault) < 0)
         buf_format(out, " %s", fault.text);
     for (size_t at = 0; at < decision.event_count; at++) buf_put_slice(out, decision.events[at].data);
     domain_state_free(domain, state);

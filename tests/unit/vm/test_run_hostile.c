@@ -349,8 +349,8 @@ static void the_words_are_for_runs_only(void **state)
         bool touched;
         char json[64];
         snprintf(json, sizeof json, "{'text':'%s'}", words[i]);
-        assert_int_equal(domain_execute(r.domain, letter, &envelope, mp_of(json), &test_arena, &decision,
-                                        &touched, &r.fault),
+        assert_int_equal(domain_execute(r.domain, letter, &envelope, mp_of(json), false, &test_arena,
+                                        &decision, &touched, &r.fault),
                          -1);
         assert_text_has(r.fault.text, "is only possible while a service or task runs");
         assert_text_has(r.fault.text, words[i]);

@@ -1,0 +1,80 @@
+#include "store/index_filter.h"
+
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum {
+    BLOCK_WORDS = 8, /* one cache line */
+    BLOCK_KEYS = 40, /* 12.8 bits a key */
+    PROBES = 5,
+    PROBE_BITS = 9, /* which of a block's 512 bits */
+    BLOCK_BITS_MIN = 13,
+    BLOCK_BITS_MAX = 18 /* 16 MiB; with the probes' bits no more than a hash has */
+};
+_Static_assert(BLOCK_BITS_MAX + PROBES * PROBE_BITS <= 64, "a hash has bits for the block and the probes");
+
+struct index_filter {
+    uint64_t block_count; /* a power of two */
+    uint64_t keys;
+    _Atomic uint64_t words[];
+};
+
+struct index_filter *index_filter_new(uint64_t keys)
+{
+    unsigned bits = BLOCK_BITS_MIN;
+    while (bits <= BLOCK_BITS_MAX && keys > (uint64_t)BLOCK_KEYS << bits) bits++;
+    if (bits > BLOCK_BITS_MAX) return NULL;
+    struct index_filter *filter = mem_zero(sizeof *filter + (BLOCK_WORDS * sizeof(uint64_t) << bits));
+    filter->block_count = 1ULL << bits;
+    return filter;
+}
+
+void index_filter_free(struct index_filter *filter)
+{
+    mem_free(filter);
+}
+
+bool index_filter_has_room(const struct index_filter *filter, uint64_t keys)
+{
+    return filter->keys + keys <= filter->block_count * BLOCK_KEYS;
+}
+
+void index_filter_add(struct index_filter *filter, uint64_t hash)
+{
+    _Atomic uint64_t *block = filter->words + (hash & (filter->block_count - 1)) * BLOCK_WORDS;
+    hash >>= BLOCK_BITS_MAX;
+    for (int probe = 0; probe < PROBES; probe++, hash >>= PROBE_BITS)
+        atomic_fetch_or_explicit(&block[hash >> 6 & 7], 1ULL << (hash & 63), memory_order_relaxed);
+    filter->keys++;
+}
+
+bool index_filter_may_have(const struct index_filter *filter, uint64_t hash)
+{
+    const _Atomic uint64_t *block = filter->words + (hash & (filter->block_count - 1)) * BLOCK_WORDS;
+    hash >>= BLOCK_BITS_MAX;
+    for (int probe = 0; probe < PROBES; probe++, hash >>= PROBE_BITS)
+        if (!(atomic_load_explicit(&block[hash >> 6 & 7], memory_order_relaxed) >> (hash & 63) & 1))
+            return false;
+    return true;
+}
+
+uint64_t index_filter_of_stream(struct slice key)
+{
+    return hash_fast(key, 1);
+}
+
+uint64_t index_filter_of_id(uint64_t id_hash)
+{
+    return hash_fast(slice_make(&id_hash, sizeof id_hash), 2);
+}
+
+void index_filter_add_tail(struct index_filter *filter, const struct index_tail *tail)
+{
+    size_t at = 0;
+    for (const struct index_stream *stream; (stream = map_next(&tail->streams, &at));)
+        index_filter_add(filter, index_filter_of_stream(stream->key));
+    for (at = 0; at < tail->id_max; at++)
+        if (tail->ids[at].place) index_filter_add(filter, index_filter_of_id(tail->ids[at].hash));
+}
