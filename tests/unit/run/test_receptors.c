@@ -169,8 +169,7 @@ static void a_key_is_parked_in_the_end(void **state)
     assert_int_equal(hub_retry(hub, slice_of("ledger/note"), &test_fault), -1);
     assert_non_null(strstr(test_fault.text, "did you mean ledger/notes?"));
     assert_int_equal(hub_retry(hub, slice_of("ledger/notes"), &test_fault), 0);
-    wait_until(hub, status_has, "'parked':0");
-    quiet(hub);
+    wait_until(hub, status_has, "'parked':0,'retried':0");
     expect_noted(hub, "a", "1 2 ");
     hub_close(hub);
 }
