@@ -52,6 +52,14 @@ static bool client_socket_answers(const char *path)
     return answers;
 }
 
+bool client_finds_hub(const struct cli *cli)
+{
+    char *path = host_socket_path(cli->data);
+    bool answers = client_socket_answers(path);
+    mem_free(path);
+    return answers;
+}
+
 static int client_open_own(struct client *client, const struct cli *cli, enum client_needs needs,
                            struct fault *fault)
 {

@@ -35,6 +35,8 @@ struct reply {
 
 int client_open(const struct cli *cli, enum client_needs needs, struct client **client, struct fault *fault);
 void client_close(struct client *client);
+/* Whether a hub is running on the data directory. */
+bool client_finds_hub(const struct cli *cli);
 /* True if the hub is our own (nobody else was running). */
 bool client_is_own(const struct client *client);
 

@@ -1,4 +1,5 @@
-/* import.c: lore import: rows of a file through an import script, straight into a data directory. */
+/* import.c: lore import: rows of a file through an import script, into a data directory or a hub that runs.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include "base/faultpoint.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/import_to.h"
 #include "cli/progress.h"
 #include "cli/rows.h"
 #include "codec/json.h"
@@ -19,6 +21,8 @@ struct import {
     struct cli *cli;
     struct rows *rows;
     struct importer *importer;
+    struct import_to *to; /* NULL: straight into the data directory */
+    struct importer_counts counts;
     FILE *rejected;     /* opened with the first line that goes there */
     int rejected_error; /* of the first write there that failed: no later one is tried */
     char *rejected_path;
@@ -112,7 +116,7 @@ static int import_rows(struct import *import, struct fault *fault)
 
 static void import_print(const struct import *import)
 {
-    struct importer_counts counts = importer_counts(import->importer);
+    struct importer_counts counts = import->counts;
     double seconds = progress_seconds(&import->progress);
     if (import->cli->json) {
         printf("{\"rows\":%" PRIu64 ",\"commands\":%" PRIu64 ",\"facts\":%" PRIu64 ",\"skipped\":%" PRIu64
@@ -148,6 +152,14 @@ static void import_remove_old(const char *path)
     if (lstat(path, &info) == 0 && S_ISREG(info.st_mode)) remove(path);
 }
 
+static int import_finish(struct import *import, struct fault *fault)
+{
+    if (import->to) return import_to_finish(import->to, &import->counts, fault);
+    int done = importer_finish(import->importer, fault);
+    import->counts = importer_counts(import->importer);
+    return done;
+}
+
 static int import_run_open(struct import *import)
 {
     struct fault fault;
@@ -159,7 +171,7 @@ static int import_run_open(struct import *import)
     int done = import_rows(import, &fault);
     alarm(0);
     struct fault ended;
-    if (importer_finish(import->importer, &ended) < 0 && done == 0) {
+    if (import_finish(import, &ended) < 0 && done == 0) {
         fault = ended;
         done = -1;
     }
@@ -167,8 +179,7 @@ static int import_run_open(struct import *import)
     import_print(import);
     import_tell_refused(import);
     if (done < 0) return cli_fail(&fault);
-    struct importer_counts counts = importer_counts(import->importer);
-    bool refused = counts.rejected + import->malformed > 0;
+    bool refused = import->counts.rejected + import->malformed > 0;
     if (import->rejected && !import->rejected_error && fflush(import->rejected) != 0)
         import->rejected_error = errno;
     if (import->rejected_error) {
@@ -194,6 +205,46 @@ static struct slice import_source(const struct cli *cli)
     return name;
 }
 
+/* Into a hub that runs, or else straight into the data directory by a hub of our own. */
+static int import_into(struct import *import, const char *script, const char *source, int shards)
+{
+    const struct cli *cli = import->cli;
+    struct fault fault;
+    struct hub *hub = NULL;
+    struct buf errors = {0};
+    int code = CLI_OK;
+    bool is_elsewhere = cli->to || client_finds_hub(cli);
+    struct hub_options hub_options = {.scripts = cli->scripts,
+                                      .data = is_elsewhere ? NULL : cli->data,
+                                      .shards = is_elsewhere ? 1 : shards,
+                                      .projectors = -1,
+                                      .quiet = true,
+                                      .errors = &errors};
+    if (is_elsewhere && import_to_open(cli, import_refused, import, &import->to, &fault) < 0)
+        return cli_fail(&fault);
+    if (hub_open(&hub_options, &hub, &fault) < 0) {
+        cli_tell_errors(&errors, cli->scripts, &fault);
+        code = cli_fail(&fault);
+    } else {
+        struct importer_options options = {.hub = hub,
+                                           .tenant = cli->tenant,
+                                           .script = script,
+                                           .source = source,
+                                           .refused = import_refused,
+                                           .user = import,
+                                           .post = is_elsewhere ? import_to_post : NULL,
+                                           .post_user = import->to};
+        code = importer_open(&options, &import->importer, &fault) < 0 ? cli_fail(&fault)
+                                                                      : import_run_open(import);
+        hub_stop(hub); /* its writer may still be waking the importer for the last answer */
+        importer_close(import->importer);
+        hub_close(hub);
+    }
+    import_to_close(import->to);
+    buf_release(&errors);
+    return code;
+}
+
 static int import_run(struct cli *cli)
 {
     struct fault fault;
@@ -211,7 +262,7 @@ static int import_run(struct cli *cli)
         .path = cli->rest[0], .format = cli_value(cli, "format"), .separator = separator ? *separator : 0};
     if (rows_open(&rows_options, &import.rows, &fault) < 0) return cli_fail(&fault);
 
-    struct buf source = {0}, path = {0}, errors = {0};
+    struct buf source = {0}, path = {0};
     buf_put_slice(&source, import_source(cli));
     buf_put_byte(&source, 0);
     const char *rejected = cli_value(cli, "rejected");
@@ -222,35 +273,11 @@ static int import_run(struct cli *cli)
     buf_put_byte(&path, 0);
     import.rejected_path = path.data;
 
-    struct hub *hub = NULL;
-    struct hub_options hub_options = {.scripts = cli->scripts,
-                                      .data = cli->data,
-                                      .shards = (int)shards,
-                                      .projectors = -1,
-                                      .quiet = true,
-                                      .errors = &errors};
-    int code;
-    if (hub_open(&hub_options, &hub, &fault) < 0) {
-        cli_tell_errors(&errors, cli->scripts, &fault);
-        code = cli_fail(&fault);
-    } else {
-        struct importer_options options = {.hub = hub,
-                                           .tenant = cli->tenant,
-                                           .script = script,
-                                           .source = source.data,
-                                           .refused = import_refused,
-                                           .user = &import};
-        code = importer_open(&options, &import.importer, &fault) < 0 ? cli_fail(&fault)
-                                                                     : import_run_open(&import);
-        hub_stop(hub); /* its writer may still be waking the importer for the last answer */
-        importer_close(import.importer);
-        hub_close(hub);
-    }
+    int code = import_into(&import, script, source.data, (int)shards);
     if (import.rejected) fclose(import.rejected);
     rows_close(import.rows);
     buf_release(&source);
     buf_release(&path);
-    buf_release(&errors);
     return code;
 }
 
@@ -275,13 +302,15 @@ const struct cli_command cli_import = {
             "again it continues: nothing\n"
             "is doubled, nothing lost. Refused rows are counted and written, with row number and reason, and "
             "the import goes on.\n"
-            "It takes the data directory for itself: no hub may be running on it. Views are brought up by "
+            "If a hub is running on the data directory, or with --to, the rows go through that hub. Else "
+            "views are brought up by "
             "the next lore serve or lore view.\n\n"
             "  lore import events.ndjson.gz --with scripts/fines/import/road_fines.lua",
     .options = import_options,
     .takes_scripts = true,
     .takes_data = true,
     .takes_tenant = true,
+    .takes_to = true,
     .takes_json = true,
     .rest_min = 1,
     .rest_max = 1,

@@ -231,9 +231,22 @@ static int importer_submit(struct importer *importer, struct fault *fault)
     return -1;
 }
 
+static int importer_post(struct importer *importer, struct fault *fault)
+{
+    for (const struct command *command = importer->messages.first; command; command = command->next)
+        if (importer->options.post(importer->options.post_user, command, importer->row, importer->source_line,
+                                   fault) < 0) {
+            importer->ended = *fault;
+            break;
+        }
+    importer_forget(importer, &importer->messages);
+    return importer->ended.code == FAULT_NONE ? 0 : -1;
+}
+
 /* The row at hand has ended well: its messages join the chunk. */
 static int importer_add_row(struct importer *importer, struct fault *fault)
 {
+    if (importer->options.post) return importer_post(importer, fault);
     while (importer->messages.first) {
         struct command *command = importer->messages.first;
         importer->messages.first = command->next;

@@ -27,6 +27,11 @@ struct importer_options {
     /* A message that did not take effect; row and source_line are those of importer_row. */
     void (*refused)(void *user, uint64_t row, struct slice source_line, const struct fault *fault);
     void *user;
+    /* Not into the hub, which lends only its scripts: each message of a row that ended well is told here, and
+     * who takes it sees to its answer. A fault ends the import. */
+    int (*post)(void *user, const struct command *command, uint64_t row, struct slice source_line,
+                struct fault *fault);
+    void *post_user;
 };
 
 struct importer_counts {

@@ -46,7 +46,7 @@ static void receptors_show(struct receptors *receptors)
     for (size_t at = 0; at < receptors->count; at++) {
         struct receptor *receptor = &receptors->receptors[at];
         uint64_t done_to = receptor_done_to(receptor);
-        atomic_store(&receptor->checkpoint, done_to);
+        if (atomic_exchange(&receptor->checkpoint, done_to) != done_to) receptors->moved = true;
         for (struct receptor_key *key = receptor->stuck_oldest; key; key = key->stuck_newer)
             if (key->due_ms != receptor_parked_ms && key->position <= done_to) done_to = key->position - 1;
         if (done_to < least) least = done_to;

@@ -23,6 +23,7 @@ HTTP_SECONDS = 3
 DISK_SECONDS = 2
 BARE_EVENTS = 50000
 DECIMAL = r"-?\d+\.\d+"
+BULK_LINES, BULK_STREAMS = 100000, 10000
 
 
 class Table:
@@ -158,6 +159,36 @@ class Bench:
                 self.table.add("p99 of these", [result["p99_ms"] for result in results[count]], "ms", 2.5, "prototype", 10, less=True,
                                peers=p99s[count])
         self.table.add("resident memory while serving, page cache aside", [max(resident) / 1e6], "MB", 200, "allowed", 200, less=True)
+        shutil.rmtree(data)
+
+    def bulk(self):
+        """Bodies of 100,000 lines on one connection, made before the clock runs: new bills, and services to bills that are there."""
+        data = os.path.join(self.folder, "bulk")
+        hub = self.hub(data)
+        client = hub.client()
+
+        def post(lines):
+            body = "\n".join(lines).encode()
+            began = time.monotonic()
+            answer = client.request("POST", "/v1/main/commands", body, {"Content-Type": "application/x-ndjson"})
+            seconds = time.monotonic() - began
+            if answer.bytes.count(b'{"version":') != len(lines):
+                raise SystemExit(f"bench: bulk lines are refused: {answer.text[-300:]}")
+            return len(lines) / seconds
+
+        def create():
+            self.prefix += 1
+            return post([f'{{"stream":"billing/bill/b{self.prefix}-{n}","type":"CreateBill","data":{{"customer":"acme","start_date":"2026-01-01T00:00:00Z"}}}}'
+                         for n in range(BULK_LINES)])
+
+        def add():
+            return post([f'{{"stream":"billing/bill/b{self.prefix}-{n % BULK_STREAMS}","type":"AddServicesToBill","data":{{"services":1}}}}'
+                         for n in range(BULK_LINES)])
+        create()  # warms up
+        self.table.add("bulk: durable commands on one connection, each a new stream", self.times(create), "/s")
+        self.table.add(f"bulk: the same to {number(BULK_STREAMS)} streams", self.times(add), "/s", goal=80000)
+        client.close()
+        hub.stop()
         shutil.rmtree(data)
 
     def peers_commands(self, counts):
@@ -419,7 +450,7 @@ def main():
     args = parser.parse_args()
     table, folder = Table(), tempfile.mkdtemp(prefix="lore-bench-", dir=args.dir)
     bench = Bench(table, args, folder)
-    works = {"disk": bench.disk, "http": bench.http, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
+    works = {"disk": bench.disk, "http": bench.http, "bulk": bench.bulk, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
              "start": bench.start, "streams": bench.streams, "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting}
     unknown = [word for word in args.words if word not in works]
     if unknown:

@@ -22,6 +22,8 @@ def points():
 ONCE = {"net.accept"}
 # No work of this size passes them: tests/unit/store/test_docs_disk.c fires them.
 LARGE = {"views.grow"}
+# Nor these: this domain sends nothing. test_chain.py kills at each of them, tests/unit/run/test_courier.c makes them fail.
+SENDING = {"receptor.", "courier.", "timers."}
 # One allocation that fails is made again after a collection, so they all fail from one on.
 ON = {"lua.memory"}
 
@@ -257,7 +259,8 @@ class Faults(Case):
             work[name] = self.run_case(name, "none").passed()
             wanted += [(name, fault) for point, count in work[name].items() for fault in cases(point, count)]
         passed = set().union(*work.values())
-        self.assertEqual(points() - passed, LARGE, "points that no work passes")
+        here = {point for point in points() if not point.startswith(tuple(SENDING))}
+        self.assertEqual(here - passed, LARGE, "points that no work passes")
         if SMALL:
             wanted = wanted[::7]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:

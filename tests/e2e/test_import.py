@@ -474,12 +474,41 @@ class Import(Case):
         figures = self.take(path)
         self.assertEqual(figures["commands"] + figures["facts"], 60, "none of it left anything behind")
 
-    def test_the_directory_is_in_use(self):
+    def test_into_a_running_hub(self):
+        """The same log, counts and refusals as without one; again it skips; by the socket, or --to from anywhere."""
+        rows = make_rows(600)
+        rows[100:100] = [{"kind": "odd"}, {"kind": "create", "bill": "b1", "customer": "again", "at": "2026-01-01"}, {"kind": "add", "bill": "b2", "services": "x"}]
+        path, alone = self.put("a.ndjson", ndjson(rows)), os.path.join(self.dir, "alone")
+        expected = self.counts(self.take(path, data=alone))
+        refused, log = self.refused(path), self.log(alone)
+        self.assertEqual((expected["rejected"], expected["malformed"]), (1, 2))
         hub = self.hub()
-        path = self.put("a.ndjson", ndjson(make_rows(60)))
-        self.refuse(*self.arguments(path), code=3, pattern=rf"in use by process {hub.process.pid}")
+        self.assertEqual(self.counts(self.take(path)), expected)
+        self.assertEqual(self.refused(path), refused)
+        self.assertEqual(self.log(), log)
+        again = self.counts(self.take(path, "--to", f"http://127.0.0.1:{hub.port}", data=os.path.join(self.dir, "nowhere")))
+        self.assertEqual(again, {"rows": 603, "skipped": 600, "rejected": 1, "malformed": 2})
+        self.assertEqual(self.counts(self.take(path, "--source", "other"))["rejected"], 51, "other ids: the bills are there already")
         hub.stop()
-        self.assertEqual(self.take(path)["rows"], 60)
+        self.verify()
+        self.refuse(*self.arguments(path, "--to", f"http://127.0.0.1:{hub.port}"), code=3, pattern="127.0.0.1")
+
+    def test_a_hub_that_is_killed_meanwhile(self):
+        """The import sends again what was not answered: nothing is lost, nothing doubled, and log order is row order."""
+        count = 2000 if SMALL else 20000
+        path, alone = self.put("a.ndjson", ndjson(make_rows(count))), os.path.join(self.dir, "alone")
+        self.take(path, data=alone)
+        hub = self.hub()
+        importing = subprocess.Popen([LORE, *self.arguments(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(importing.kill)
+        tail = hub.tail(f"/v1/main/events?from={count // 3}")
+        tail.next()
+        tail.close()
+        hub.kill()
+        hub = self.hub()
+        figures = lines(importing.communicate(timeout=TIMEOUT)[0])[-1]
+        self.assertEqual((importing.returncode, figures["rows"], figures["commands"] + figures["facts"]), (0, count, count))
+        self.assertEqual(self.log(), self.log(alone))
 
     def test_status_beside_it(self):
         """It answers no questions, but the directory is no idle one."""

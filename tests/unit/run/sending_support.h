@@ -119,7 +119,7 @@ static inline void wait_until(struct hub *hub, bool (*holds)(struct hub *hub, co
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 60; /* only ends a test that hangs */
-    for (unsigned seen = 0; !holds(hub, text); seen = waiting.count) {
+    for (unsigned seen = 0; !holds(hub, text);) {
         pthread_mutex_lock(&waiting.mutex);
         while (waiting.count == seen)
             if (pthread_cond_timedwait(&waiting.changed, &waiting.mutex, &until) == ETIMEDOUT) {
@@ -127,6 +127,7 @@ static inline void wait_until(struct hub *hub, bool (*holds)(struct hub *hub, co
                 hub_status(hub, &status);
                 fail_msg("it never came to '%s':\n%.*s", text, SLICE_ARGS(buf_slice(&status)));
             }
+        seen = waiting.count;
         pthread_mutex_unlock(&waiting.mutex);
     }
     hub_unwatch(hub, token);

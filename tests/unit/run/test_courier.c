@@ -1,4 +1,5 @@
 /* The courier: what is to be sent at once or later, replaced, cancelled, refused, killed in between. */
+#include "base/faultpoint.h"
 #include "run/sent.h"
 #include "sending_support.h"
 
@@ -232,6 +233,27 @@ static void nobody_writes_for_one_who_is_not_declared(void **state)
     hub_close(hub);
 }
 
+/* Neither loses nor doubles anything: the log has it, and it is written again. */
+static void a_disk_that_refuses_is_waited_for(void **state)
+{
+    assert_int_equal(fault_points_arm("timers.write@1=ENOSPC,receptor.checkpoint@1=EIO", &test_fault), 0);
+    struct hub *hub = open_kept();
+    add(hub, "a", 1);
+    quiet(hub);
+    assert_true(status_has(hub, "'waiting':1,'parked':0"));
+    assert_true(fault_point_passed(POINT_TIMERS_WRITE) >= 2);
+    move_clock(hub, 30LL * DAY_MS);
+    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, status_has, "'waiting':0");
+    hub_close(hub);
+    assert_true(fault_point_passed(POINT_RECEPTOR_CHECKPOINT) >= 2);
+    fault_points_disarm();
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "a", "1 ");
+    hub_close(hub);
+}
+
 /* Who wakes himself after a second is no loop, however long it goes on. */
 static void waiting_begins_a_new_chain(void **state)
 {
@@ -268,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_decided_rejection_is_remembered, begin, end),
         cmocka_unit_test_setup_teardown(nobody_writes_for_one_who_is_not_declared, begin, end),
         cmocka_unit_test_setup_teardown(waiting_begins_a_new_chain, begin, end),
+        cmocka_unit_test_setup_teardown(a_disk_that_refuses_is_waited_for, begin_later, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,12 +94,14 @@ static void runs_at_each_moment_once(void **state)
     expect_runs(hub, "main tick 2026-02-02T03:00 schedule done; main tick 2026-02-02T03:15 schedule done; ");
     expect_log(hub, "tick:Ticked:1 tick:$TaskRan:2 tick:Ticked:3 tick:$TaskRan:4 ");
     hub_close(hub);
+    unsigned long begun = fault_point_passed(POINT_TASK_RUN);
     hub = open_tasks(TICKS("{ every = '15m' }")); /* and not again */
     assert_true(
         status_has(hub, "'next':'2026-02-02T03:30:00.000Z','last':{'due':'2026-02-02T03:15:00.000Z'"));
     set_clock(hub, "2026-02-02T03:30Z");
     ran(hub, "2026-02-02T03:30:00");
     assert_int_equal(count_events(hub, "$TaskRan"), 3);
+    assert_int_equal(fault_point_passed(POINT_TASK_RUN), begun + 1);
     hub_close(hub);
 }
 
@@ -220,6 +222,7 @@ static void what_cannot_be_kept_is_kept_later(void **state)
 {
     set_clock(NULL, "2026-02-02T02:50Z");
     struct hub *hub = open_tasks(TICKS("{ every = '15m' }"));
+    fault_points_disarm();
     assert_int_equal(fault_points_arm("task.commit@1=ENOSPC,task.run@2=EIO", &test_fault), 0);
     set_clock(hub, "2026-02-02T03:00Z");
     wait_until(hub, status_has, "'state':'waiting','next':'2026-02-02T03:00:01.000Z'");
@@ -229,6 +232,7 @@ static void what_cannot_be_kept_is_kept_later(void **state)
     wait_until(hub, status_has, "'state':'waiting','next':'2026-02-02T03:15:01.000Z'");
     hub_close(hub);
     fault_points_disarm();
+    fault_points_arm("none", NULL);
     hub = open_tasks(TICKS("{ every = '15m' }"));
     ran(hub, "2026-02-02T03:15:00");
     expect_runs(hub, "main tick 2026-02-02T03:00 schedule done; main tick 2026-02-02T03:15 schedule done; ");
@@ -256,6 +260,7 @@ static void runs_by_hand(void **state)
                                                            "function b.run() error('bad') end\n"
                                                            "local l = task 'late' { every = '1d' }\n"
                                                            "function l.run() retry('90s') end\n");
+    unsigned long begun = fault_point_passed(POINT_TASK_RUN);
     struct command *command = ask(hub, "tick", "k1");
     assert_int_equal(command->fault.code, FAULT_NONE);
     assert_int_equal(command->version, 2);
@@ -264,6 +269,7 @@ static void runs_by_hand(void **state)
     assert_int_equal(command->fault.code, FAULT_NONE);
     assert_true(command->repeated);
     assert_int_equal(command->version, 2);
+    assert_int_equal(fault_point_passed(POINT_TASK_RUN), begun + 1);
     forget(command);
     forget(ask(hub, "bad", NULL));
     command = ask(hub, "late", NULL);
@@ -327,6 +333,7 @@ static void each_tenant_has_its_own_runs(void **state)
 
 int main(void)
 {
+    fault_points_arm("none", NULL); /* so that passings are counted */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_at_each_moment_once, begin, end),
         cmocka_unit_test_setup_teardown(missed_moments_are_one_run, begin, end),

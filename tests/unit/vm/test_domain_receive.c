@@ -63,7 +63,7 @@ static const char *const scripts[] = {
     "function does.memory() local t = {} while true do t[#t + 1] = ('x'):rep(1000 + #t) end end\n"
     "function does.endless() while true do send.user('1', create()) end end\n"
     "r.when['security.PasswordAdded'] = function(e, m) return does[e.what](e, m) end\n"
-    "function r.when.UserCreated() end\n",
+    "function r.when.UserCreated(e, m) cancel.user(m.id, 'k') end\n",
     NULL};
 
 struct received {
@@ -165,10 +165,16 @@ static void an_event_without_handler_sends_nothing(void **state)
                      0);
     assert_int_equal(received.output.send_count, 0);
     /* The same name in another context is another event. */
+    envelope = envelope_of("billing", "user", "ann", "UserCreated");
+    assert_int_equal(domain_receive(received.domain, 0, &envelope, mp_of("{}"), &test_arena, &received.output,
+                                    &received.fault),
+                     0);
+    assert_int_equal(received.output.send_count, 1);
     envelope = envelope_of("security", "login", "ann", "UserCreated");
     assert_int_equal(domain_receive(received.domain, 0, &envelope, mp_of("{}"), &test_arena, &received.output,
                                     &received.fault),
                      0);
+    assert_int_equal(received.output.send_count, 0);
     close_domain(received.domain);
 }
 

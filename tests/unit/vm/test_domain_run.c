@@ -46,7 +46,8 @@ static const char *const scripts[] = {
     "  local ok, b = xpcall(function() return http.get('http://z').body end, print)\n"
     "  publish(ReminderSent { to = tostring(ok) .. b })\n"
     "end\n"
-    "function does.again() publish(ReminderSent { to = 'x' }) pcall(retry, '10s') end\n"
+    "function does.again() publish(ReminderSent { to = 'x' }) pcall(retry, '10s') log.info('went on') "
+    "end\n"
     "function does.later() http.get('http://x') pcall(function() retry(minutes(2)) end) end\n"
     "function does.closing()\n"
     "  local x <close> = setmetatable({}, { __close = function() error('closed') end })\n"
@@ -307,6 +308,7 @@ static void retry_ends_a_run_whatever_catches(void **state)
     start(&r, "again");
     assert_state(&r, step(&r, NULL), DOMAIN_RUN_RETRIES);
     assert_int_equal(domain_run_retry_ms(r.run), 10000);
+    assert_int_equal(r.test.log.size, 0);
     start(&r, "later");
     assert_state(&r, step(&r, NULL), DOMAIN_RUN_FETCHES);
     assert_state(&r, step(&r, &answer), DOMAIN_RUN_RETRIES);

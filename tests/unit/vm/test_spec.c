@@ -78,8 +78,15 @@ static int start(void **unused)
                                              "  end\n"
                                              "  if views.due:get('stop') then http.get('http://x') end\n"
                                              "end\n");
-    write_file("scripts/billing/due.lua",
-               "local due = projection 'due' { index = { 'on' } }\nfunction due.when.BillCreated() end\n");
+    write_file("scripts/billing/order.lua",
+               "local t = task 'order' { every = '1h' }\n"
+               "function t.run()\n"
+               "  for id in views.due:range('n', -1.5, 300) do publish(Reminded { to = id }) end\n"
+               "  for id in views.due:all() do publish(Reminded { to = id }) break end\n"
+               "end\n");
+    write_file(
+        "scripts/billing/due.lua",
+        "local due = projection 'due' { index = { 'on', 'n' } }\nfunction due.when.BillCreated() end\n");
     return 0;
 }
 
@@ -214,6 +221,12 @@ static void good_specs_of_what_sends_pass(void **unused)
         "      send.bill('a', CloseBill {}, { at = '2026-03-01T01:00:00Z' }),\n"
         "      send.bill('c', CloseBill {}, { after = '1h' }) }\n"
         "    task('expire'):given_view('due', views):expect {}\n"
+        "    task('order'):given_view('due', { a = { n = 300 }, b = { n = -1 }, c = { n = 'x' }, d = { n = "
+        "2.5 "
+        "}, e = { n = -2 } })\n"
+        "      :expect { Reminded { to = 'b' }, Reminded { to = 'd' }, Reminded { to = 'a' }, Reminded { to "
+        "= "
+        "'a' } }\n"
         "  end)\n"
         "end)\n";
     if (run_spec(body, NULL, text, sizeof text, &passed, &failed) < 0) fail_msg("%s", test_fault.text);
