@@ -229,7 +229,7 @@ static void mistakes_say_what_is_wrong(void **state)
         if (receive(&received, cases[i].what, 2) == 0) fail_msg("%s: went well", cases[i].what);
         assert_int_equal(received.fault.code, FAULT_SCRIPT);
         assert_text_has(received.fault.text, cases[i].text);
-        assert_text_has(received.fault.text, "scripts/billing/receptors.lua:");
+        assert_text_has(received.fault.text, "billing/receptors.lua:");
         assert_int_equal(received.output.send_count, 0);
     }
     assert_int_equal(receive(&received, "two", 2), 0);

@@ -269,7 +269,7 @@ static void an_answer_is_a_table(void **state)
     assert_state(&r, step(&r, NULL), DOMAIN_RUN_FETCHES);
     answer.body = slice_of("<html>");
     assert_state(&r, step(&r, &answer), DOMAIN_RUN_FAILED);
-    assert_text_has(r.fault.text, "scripts/mailing/mail.lua:");
+    assert_text_has(r.fault.text, "mailing/mail.lua:");
     assert_text_has(r.fault.text, "the answer is no JSON: ");
     close_running(&r);
 }
@@ -288,7 +288,7 @@ static void pcall_works_around_a_request(void **state)
     assert_state(&r, step(&r, &answer), DOMAIN_RUN_DONE);
     assert_string_equal(event_text(&r, 0), "ReminderSent {'to':'status 500'}");
     assert_string_equal(event_text(&r, 1),
-                        "ReminderSent {'to':'falsescripts/mailing/mail.lua:19: GET http://y: timed "
+                        "ReminderSent {'to':'falsemailing/mail.lua:19: GET http://y: timed "
                         "out after 5 s'}");
     assert_string_equal(event_text(&r, 2), "ReminderSent {'to':'truebody'}");
     start(&r, "twice");
@@ -362,11 +362,10 @@ static void a_task_runs_for_its_moment(void **state)
     assert_string_equal(text_of(&r.test.asked),
                         "range mailing/letters due_on - '2026-02-14T02:00:00.000Z'\n");
     static const char *const failing[][2] = {
-        {"mailing/hourly",
-         "scripts/mailing/tasks.lua:8: run must return events, a list of events or nothing, it "
-         "returned a number"},
-        {"mailing/once", "scripts/mailing/tasks.lua:11: table"},
-        {"mailing/wrong", "scripts/mailing/tasks.lua:12: run: publish takes an event of its context mailing, "
+        {"mailing/hourly", "mailing/tasks.lua:8: run must return events, a list of events or nothing, it "
+                           "returned a number"},
+        {"mailing/once", "mailing/tasks.lua:11: table"},
+        {"mailing/wrong", "mailing/tasks.lua:12: run: publish takes an event of its context mailing, "
                           "not the command mailing.Note"}};
     for (size_t i = 0; i < 3; i++) {
         domain_run_free(r.run);
@@ -428,7 +427,7 @@ static void what_is_returned_is_published(void **state)
         start(&r, wrong[i][0]);
         assert_state(&r, step(&r, NULL), DOMAIN_RUN_FAILED);
         assert_text_has(r.fault.text, wrong[i][1]);
-        assert_text_has(r.fault.text, "scripts/mailing/mail.lua:");
+        assert_text_has(r.fault.text, "mailing/mail.lua:");
     }
     close_running(&r);
 }

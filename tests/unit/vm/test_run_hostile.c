@@ -172,7 +172,7 @@ static void who_never_ends_is_stopped(void **state)
         assert_int_equal(run_to_end(&r, cases[i].what, text), DOMAIN_RUN_FAILED);
         if (r.fault.code != FAULT_BUDGET) fail_msg("%s: %s", cases[i].what, r.fault.text);
         assert_text_has(r.fault.text, cases[i].text);
-        assert_text_has(r.fault.text, "scripts/mailing/mail.lua:");
+        assert_text_has(r.fault.text, "mailing/mail.lua:");
         assert_int_equal(run_to_end(&r, "hold", text), DOMAIN_RUN_DONE); /* the state is good */
     }
     close_running(&r);
@@ -294,7 +294,7 @@ static void mistakes_say_what_is_wrong(void **state)
         if (run_to_end(&r, cases[i].what, text) != DOMAIN_RUN_FAILED)
             fail_msg("%s: went well", cases[i].what);
         assert_text_has(r.fault.text, cases[i].text);
-        assert_text_has(r.fault.text, "scripts/mailing/mail.lua:");
+        assert_text_has(r.fault.text, "mailing/mail.lua:");
         assert_int_equal(r.fault.code, FAULT_SCRIPT);
     }
     assert_int_equal(run_to_end(&r, "pages in sort", text), DOMAIN_RUN_DONE); /* without pauses */
@@ -368,7 +368,7 @@ static void the_words_are_for_runs_only(void **state)
         struct domain *domain;
         struct buf errors = {0};
         assert_int_equal(domain_open(&options, &domain, &errors, &r.fault), -1);
-        assert_text_has(r.fault.text, "scripts/mailing/a.lua:1: ");
+        assert_text_has(r.fault.text, "mailing/a.lua:1: ");
         assert_text_has(r.fault.text, " is only possible while a ");
         buf_release(&errors);
         sources_free(sources);
