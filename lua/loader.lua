@@ -492,7 +492,7 @@ end
 local function add_receptor(declared)
   local when = check_when(declared)
   warn_comparisons(declared, when)
-  local receptor = described(declared, {}) -- since counts only once: it is no code
+  local receptor = described(declared, { since = declared.since })
   receptor.when, receptor.since_start = handlers_of(when), declared.since == "start"
   result.receptors[#result.receptors + 1] = receptor
 end

@@ -7,6 +7,22 @@
 #include "vm/domain.h"
 #include "vm/sources.h"
 
+/* "scripts: 7 files, 2 aggregates, 1 projections, 1 receptors: all load" */
+static void tell_counts(const struct domain *domain, const struct sources *sources)
+{
+    const struct {
+        const char *name;
+        size_t count;
+    } others[] = {{"receptors", domain_receptor_count(domain)},
+                  {"services", domain_service_count(domain)},
+                  {"tasks", domain_task_count(domain)}};
+    printf("%s: %zu files, %zu aggregates, %zu projections", sources_dir(sources), sources_count(sources),
+           domain_aggregate_count(domain), domain_projection_count(domain));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i].count > 0) printf(", %zu %s", others[i].count, others[i].name);
+    printf(": all load\n");
+}
+
 static int check_domain(const struct cli *cli, const struct sources *sources)
 {
     struct fault fault;
@@ -31,8 +47,7 @@ static int check_domain(const struct cli *cli, const struct sources *sources)
         printf("%.*s\n", SLICE_ARGS(buf_slice(&json)));
         buf_release(&json);
     } else {
-        printf("%s: %zu files, %zu aggregates, %zu projections: all load\n", sources_dir(sources),
-               sources_count(sources), domain_aggregate_count(domain), domain_projection_count(domain));
+        tell_counts(domain, sources);
     }
     buf_release(&errors);
     domain_close(domain);
@@ -54,7 +69,7 @@ const struct cli_command cli_check = {
     .summary = "load all scripts and report every error with file:line",
     .arguments = "[SCRIPTS]",
     .help = "Needs no data and no server. With --json it prints what is declared: contracts, aggregates, "
-            "projections.",
+            "projections, receptors, services, tasks.",
     .takes_scripts = true,
     .takes_json = true,
     .rest_is_scripts = true,

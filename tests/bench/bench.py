@@ -4,7 +4,7 @@ and prints each figure beside its limit and beside other systems that do the sam
 
 Figures are medians of several runs. The limit is what the hardware, or a throw-away program that does nothing but this work,
 reaches (measured in this run, or design/limits.md); the ratio is figure to limit, turned round where less is better. `*`: below
-the goal. Words select works: disk, http, import, rebuild, scan, size, start, streams, receptors, timers. The data is the fines log, 561,470 events;
+the goal. Words select works: disk, http, bulk, import, rebuild, scan, size, start, streams, receptors, timers. The data is the fines log, 561,470 events;
 all but `import` work on nine copies of it with ids of their own, 5,053,230 events.
 """
 import argparse, gzip, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, threading, time

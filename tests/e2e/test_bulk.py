@@ -83,6 +83,16 @@ class Bulk(Case):
             self.assertEqual(result["version"], versions[stream])
         self.assertEqual(self.it.head(), count)
 
+    def test_full_queues(self):
+        """A body waits for its own commands when a shard's queue is full, instead of refusing its lines."""
+        self.it.stop()
+        self.write("hub.lua", "return { limits = { queue_commands = 4 } }\n")
+        self.it = self.hub()
+        body = [create(f"s{n}") for n in range(500)]
+        self.assertEqual({result.get("version") for result in self.bulk(body)}, {1})
+        self.assertEqual([result["position"] for result in self.bulk([create(f"t{n}") for n in range(500)], path=PATH + "?ordered=true")],
+                         list(range(501, 1001)))
+
     def test_ordered(self):
         """Facts and commands with their time, as imports send them: log order is the order of lines, over streams and bodies."""
         bodies, count = [], 300 if SMALL else 3000

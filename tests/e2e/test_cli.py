@@ -106,6 +106,19 @@ class New(Case):
         self.shell("lore send shop/order/1 ShipOrder", folder)
         self.assertEqual(self.shell(view, folder), "")
 
+    def test_check_counts_what_sends(self):
+        folder = os.path.join(self.dir, "shop")
+        lore("new", folder, check=0)
+        scripts = os.path.join(folder, "scripts")
+        with open(os.path.join(scripts, "shop", "more.lua"), "w") as file:
+            file.write("receptor 'r'\nservice 's'\ntask 't'.run = function() end\n")
+        done = lore("check", scripts, check=0)
+        self.assertTrue(done.stdout.endswith("1 aggregates, 1 projections, 1 receptors, 1 services, 1 tasks: all load\n"), done.stdout)
+        self.assertIn('more.lua:3: task "t": without every, cron or at it runs only by hand', done.stderr)
+        described = json.loads(lore("check", scripts, "--json", check=0).stdout)
+        self.assertEqual([[one["name"] for one in described[kind]] for kind in ("receptors", "services", "tasks")],
+                         [["shop/r"], ["shop/s"], ["shop/t"]])
+
     def test_nothing_is_overwritten(self):
         folder = os.path.join(self.dir, "shop")
         os.makedirs(os.path.join(folder, "scripts", "shop"))

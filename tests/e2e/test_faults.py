@@ -22,8 +22,9 @@ def points():
 ONCE = {"net.accept"}
 # No work of this size passes them: tests/unit/store/test_docs_disk.c fires them.
 LARGE = {"views.grow"}
-# Nor these: this domain sends nothing. test_chain.py kills at each of them, tests/unit/run/test_courier.c makes them fail.
-SENDING = {"receptor.", "courier.", "timers."}
+# Nor these: this domain sends nothing and has no services or tasks. test_chain.py, test_services.py and test_tasks.py kill at each of
+# them, and make them fail with tests/unit/run/test_courier.c and test_tasks.c.
+SENDING = {"receptor.", "courier.", "timers.", "service.", "task."}
 # One allocation that fails is made again after a collection, so they all fail from one on.
 ON = {"lua.memory"}
 

@@ -35,9 +35,16 @@ static const char *const base[] = {
     "return { upper = function(s) return s end }",
     "security/c.lua",
     "contracts [[ UserRemoved! (id: string) ]]",
+    "billing/leaving.lua",
+    "local leaving = receptor 'leaving'\n"
+    "leaving.when['security.UserRemoved'] = function(e) print(e.id) end",
+    "billing/closing.lua",
+    "local closing = service 'closing'\nfunction closing.when.CloseBill(c) return nil end",
+    "billing/nightly.lua",
+    "local nightly = task 'nightly' { cron = '0 3 * * *' }\nfunction nightly.run(now) return nil end",
     NULL};
 
-enum { BILL, CLOSED, OPEN, COUNT };
+enum { BILL, CLOSED, OPEN, LEAVING, CLOSING, NIGHTLY, COUNT };
 
 struct codes {
     struct hash of[COUNT];
@@ -75,12 +82,15 @@ static struct codes codes_with(const char *path, const char *from, const char *t
     codes.of[BILL] = loader_aggregate(loaded.loader, 0)->declared.code;
     codes.of[CLOSED] = loader_projection(loaded.loader, 0)->declared.code;
     codes.of[OPEN] = loader_projection(loaded.loader, 1)->declared.code;
+    codes.of[LEAVING] = loader_receptor(loaded.loader, 0)->declared.code;
+    codes.of[CLOSING] = loader_service(loaded.loader, 0)->declared.code;
+    codes.of[NIGHTLY] = loader_task(loaded.loader, 0)->declared.code;
     unload_scripts(&loaded);
     mem_free(edited);
     return codes;
 }
 
-enum { B = 1 << BILL, C = 1 << CLOSED, O = 1 << OPEN };
+enum { B = 1 << BILL, C = 1 << CLOSED, O = 1 << OPEN, R = 1 << LEAVING, S = 1 << CLOSING, T = 1 << NIGHTLY };
 
 struct edit {
     const char *what, *path, *from, *to;
@@ -111,11 +121,16 @@ static const struct edit edits[] = {
      "\n Other! (\n x:integer) -- more", 0},
     {"another event's contract", "billing/contracts.lua", "x: integer", "x: integer, y: string", 0},
     {"a command's contract", "billing/contracts.lua", "CloseBill?   (close_date: time)",
-     "CloseBill? (close_date: time, y: any?)", 0},
+     "CloseBill? (close_date: time, y: any?)", S},
     {"one more message", "billing/contracts.lua", "  Other!", "  More?\n  Other!", 0},
     {"an upcaster", "billing/contracts.lua", "e.a = 1", "e.a = 2", C},
     {"beside an upcaster", "billing/contracts.lua", "local word = 'x'", "local word = 'y'", 0},
-    {"contracts of another context", "security/c.lua", "id: string", "id: string, more: any", 0},
+    {"contracts of another context", "security/c.lua", "id: string", "id: string, more: any", R},
+    {"a receptor", "billing/leaving.lua", "e.id", "e.id .. 'x'", R},
+    {"a comment of a receptor", "billing/leaving.lua", "print", "--[[ x ]] print", 0},
+    {"a service", "billing/closing.lua", "return nil", "return", S},
+    {"a task", "billing/nightly.lua", "return nil", "return", T},
+    {"when a task runs", "billing/nightly.lua", "0 3", "0 4", T},
     {"one more file", "billing/more.lua", "",
      "local more = projection 'zmore'\nfunction more.when.BillCreated() end", 0},
     {"hub.lua", "hub.lua", "", "return { limits = {} }", 0},
