@@ -40,18 +40,32 @@ static void send_print(const struct cli *cli, struct slice json)
     fields_release(&answer);
 }
 
-/* One command to one stream: POST and print. */
+/* "billing/bill/7", or a service, "mailing/mail". */
+static int send_path(const struct cli *cli, struct slice stream, struct buf *path, struct fault *fault)
+{
+    struct slice context, aggregate, id;
+    const char *slash = memchr(stream.data, '/', stream.size);
+    size_t before = slash ? (size_t)(slash - stream.data) : 0;
+    struct slice service = slice_make(stream.data + before + 1, slash ? stream.size - before - 1 : 0);
+    if (text_is_name(slice_make(stream.data, before)) && text_is_name(service)) {
+        buf_format(path, "/v1/%s/%.*s%c", cli->tenant, SLICE_ARGS(stream), 0);
+        return 0;
+    }
+    if (text_split_stream(stream, &context, &aggregate, &id, fault) < 0) return -1;
+    buf_format(path, "/v1/%s/%.*s/%.*s/", cli->tenant, SLICE_ARGS(context), SLICE_ARGS(aggregate));
+    client_put_encoded(path, id);
+    buf_put_byte(path, 0);
+    return 0;
+}
+
+/* One command to one stream or service: POST and print. */
 static int send_one(const struct cli *cli, struct client *client, struct slice stream, struct slice body,
                     const char *const *headers)
 {
     struct fault fault;
-    struct slice context, aggregate, id;
-    if (text_split_stream(stream, &context, &aggregate, &id, &fault) < 0) return cli_fail(&fault);
     struct buf path = {0};
     struct reply reply = {0};
-    buf_format(&path, "/v1/%s/%.*s/%.*s/", cli->tenant, SLICE_ARGS(context), SLICE_ARGS(aggregate));
-    client_put_encoded(&path, id);
-    buf_put_byte(&path, 0);
+    if (send_path(cli, stream, &path, &fault) < 0) return cli_fail(&fault);
     int code = CLI_OK;
     if (client_post(client, path.data, body, headers, &reply, &fault) < 0) {
         code = cli_fail(&fault);
@@ -232,7 +246,7 @@ const struct cli_command cli_send = {
     .help = "Prints the events that followed. With - it reads lines "
             "{\"stream\",\"type\",\"data\",\"id\"?,\"version\"?} from stdin\n"
             "and sends many at a time; those of one stream keep their order. What the hub cannot take now is "
-            "sent again.\n\n"
+            "sent again. A service has no id: mailing/mail.\n\n"
             "  lore send billing/bill/7 CreateBill "
             "'{\"customer\":\"acme\",\"start_date\":\"2026-01-01T00:00:00Z\"}'",
     .options = send_options,

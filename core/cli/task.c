@@ -19,6 +19,7 @@ static void task_print(const struct fields *line)
         error = fields_text(&last, "error");
     }
     printf("\n");
+    if (fields_has(line, "waits_for")) printf("    %.*s\n", SLICE_ARGS(fields_text(line, "waits_for")));
     if (error.size) printf("    %.*s\n", SLICE_ARGS(error));
 }
 

@@ -155,8 +155,12 @@ static void chore_set(struct chore *chore, enum chore_state state)
     pthread_mutex_unlock(&reactor->mutex);
 }
 
-static void chore_wait(struct chore *chore, int64_t delay_ms)
+static void chore_wait(struct chore *chore, int64_t delay_ms, const struct fault *why)
 {
+    pthread_mutex_lock(&chore->task->reactor->mutex);
+    buf_clear(&chore->waits_for);
+    buf_put_text(&chore->waits_for, why->text);
+    pthread_mutex_unlock(&chore->task->reactor->mutex);
     chore->again_ms = clock_now_ms(chore->task->reactor->hub->clock) + delay_ms;
     chore_set(chore, CHORE_WAITS);
     watch_wake(&chore->task->reactor->hub->watch);
@@ -202,9 +206,9 @@ static void chore_over(struct reactor *reactor, struct reactor_arrival *arrival)
     if (chore->asked) {
         chore_answer(chore, fault->code == FAULT_NONE);
     } else if (later && !reactor->ending) {
-        command_again(chore->command);
         chore->commits = true;
-        chore_wait(chore, CHORE_AGAIN_MS);
+        chore_wait(chore, CHORE_AGAIN_MS, fault);
+        command_again(chore->command);
     } else {
         bool kept = fault->code == FAULT_NONE;
         if (!kept)
@@ -278,7 +282,7 @@ static void chore_ended(struct reactor_run *run, enum domain_run_state state, st
     reactor_run_end(run);
     if (state == DOMAIN_RUN_RETRIES || late) {
         if (!chore->asked) {
-            chore_wait(chore, delay_ms);
+            chore_wait(chore, delay_ms, fault);
             return;
         }
         chore->command->fault = *fault;
@@ -375,6 +379,7 @@ void chore_free(struct chore *chore)
     if (chore->command) command_free(chore->command);
     buf_release(&chore->run_error);
     buf_release(&chore->last_error);
+    buf_release(&chore->waits_for);
     mem_free((char *)chore->tenant.data);
     mem_free(chore);
 }

@@ -52,6 +52,7 @@ struct chore {
     int64_t due_ms;                        /* the next moment; INT64_MAX: none */
     int64_t again_ms;                      /* WAITS: until then */
     bool commits;                          /* WAITS: with its commit, else with its run */
+    struct buf waits_for;                  /* why, in words */
     bool asked;                            /* by hand: */
     void (*done)(struct command *command); /* who asked */
     void *user;

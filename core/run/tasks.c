@@ -290,6 +290,7 @@ static void chore_status(const struct chore *chore, struct buf *out)
     json_put_text_member(out, "tenant", chore->tenant);
     json_put_text_member(out, "state", slice_of(states[chore->state]));
     put_moment(out, "next", chore->state == CHORE_WAITS ? chore->again_ms : chore->due_ms);
+    if (chore->state == CHORE_WAITS) json_put_text_member(out, "waits_for", buf_slice(&chore->waits_for));
     if (chore->last_due_ms != INT64_MIN) {
         json_put_name(out, "last");
         buf_put_byte(out, '{');

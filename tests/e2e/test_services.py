@@ -1,7 +1,7 @@
 """Services over HTTP: what they answer, what a hostile peer cannot do to them, and that a kill repeats nothing that is in the log."""
-import json, os, threading, time, unittest
+import json, os, signal, threading, unittest
 
-from hub import SMALL, Case, lines, lore, main
+from hub import Case, lines, lore, main
 from peer import Peer
 
 SCRIPTS = {
@@ -10,7 +10,7 @@ SCRIPTS = {
   Posted!   (status: integer, n: integer?)
   Get?      (url: string)
   Got!      (text: string)
-  Announce? (to: string)
+  Announce? (to: string, url: string)
   Announced!(to: string)
   Later?    (seconds: integer)
   Refuse?
@@ -31,7 +31,7 @@ function mail.when.Get(c)
 end
 function mail.when.Announce(c)
   publish(Announced { to = c.to })
-  send.letter(c.to, Note { text = "announced" })
+  send.letter(c.to, Note { text = c.url })
 end
 function mail.when.Later(c) retry(seconds(c.seconds)) end
 function mail.when.Refuse() reject("unwanted", "nobody wants mail") end
@@ -44,6 +44,11 @@ function mail.when.Twice(c) http.post(c.url, { body = "1" }) http.post(c.url, { 
     "mailing/letter.lua": """local letter = aggregate "letter" { initial = { notes = 0 } }
 function letter.apply.Noted(state) state.notes = state.notes + 1 end
 function letter.execute.Note(state, c) return Noted { text = c.text } end
+""",
+    "mailing/receptors.lua": """local posting = receptor "posting"
+function posting.when.Noted(e, m)
+  send.mail(Post { url = e.text, body = m.id })
+end
 """,
     "mailing/letters.lua": "contracts [[\n  Note? (text: string)\n  Noted! (text: string)\n]]",
 }
@@ -244,14 +249,54 @@ class Services(Case):
 
     def test_what_is_published_and_sent(self):
         hub = self.start()
-        answer = self.post(hub, "Announce", {"to": "ann"})
+        answer = self.post(hub, "Announce", {"to": "ann", "url": self.peer.url + "/status/200"})
         self.assertEqual([event["type"] for event in answer.json["events"]], ["Announced", "$Sent"])
-        tail = hub.tail("/v1/main/events?from=1")
-        types = [tail.next()[1]["type"] for _ in range(3)]
-        self.assertEqual(types, ["Announced", "$Sent", "Noted"])
-        tail.close()
+        self.assertEqual(self.types(hub, 4), ["Announced", "$Sent", "Noted", "Posted"])
         self.assertEqual(hub.get("/v1/main/mailing/letter/ann")["state"], {"notes": 1})
+        events = hub.get("/v1/main/events")["events"]
+        self.assertEqual({event["correlationid"] for event in events}, {events[0]["commandid"]})
         hub.stop()
+
+    def types(self, hub, count):
+        tail = hub.tail("/v1/main/events?from=1")
+        types = [tail.next()[1]["type"] for _ in range(count)]
+        tail.close()
+        return types
+
+    def test_a_chain_that_is_killed(self):
+        """Service, courier, aggregate, receptor, service: whatever is cut off goes on at the next start, and each step is there once."""
+        data, id = {"to": "ann", "url": self.peer.url + "/status/202"}, {"Idempotency-Key": "k1"}
+        points = ["log.fsync", "courier.due", "courier.sent", "receptor.sent", "service.run@2", "service.run", "service.commit", "courier.done",
+                  "receptor.done", "log.fsync"]
+        for point in points:
+            hub = self.hub(None, None, "--secrets", self.secrets, env={"LORE_FAULTS": point + "=kill"}, ready=False)
+            try:
+                if hub.wait_ready(may_end=True):
+                    self.post(hub, "Announce", data, id)
+                    self.post(hub, "Nothing")
+            except OSError:
+                pass
+            hub.process.send_signal(signal.SIGTERM)  # a point that is not passed any more
+            hub.process.wait()
+        hub = self.start()
+        self.assertEqual(self.post(hub, "Announce", data, id).status, 200)
+        self.assertEqual(self.types(hub, 4), ["Announced", "$Sent", "Noted", "Posted"])
+        self.assertEqual(len(set(self.peer.keys())), 1)
+        hub.stop()
+        events = lines(lore("events", "--json", "--data", self.data, check=0).stdout)
+        self.assertEqual([event["type"] for event in events], ["Announced", "$Sent", "Noted", "Posted"])
+
+    def test_command_line(self):
+        place = ("--data", self.data, "--scripts", self.scripts)
+        url = self.peer.url + "/status/202"
+        hub = self.start()
+        done = lore("send", "mailing/mail", "Post", json.dumps({"url": url}), *place, check=0)
+        self.assertRegex(done.stdout, '^Posted {"n":7,"status":202}')
+        hub.stop()
+        done = lore("send", "mailing/mail", "Post", json.dumps({"url": url}), *place, check=0, env={"LORE_SECRET_TOKEN": "x"})
+        self.assertRegex(done.stdout, "^Posted")
+        self.assertIn("no aggregate", lore("send", "mailing/male", "Nothing", *place, check=1).stderr)
+        self.assertEqual(len(self.peer.asked), 2)
 
     def test_secrets(self):
         hub = self.start()
