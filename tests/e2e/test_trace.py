@@ -1,7 +1,7 @@
 """GET /v1/{tenant}/trace/{id} and lore trace: what followed from what."""
-import json, os
+import json
 
-from hub import TIMEOUT, Case, lines, lore, main
+from hub import Case, lines, lore, main
 
 BILL = {"customer": "acme", "start_date": "2026-01-01"}
 
@@ -74,24 +74,37 @@ class Trace(Case):
         it.send("billing/bill/5", "CreateBill", BILL, headers={"Correlation-Id": "c2", "Causation-Id": "x", "Idempotency-Key": "y"})
         self.assertEqual([node["depth"] for node in it.get("/v1/main/trace/c2")["trace"]], [0, 1, 1, 2])
 
-    def test_receptors(self):
-        """Over contexts, by what the hub itself carries on."""
-        self.write("shop/contracts.lua", "contracts [[\nOpen?\nOpened!\n]]\n")
+    def test_what_the_hub_sends(self):
+        """Receptors, timers and services of several contexts carry on what a command began."""
+        self.write("shop/contracts.lua", "contracts [[\nOpen?\nOpened!\nClose?\nClosed!\n]]\n")
         self.write("shop/store.lua", """local store = aggregate "store" {}
-function store.apply.Opened(state) state.open = true end
-function store.execute.Open(state, c) return Opened {} end
+function store.execute.Open() return Opened {} end
+function store.execute.Close() return Closed {} end
 """)
         self.write("shop/receptors.lua", """local opening = receptor "opening"
 opening.when["billing.BillCreated"] = function(e, m) send.store(m.id, Open {}) end
+local closing = receptor "closing"
+closing.when.Opened = function(e, m) send.store(m.id, Close {}, { after = "1ms" }) end
+""")
+        self.write("mailing/contracts.lua", "contracts [[\nMail? (to: string)\nMailed! (to: string)\n]]\n")
+        self.write("mailing/mail.lua", """local mail = service "mail"
+function mail.when.Mail(c, m) publish(Mailed { to = c.to }) end
+""")
+        self.write("mailing/receptors.lua", """local news = receptor "news"
+news.when["shop.Closed"] = function(e, m) send.mail(Mail { to = m.id }) end
 """)
         it = self.hub()
         created = it.send("billing/bill/1", "CreateBill", BILL)["events"][0]
-        tail = it.tail("/v1/main/events?type=Opened")
-        tail.take(1)
+        tail = it.tail("/v1/main/events?type=Mailed")
+        mailed = tail.take(1)[0][1]
         tail.close()
-        self.assertEqual(self.shown(it.get(f"/v1/main/trace/{created['correlationid']}")["trace"]), [
+        trace = it.get(f"/v1/main/trace/{created['correlationid']}")
+        self.assertEqual(self.shown(trace["trace"]), [
             (0, "CreateBill", "billing/bill/1", "done"), (1, "BillCreated", "billing/bill/1", 1), (2, "Open", "shop/store/1", "done"),
-            (3, "Opened", "shop/store/1", 2)])
+            (3, "Opened", "shop/store/1", 2), (4, "$Send", "shop/closing/closing", "done"), (5, "$Sent", "shop/closing/closing", 3),
+            (6, "Close", "shop/store/1", "done"), (7, "Closed", "shop/store/1", 4), (8, "Mail", "mailing/mail/mail", "done"),
+            (9, "Mailed", "mailing/mail/mail", 5)])
+        self.assertEqual(it.get(f"/v1/main/trace/{mailed['id']}"), trace)
 
     def test_many(self):
         """More than is shown; a long chain of causes."""
