@@ -27,9 +27,9 @@
 #include "net/problem.h"
 
 enum {
-    BULK_WINDOW = 4096,           /* enough to keep shards and writer busy between two flushes of the log */
+    BULK_WINDOW = 2048,           /* enough to keep shards and writer busy between two flushes of the log */
     BULK_WINDOW_SIZE = 8 << 20,   /* bytes of its lines and answers */
-    BULK_AT_WORK_MAX = 32,        /* bodies: bounds the memory of all windows */
+    BULK_AT_WORK_MAX = 16,        /* bodies: bounds the memory of all windows */
     BULK_ROUSE_EVERY = 256,       /* lines */
     BULK_PIECE_SIZE = 256 * 1024, /* of the answer: large, since a turn of the loop makes one */
 };

@@ -117,10 +117,28 @@ class Bulk(Case):
                                    path=PATH + "?ordered=true")[1]["code"], "contract")
         self.assertEqual(self.bulk(create("2"), 400, path=PATH + "?ordered=1")["code"], "malformed")
 
-    def begin(self, body, hub=None):
-        wire = socket.create_connection(("127.0.0.1", (hub or self.it).port), TIMEOUT)
-        wire.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)) + body)
+    def begin(self, body, path=PATH):
+        wire = socket.create_connection(("127.0.0.1", self.it.port), TIMEOUT)
+        wire.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body)) + body)
         return wire
+
+    def test_too_many_bodies(self):
+        """Ordered ones wait for the one at work, whose client does not read; all have a bound."""
+        ordered = PATH + "?ordered=true"
+        wires = [self.begin("\n".join(create(f"first-{n}") for n in range(20000)).encode(), ordered)]
+        wires[0].recv(1)
+        wires += [self.begin(create(f"then-{n}").encode(), ordered) for n in range(15)]
+        answer = self.it.request("POST", PATH, create("late"))
+        while answer.status == 200:  # until the hub has taken all of the others
+            answer = self.it.request("POST", PATH, create("late"))
+        self.assertEqual((answer.status, answer.json["code"], answer.headers["Retry-After"]), (503, "unavailable", "1"))
+        gone = wires.pop()
+        gone.close()
+        wires.pop(0).close()
+        for wire in wires:
+            self.assertIn(b"200 OK", wire.recv(100))
+            wire.close()
+        self.assertEqual(self.bulk(create("late-as-well"))[0]["version"], 1)
 
     def test_clients_that_leave(self):
         """What was submitted happens: of each stream the first so many lines, none twice, none left out."""
