@@ -16,6 +16,7 @@ static const uint32_t sending_later_ordinal = UINT32_MAX;
 void sender_init(struct sender *sender, struct hub *hub, size_t commands_kept)
 {
     *sender = (struct sender){.hub = hub, .commands.count_max = commands_kept};
+    sender->last_waiting = &sender->waiting;
     inbox_init(&sender->answered, 0);
 }
 
@@ -148,13 +149,19 @@ static bool sending_must_wait(struct sending *sending)
     return true;
 }
 
+static void sender_put_off(struct sender *sender, struct sending *sending)
+{
+    sending->next = NULL;
+    *sender->last_waiting = sending;
+    sender->last_waiting = &sending->next;
+}
+
 static void sender_answer(struct sender *sender, struct sending *sending,
                           void (*told)(struct sending *sending, struct fault *fault))
 {
     struct fault *fault = &sending->command->fault;
     if (!sender->closing && sending_must_wait(sending)) {
-        sending->next = sender->waiting;
-        sender->waiting = sending;
+        sender_put_off(sender, sending);
         return;
     }
     sender->in_flight--;
@@ -171,6 +178,7 @@ static int sender_again(struct sender *sender, int timeout_ms)
     int64_t least_ms = timeout_ms < 0 || timeout_ms > SENDING_LOOK_MS ? SENDING_LOOK_MS : timeout_ms;
     struct sending *list = sender->waiting;
     sender->waiting = NULL;
+    sender->last_waiting = &sender->waiting;
     while (list) {
         struct sending *sending = list;
         list = list->next;
@@ -182,8 +190,7 @@ static int sender_again(struct sender *sender, int timeout_ms)
             sending_go(sending);
             least_ms = 0;
         } else {
-            sending->next = sender->waiting;
-            sender->waiting = sending;
+            sender_put_off(sender, sending);
             if (left_ms < least_ms) least_ms = left_ms;
         }
     }

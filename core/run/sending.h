@@ -25,10 +25,10 @@ struct sender {
     struct hub *hub;
     struct inbox answered; /* struct sending */
     struct command_pool commands;
-    struct sending *waiting; /* for a busy hub or service */
-    size_t in_flight;        /* waiting ones included */
-    bool submitted;          /* something, since the shards were roused */
-    bool closing;            /* nothing waits any more: it is told UNAVAILABLE */
+    struct sending *waiting, **last_waiting; /* for a busy hub or service, in order */
+    size_t in_flight;                        /* waiting ones included */
+    bool submitted;                          /* something, since the shards were roused */
+    bool closing;                            /* nothing waits any more: it is told UNAVAILABLE */
 };
 
 struct sending_cause {

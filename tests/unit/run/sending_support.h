@@ -14,6 +14,8 @@ static const char contracts[] = "contracts [[\n"
                                 "  Broken!\n"
                                 "  Mend?\n"
                                 "  Mended!\n"
+                                "  Mail?   (amount: integer)\n"
+                                "  Mailed! (amount: integer)\n"
                                 "]]\n";
 static const char entry[] = "local entry = aggregate 'entry' { initial = { sum = 0 } }\n"
                             "function entry.apply.Noted(state, e) state.sum = state.sum + e.amount end\n"
@@ -152,6 +154,15 @@ static inline bool status_has(struct hub *hub, const char *text)
         if (*at == '"') *at = '\'';
     bool has = strstr(status.data, text) != NULL;
     buf_release(&status);
+    return has;
+}
+
+/* "id:type:version " in the log. */
+static inline bool log_has(struct hub *hub, const char *text)
+{
+    struct buf log = log_text(hub);
+    bool has = strstr(log.data, text) != NULL;
+    buf_release(&log);
     return has;
 }
 

@@ -17,14 +17,6 @@ static int begin_later(void **state)
     return 0;
 }
 
-static bool has_noted(struct hub *hub, const char *text)
-{
-    struct buf log = log_text(hub);
-    bool has = strstr(log.data, text) != NULL;
-    buf_release(&log);
-    return has;
-}
-
 static void a_timer_is_due_in_time(void **state)
 {
     struct hub *hub = open_kept();
@@ -37,7 +29,7 @@ static void a_timer_is_due_in_time(void **state)
     assert_true(status_has(hub, "'waiting':2"));
     expect_noted(hub, "a", "");
     move_clock(hub, 1);
-    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, status_has, "'waiting':1");
     expect_noted(hub, "a", "1 ");
     hub_close(hub);
@@ -53,8 +45,8 @@ static void timers_outlive_the_hub(void **state)
     hub_close(hub);
     atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
     hub = open_kept();
-    wait_until(hub, has_noted, "a:Noted:1");
-    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, log_has, "a:Noted:1");
+    wait_until(hub, log_has, "b:Noted:1");
     hub_close(hub);
     hub = open_kept(); /* they are sent again, and known */
     quiet(hub);
@@ -79,7 +71,7 @@ static void a_key_replaces_and_cancels(void **state)
     hub = open_kept(); /* and so it is when they are made from the log, long after */
     atomic_fetch_add(&hand.now_ms, 40LL * DAY_MS);
     hub_look(hub);
-    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "2 ");
     expect_noted(hub, "b", "");
@@ -97,7 +89,7 @@ static void a_cancel_in_the_log_is_never_late(void **state)
     hub_close(hub);
     atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
     hub = open_kept();
-    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, log_has, "b:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "");
     hub_close(hub);
@@ -112,7 +104,7 @@ static void what_nobody_takes_is_parked(void **state)
     add(hub, "b", 2);
     quiet(hub);
     move_clock(hub, 30LL * DAY_MS);
-    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, log_has, "b:Noted:1");
     wait_until(hub, status_has, "'waiting':1,'parked':0");
     quiet(hub);
     move_clock(hub, 1000);
@@ -124,7 +116,7 @@ static void what_nobody_takes_is_parked(void **state)
     quiet(hub);
     expect_noted(hub, "a", "");
     assert_int_equal(hub_retry(hub, slice_of("courier"), &test_fault), 0);
-    wait_until(hub, has_noted, "a:Noted:3");
+    wait_until(hub, log_has, "a:Noted:3");
     wait_until(hub, status_has, "'waiting':0,'parked':0");
     hub_close(hub);
 }
@@ -148,8 +140,8 @@ static void what_was_replaced_is_not_tried_again(void **state)
     assert_true(status_has(hub, "'waiting':2"));
     expect_noted(hub, "a", "");
     move_clock(hub, 30LL * DAY_MS);
-    wait_until(hub, has_noted, "a:Noted:3");
-    wait_until(hub, has_noted, "b:Noted:1");
+    wait_until(hub, log_has, "a:Noted:3");
+    wait_until(hub, log_has, "b:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "2 ");
     hub_close(hub);
@@ -193,10 +185,10 @@ static void what_was_decided_elsewhere_is_written_and_sent(void **state)
     command = run(hub, decided("two", 6, "a"));
     assert_int_equal(command->version, 4);
     forget(command);
-    wait_until(hub, has_noted, "a:Noted:2");
+    wait_until(hub, log_has, "a:Noted:2");
     quiet(hub);
-    assert_true(has_noted(hub, "notes:Worked:1 notes:$Sent:2 "));
-    assert_true(has_noted(hub, "notes:Worked:3 notes:$Sent:4 "));
+    assert_true(log_has(hub, "notes:Worked:1 notes:$Sent:2 "));
+    assert_true(log_has(hub, "notes:Worked:3 notes:$Sent:4 "));
     expect_noted(hub, "a", "5 6 ");
     hub_close(hub);
 }
@@ -243,7 +235,7 @@ static void a_disk_that_refuses_is_waited_for(void **state)
     assert_true(status_has(hub, "'waiting':1,'parked':0"));
     assert_true(fault_point_passed(POINT_TIMERS_WRITE) >= 2);
     move_clock(hub, 30LL * DAY_MS);
-    wait_until(hub, has_noted, "a:Noted:1");
+    wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     hub_close(hub);
     assert_true(fault_point_passed(POINT_RECEPTOR_CHECKPOINT) >= 2);
@@ -272,7 +264,7 @@ static void waiting_begins_a_new_chain(void **state)
         quiet(hub);
         move_clock(hub, 1000);
         snprintf(text, sizeof text, "a:Noted:%d ", n);
-        wait_until(hub, has_noted, text);
+        wait_until(hub, log_has, text);
     }
     hub_close(hub);
 }

@@ -293,6 +293,42 @@ static void what_is_for_later_is_an_event(void **state)
     buf_release(&old);
 }
 
+/* Event, receptor, service, its event and its message, courier, aggregate: twice from the start, once in
+ * effect. A service that wants to be asked later is no failure. */
+static void a_service_is_one_link_of_a_chain(void **state)
+{
+    write_script("ledger/notes.lua", "local notes = receptor 'notes'\n"
+                                     "notes.when['bank.Added'] = function(e, m)\n"
+                                     "  send.mail(Mail { amount = e.amount })\n"
+                                     "end\n");
+    write_script("ledger/mail.lua", "local mail = service 'mail'\n"
+                                    "function mail.when.Mail(c, m)\n"
+                                    "  if clock.now() < '2026-02-02T02:40:05.000Z' then retry('5s') end\n"
+                                    "  publish(Mailed { amount = c.amount })\n"
+                                    "  send.entry('mailed-' .. c.amount, Note { amount = c.amount })\n"
+                                    "end\n");
+    struct hub *hub = open_kept();
+    struct buf old = checkpoints();
+    add(hub, "a", 1);
+    wait_until(hub, status_has, "'retried':1");
+    assert_true(status_has(hub, "'name':'ledger/notes','position':0,'lag':1,'parked':0,'retried':0"));
+    add(hub, "b", 2);
+    move_clock(hub, 5000);
+    wait_until(hub, log_has, "mailed-1:Noted:1 ");
+    wait_until(hub, log_has, "mailed-2:Noted:1 ");
+    quiet(hub);
+    hub_close(hub);
+    set_checkpoints(buf_slice(&old));
+    hub = open_kept();
+    quiet(hub);
+    expect_noted(hub, "mailed-1", "1 ");
+    expect_noted(hub, "mailed-2", "2 ");
+    assert_true(log_has(hub, "mail:Mailed:3 mail:$Sent:4 "));
+    assert_false(log_has(hub, "mail:Mailed:5 "));
+    hub_close(hub);
+    buf_release(&old);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -308,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_loop_ends, begin, end),
         cmocka_unit_test_setup_teardown(all_of_many, begin, end),
         cmocka_unit_test_setup_teardown(what_is_for_later_is_an_event, begin, end),
+        cmocka_unit_test_setup_teardown(a_service_is_one_link_of_a_chain, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
