@@ -32,7 +32,7 @@ static void a_timer_is_due_in_time(void **state)
     wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, status_has, "'waiting':1");
     expect_noted(hub, "a", "1 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* The hub's folder is another one each time: its timers are made from the log. */
@@ -42,18 +42,18 @@ static void timers_outlive_the_hub(void **state)
     add(hub, "a", 1);
     add(hub, "b", 2);
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
     hub = open_kept();
     wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, log_has, "b:Noted:1");
-    hub_close(hub);
+    leave(hub);
     hub = open_kept(); /* they are sent again, and known */
     quiet(hub);
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "1 ");
     expect_noted(hub, "b", "2 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void a_key_replaces_and_cancels(void **state)
@@ -67,7 +67,7 @@ static void a_key_replaces_and_cancels(void **state)
     add(hub, "b", 0);
     quiet(hub);
     assert_true(status_has(hub, "'waiting':1"));
-    hub_close(hub);
+    leave(hub);
     hub = open_kept(); /* and so it is when they are made from the log, long after */
     atomic_fetch_add(&hand.now_ms, 40LL * DAY_MS);
     hub_look(hub);
@@ -75,7 +75,7 @@ static void a_key_replaces_and_cancels(void **state)
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "2 ");
     expect_noted(hub, "b", "");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* Cancelled in time, but the courier sees both only when the moment is over. */
@@ -86,13 +86,13 @@ static void a_cancel_in_the_log_is_never_late(void **state)
     add(hub, "a", 0);
     add(hub, "b", 2);
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     atomic_fetch_add(&hand.now_ms, 31LL * DAY_MS);
     hub = open_kept();
     wait_until(hub, log_has, "b:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void what_nobody_takes_is_parked(void **state)
@@ -118,7 +118,7 @@ static void what_nobody_takes_is_parked(void **state)
     assert_int_equal(hub_retry(hub, slice_of("courier"), &test_fault), 0);
     wait_until(hub, log_has, "a:Noted:3");
     wait_until(hub, status_has, "'waiting':0,'parked':0");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* One that failed and was replaced meanwhile does not come back. */
@@ -144,7 +144,7 @@ static void what_was_replaced_is_not_tried_again(void **state)
     wait_until(hub, log_has, "b:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
     expect_noted(hub, "a", "2 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* --- what a service leaves: published events and sends in one commit --- */
@@ -190,7 +190,7 @@ static void what_was_decided_elsewhere_is_written_and_sent(void **state)
     assert_true(log_has(hub, "notes:Worked:1 notes:$Sent:2 "));
     assert_true(log_has(hub, "notes:Worked:3 notes:$Sent:4 "));
     expect_noted(hub, "a", "5 6 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void a_decided_rejection_is_remembered(void **state)
@@ -210,7 +210,7 @@ static void a_decided_rejection_is_remembered(void **state)
         forget(command);
     }
     expect_log(hub, "");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void nobody_writes_for_one_who_is_not_declared(void **state)
@@ -222,7 +222,7 @@ static void nobody_writes_for_one_who_is_not_declared(void **state)
     assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
     free(command->user);
     command_free(command);
-    hub_close(hub);
+    leave(hub);
 }
 
 /* Neither loses nor doubles anything: the log has it, and it is written again. */
@@ -237,13 +237,13 @@ static void a_disk_that_refuses_is_waited_for(void **state)
     move_clock(hub, 30LL * DAY_MS);
     wait_until(hub, log_has, "a:Noted:1");
     wait_until(hub, status_has, "'waiting':0");
-    hub_close(hub);
+    leave(hub);
     assert_true(fault_point_passed(POINT_RECEPTOR_CHECKPOINT) >= 2);
     fault_points_disarm();
     hub = open_kept();
     quiet(hub);
     expect_noted(hub, "a", "1 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* Who wakes himself after a second is no loop, however long it goes on. */
@@ -266,7 +266,7 @@ static void waiting_begins_a_new_chain(void **state)
         snprintf(text, sizeof text, "a:Noted:%d ", n);
         wait_until(hub, log_has, text);
     }
-    hub_close(hub);
+    leave(hub);
 }
 
 int main(void)

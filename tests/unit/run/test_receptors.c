@@ -13,7 +13,7 @@ static void an_event_becomes_a_command(void **state)
     expect_noted(hub, "a", "1 3 ");
     expect_noted(hub, "b", "2 ");
     assert_true(status_has(hub, "{'kind':'receptor','name':'ledger/notes','position':6,'lag':0,'parked':0"));
-    hub_close(hub);
+    leave(hub);
 }
 
 static void causes_are_carried_on(void **state)
@@ -38,7 +38,7 @@ static void causes_are_carried_on(void **state)
     assert_true(record.id_given);
     engine_cursor_close(cursor);
     arena_release(&arena);
-    hub_close(hub);
+    leave(hub);
 }
 
 /* A kill loses at most the checkpoint: what is behind it is handled again, and its commands are known. */
@@ -48,7 +48,7 @@ static void what_is_handled_again_has_one_effect(void **state)
     struct buf old = checkpoints();
     for (int n = 1; n <= 3; n++) add(hub, "a", n);
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     struct buf new = checkpoints();
     assert_false(slice_equal(buf_slice(&old), buf_slice(&new)));
     set_checkpoints(buf_slice(&old));
@@ -56,7 +56,7 @@ static void what_is_handled_again_has_one_effect(void **state)
     add(hub, "a", 4);
     quiet(hub);
     expect_noted(hub, "a", "1 2 3 4 ");
-    hub_close(hub);
+    leave(hub);
     buf_release(&old);
     buf_release(&new);
 }
@@ -66,7 +66,7 @@ static void a_new_receptor_begins_where_it_says(void **state)
     write_script("ledger/notes.lua", "");
     struct hub *hub = open_kept();
     add(hub, "a", 1);
-    hub_close(hub);
+    leave(hub);
     write_script("ledger/notes.lua", notes);
     hub = open_kept();
     quiet(hub);
@@ -74,7 +74,7 @@ static void a_new_receptor_begins_where_it_says(void **state)
     add(hub, "a", 2);
     quiet(hub);
     expect_noted(hub, "a", "2 ");
-    hub_close(hub);
+    leave(hub);
     write_script("ledger/all.lua", "local all = receptor 'all' { since = 'start' }\n"
                                    "all.when['bank.Added'] = function(e, m)\n"
                                    "  send.entry('all', Note { amount = e.amount })\n"
@@ -82,7 +82,7 @@ static void a_new_receptor_begins_where_it_says(void **state)
     hub = open_kept();
     quiet(hub);
     expect_noted(hub, "all", "1 2 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 /* One that was declared yesterday and will be tomorrow keeps its place. */
@@ -91,16 +91,16 @@ static void a_receptor_taken_away_keeps_its_place(void **state)
     struct hub *hub = open_kept();
     add(hub, "a", 1);
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     write_script("ledger/notes.lua", "");
     hub = open_kept();
     add(hub, "a", 2);
-    hub_close(hub);
+    leave(hub);
     write_script("ledger/notes.lua", notes);
     hub = open_kept();
     quiet(hub);
     expect_noted(hub, "a", "1 2 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void a_rejection_is_an_outcome(void **state)
@@ -112,7 +112,7 @@ static void a_rejection_is_an_outcome(void **state)
     quiet(hub);
     expect_noted(hub, "a", "5 2 ");
     assert_true(status_has(hub, "'parked':0,'retried':0"));
-    hub_close(hub);
+    leave(hub);
 }
 
 /* The book of a is broken: what follows of a waits behind it, b goes on. */
@@ -136,7 +136,7 @@ static void a_stuck_key_keeps_only_itself(void **state)
     quiet(hub);
     expect_noted(hub, "a", "1 2 4 ");
     assert_true(status_has(hub, "'retried':0"));
-    hub_close(hub);
+    leave(hub);
 }
 
 /* Seconds after which it is tried again, and that after the last of them it is parked. */
@@ -162,7 +162,7 @@ static void a_key_is_parked_in_the_end(void **state)
     tell_entry(hub, "a", "Mend");
     quiet(hub);
     expect_noted(hub, "a", "");
-    hub_close(hub);
+    leave(hub);
     hub = open_kept(); /* the same code: it stays parked */
     quiet(hub);
     assert_true(status_has(hub, "'parked':1"));
@@ -171,7 +171,7 @@ static void a_key_is_parked_in_the_end(void **state)
     assert_int_equal(hub_retry(hub, slice_of("ledger/notes"), &test_fault), 0);
     wait_until(hub, status_has, "'parked':0,'retried':0");
     expect_noted(hub, "a", "1 2 ");
-    hub_close(hub);
+    leave(hub);
 }
 
 static void a_handler_that_fails_is_mended_by_a_deploy(void **state)
@@ -192,13 +192,13 @@ static void a_handler_that_fails_is_mended_by_a_deploy(void **state)
     assert_true(status_has(hub, "ledger/notes.lua:3: unlucky"));
     quiet(hub);
     expect_noted(hub, "a", "1 ");
-    hub_close(hub);
+    leave(hub);
     write_script("ledger/notes.lua", notes);
     hub = open_kept();
     quiet(hub);
     expect_noted(hub, "a", "1 13 2 ");
     assert_true(status_has(hub, "'parked':0"));
-    hub_close(hub);
+    leave(hub);
 }
 
 static void a_loop_ends(void **state)
@@ -214,7 +214,7 @@ static void a_loop_ends(void **state)
     expect_noted(hub, "a", "0 1 2 3 4 5 6 7 8 9 ");
     assert_true(
         status_has(hub, "11 messages lie between this one and what came from outside, at most 10 may"));
-    hub_close(hub);
+    leave(hub);
 }
 
 /* Many keys and events at once, of which a third is handled twice. */
@@ -232,13 +232,13 @@ static void all_of_many(void **state)
         submit(hub, commands[n]);
         if (n == events / 3) {
             quiet(hub);
-            hub_close(hub);
+            leave(hub);
             third = checkpoints();
             hub = open_kept();
         }
     }
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     set_checkpoints(buf_slice(&third));
     hub = open_kept();
     quiet(hub);
@@ -251,7 +251,7 @@ static void all_of_many(void **state)
         buf_release(&expected);
     }
     for (int n = 0; n < events; n++) forget(commands[n]);
-    hub_close(hub);
+    leave(hub);
     buf_release(&third);
 }
 
@@ -269,7 +269,7 @@ static void what_is_for_later_is_an_event(void **state)
     add(hub, "a", 1);
     quiet(hub);
     expect_log(hub, "a:Added:1 notes:$Sent:1 ");
-    hub_close(hub);
+    leave(hub);
     set_checkpoints(buf_slice(&old));
     hub = open_kept();
     quiet(hub);
@@ -288,7 +288,7 @@ static void what_is_for_later_is_an_event(void **state)
                         "\"key\":\"k\",\"stream\":\"ledger/entry/a\",\"type\":\"Note\"},"
                         "{\"cancel\":true,\"key\":\"other\",\"stream\":\"ledger/entry/a\"}]}");
     engine_cursor_close(cursor);
-    hub_close(hub);
+    leave(hub);
     buf_release(&json);
     buf_release(&old);
 }
@@ -317,7 +317,7 @@ static void a_service_is_one_link_of_a_chain(void **state)
     wait_until(hub, log_has, "mailed-1:Noted:1 ");
     wait_until(hub, log_has, "mailed-2:Noted:1 ");
     quiet(hub);
-    hub_close(hub);
+    leave(hub);
     set_checkpoints(buf_slice(&old));
     hub = open_kept();
     quiet(hub);
@@ -325,7 +325,7 @@ static void a_service_is_one_link_of_a_chain(void **state)
     expect_noted(hub, "mailed-2", "2 ");
     assert_true(log_has(hub, "mail:Mailed:3 mail:$Sent:4 "));
     assert_false(log_has(hub, "mail:Mailed:5 "));
-    hub_close(hub);
+    leave(hub);
     buf_release(&old);
 }
 
