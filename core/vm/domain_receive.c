@@ -71,6 +71,7 @@ int domain_receive(struct domain *domain, int index, const struct envelope *enve
     struct sends sends = {.context = receptor->declared.context,
                           .arena = arena,
                           .output = &gathered,
+                          .before = arena->total,
                           .now_ms = envelope->recorded_ms};
     struct fault failure = {0};
     domain->sends = &sends;

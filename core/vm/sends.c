@@ -128,8 +128,18 @@ static struct sends *open_sends(lua_State *lua, struct domain *domain, struct sl
     return sends;
 }
 
-static void add_send(struct sends *sends, const struct domain_send *send)
+/* What a run gathers over many steps is one commit in the end, and lies outside of the Lua state meanwhile.
+ */
+static void bound_output(lua_State *lua, const struct sends *sends)
 {
+    if (sends->arena->total - sends->before > LIMIT_TRANSACTION_SIZE_MAX)
+        vm_raise(lua, FAULT_BUDGET, 1, "more than %d MiB sent and published at once",
+                 LIMIT_TRANSACTION_SIZE_MAX >> 20);
+}
+
+static void add_send(lua_State *lua, struct sends *sends, const struct domain_send *send)
+{
+    bound_output(lua, sends);
     struct domain_output *output = sends->output;
     if (output->send_count == sends->send_max) {
         size_t size_max = sends->send_max ? sends->send_max * 2 : 4;
@@ -145,8 +155,9 @@ static void add_send(struct sends *sends, const struct domain_send *send)
     if (send->type.size > 0) added->type = arena_copy(sends->arena, send->type);
 }
 
-static void add_event(struct sends *sends, const struct commit_event *event)
+static void add_event(lua_State *lua, struct sends *sends, const struct commit_event *event)
 {
+    bound_output(lua, sends);
     struct domain_output *output = sends->output;
     if (output->event_count == sends->event_max) {
         size_t size_max = sends->event_max ? sends->event_max * 2 : 4;
@@ -247,7 +258,7 @@ static int word_send(lua_State *lua)
     const struct contract_message *message = sends_read_command(lua, at, &word.target, word.text);
     send.type = message->name;
     send.data = sends_keep_data(word.domain, lua, message, word.sends->arena);
-    add_send(word.sends, &send);
+    add_send(lua, word.sends, &send);
     return 0;
 }
 
@@ -269,7 +280,7 @@ static int word_cancel(lua_State *lua)
     const char *what = lua_pushfstring(lua, "the key of %s", word.text);
     send.key = arena_copy(word.sends->arena, sends_read_id(lua, at, what));
     vm_hold(lua, 2 * sizeof send);
-    add_send(word.sends, &send);
+    add_send(lua, word.sends, &send);
     return 0;
 }
 
@@ -301,7 +312,7 @@ void sends_publish(struct domain *domain, const struct contract_message *message
     struct commit_event event = {
         .type = message->name, .type_version = message->version, .at_ms = sends->now_ms};
     event.data = sends_keep_data(domain, lua, message, sends->arena);
-    add_event(sends, &event);
+    add_event(lua, sends, &event);
 }
 
 /* publish(Event { … }). Upvalue: the domain. */

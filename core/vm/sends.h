@@ -19,6 +19,7 @@ struct sends {
     struct arena *arena;
     struct domain_output *output;
     size_t send_max, event_max; /* that there is room for */
+    size_t before;              /* bytes that the arena had handed out when it began */
     int64_t now_ms;             /* what { after = … } counts from; when published events happened */
     bool may_publish;
 };

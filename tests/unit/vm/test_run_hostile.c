@@ -34,6 +34,8 @@ static const char *const scripts[] = {
     "  http.get('http://x') while true do end end\n"
     "does['requests'] = function() while true do pcall(http.get, 'http://x') end end\n"
     "does['pages'] = function() while true do for _ in views.letters:all() do end end end\n"
+    "does['publishes'] = function() while true do for _ in views.letters:all() do\n"
+    "  publish(Done { text = ('x'):rep(200000) }) end end end\n"
     "does['pages in sort'] = function()\n"
     "  local n = 0\n"
     "  table.sort({ 3, 2, 1 }, function(a, b) for _ in views.letters:all() do n = n + 1 end return a < b "
@@ -206,6 +208,19 @@ static void what_is_held_counts_against_the_state(void **state)
         assert_true(r.requests > 10 && r.requests < 41);
     }
     assert_int_equal(run_to_end(&r, "hold", text), DOMAIN_RUN_DONE);
+    close_running(&r);
+}
+
+/* Nor may what waits outside of the state to leave it. */
+static void what_is_published_is_bounded(void **state)
+{
+    (void)state;
+    struct running r;
+    char text[64];
+    open_running(&r, (struct domain_options){0});
+    assert_int_equal(run_to_end(&r, "publishes", text), DOMAIN_RUN_FAILED);
+    assert_int_equal(r.fault.code, FAULT_BUDGET);
+    assert_text_has(r.fault.text, "more than 64 MiB sent and published at once");
     close_running(&r);
 }
 
@@ -413,6 +428,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {cmocka_unit_test(who_never_ends_is_stopped),
                                               cmocka_unit_test(who_reads_for_ever_is_stopped),
                                               cmocka_unit_test(what_is_held_counts_against_the_state),
+                                              cmocka_unit_test(what_is_published_is_bounded),
                                               cmocka_unit_test(nothing_leaks),
                                               cmocka_unit_test(runs_are_apart),
                                               cmocka_unit_test(mistakes_say_what_is_wrong),
