@@ -1,14 +1,14 @@
 """Services over HTTP: what they answer, what a hostile peer cannot do to them, and that a kill repeats nothing that is in the log."""
-import json, os, signal, threading, unittest
+import json, os, threading, unittest
 
-from hub import Case, lines, lore, main
+from hub import TIMEOUT, Case, lines, lore, main
 from peer import Peer
 
 SCRIPTS = {
     "mailing/contracts.lua": """contracts [[
   Post?     (url: string, body: string?)
   Posted!   (status: integer, n: integer?)
-  Get?      (url: string)
+  Get?      (url: string, timeout: string)
   Got!      (text: string)
   Announce? (to: string, url: string)
   Announced!(to: string)
@@ -26,7 +26,7 @@ function mail.when.Post(c)
   publish(Posted { status = answer.status, n = answer.json().n })
 end
 function mail.when.Get(c)
-  local done, answer = pcall(http.get, c.url, { timeout = "1s" })
+  local done, answer = pcall(http.get, c.url, { timeout = c.timeout })
   publish(Got { text = done and answer.status .. " " .. #answer.body or answer })
 end
 function mail.when.Announce(c)
@@ -74,8 +74,8 @@ class Services(Case):
     def post(self, hub, type, data=None, headers=None):
         return hub.request("POST", "/v1/main/mailing/mail", {"type": type, "data": data or {}}, headers)
 
-    def got(self, hub, path, base=None):
-        answer = self.post(hub, "Get", {"url": (base or self.peer.url) + path})
+    def got(self, hub, path, base=None, timeout="60s"):
+        answer = self.post(hub, "Get", {"url": (base or self.peer.url) + path, "timeout": timeout})
         self.assertEqual(answer.status, 200, answer.text)
         return answer.json["events"][0]["data"]["text"]
 
@@ -149,8 +149,8 @@ class Services(Case):
     def test_a_peer_that_misbehaves(self):
         hub = self.start()
         self.assertEqual(self.got(hub, "/status/404"), "404 7")
-        self.assertIn("no answer within 1000 ms", self.got(hub, "/hang"))
-        self.assertIn("no answer within 1000 ms", self.got(hub, "/drip"))
+        self.assertIn("no answer within 1000 ms", self.got(hub, "/hang", timeout="1s"))
+        self.assertIn("no answer within 1000 ms", self.got(hub, "/drip", timeout="1s"))
         self.assertIn("larger than 1048576 bytes", self.got(hub, "/endless"))
         self.assertIn("headers of the answer are larger", self.got(hub, "/headers"))
         for path in ("/reset", "/cut", "/garbage"):
@@ -201,10 +201,10 @@ class Services(Case):
         self.assertEqual(lines(lore("events", "--json", "--data", self.data, check=0).stdout), [])
 
     def test_bounds(self):
-        self.write("hub.lua", f'return {{ limits = {{ service_runs = 2, queue_services = 5, http_timeout_ms = 500, http_response_size = 10 }}, '
+        self.write("hub.lua", f'return {{ limits = {{ service_runs = 2, queue_services = 5, http_timeout_ms = 1500, http_response_size = 10 }}, '
                               f'http = {{ allow = {{ "127.0.0.1" }} }} }}')
         hub = self.start()
-        self.assertIn("no answer within 500 ms", self.got(hub, "/hang"))
+        self.assertIn("no answer within 1500 ms", self.got(hub, "/hang"))
         self.assertIn("larger than 10 bytes", self.got(hub, "/endless"))
         asked = len(self.peer.asked)
         answers = []
@@ -276,8 +276,7 @@ class Services(Case):
                     self.post(hub, "Nothing")
             except OSError:
                 pass
-            hub.process.send_signal(signal.SIGTERM)  # a point that is not passed any more
-            hub.process.wait()
+            self.assertEqual(hub.process.wait(TIMEOUT), -9, point)
         hub = self.start()
         self.assertEqual(self.post(hub, "Announce", data, id).status, 200)
         self.assertEqual(self.types(hub, 4), ["Announced", "$Sent", "Noted", "Posted"])
