@@ -32,7 +32,8 @@ enum {
     LIMIT_RETRIES = 8, /* (hub.lua) of what a receptor or a service sends and nobody can take: some three
                           minutes, then it is parked */
 
-    LIMIT_RESPONSE_SIZE_MAX = 1 << 20, /* (hub.lua: http_response_size) an answer to a service's HTTP request */
+    LIMIT_RESPONSE_SIZE_MAX =
+        1 << 20, /* (hub.lua: http_response_size) an answer to a service's HTTP request */
     LIMIT_RESPONSE_HEADERS_SIZE_MAX = 64 << 10, /* of it and of the redirects before it */
     LIMIT_QUEUE_SERVICES = 1024, /* commands to services that wait or run: each holds a few KB, then 429 */
 

@@ -40,7 +40,7 @@ struct hub {
     struct views *views;
     struct courier *courier;     /* NULL: as receptors */
     struct receptors *receptors; /* NULL: the hub is without, as without views */
-    struct reactor *reactor; /* NULL: no services, no tasks */
+    struct reactor *reactor;     /* NULL: no services, no tasks */
     struct watch watch;
     struct outage outage;
 

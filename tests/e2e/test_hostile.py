@@ -118,14 +118,19 @@ class Hostile(Case):
     def test_every_row_ends_and_nothing_of_it_stays(self):
         hub = self.hub()
         client = hub.client()
-        for line in self.rows:
+        for count, line in enumerate(self.rows, 1):
             self.row(client, line)
+            if SMALL and count % 10 == 0:  # a sanitizer keeps the frames of every error, and has room for few
+                client.close()
+                hub.stop()
+                hub = self.hub()
+                client = hub.client()
         self.assertEqual(hub.head(), 0)
         first = self.memory(hub)
         # again and again: what is wrong a thousand times, what is greedy a few times
         wrong = [line for line, row in self.rows.items() if row in WRONG and "1 + f()" not in row]
         greedy = [line for line, row in self.rows.items() if row in GREEDY]
-        for turn in range(1 if SMALL else 1 + 1000 // len(wrong)):
+        for turn in range(0 if SMALL else 1 + 1000 // len(wrong)):
             for line in wrong + (greedy if turn < 2 else []):
                 self.row(client, line)
         if not SMALL:  # sanitizers keep what was freed
