@@ -63,8 +63,8 @@ const struct cli_command cli_verify = {
     .arguments = "",
     .help = "Reads every page, record, index entry and document of a data directory, also beside a running "
             "hub, and names\n"
-            "the first position that is wrong. Exit code 1 if anything is. Damage in index/, views/ or "
-            "snapshots/ is mended by\n"
+            "the first position that is wrong. Exit code 1 if anything is. Damage in index/, views/, "
+            "snapshots/ or timers/ is mended by\n"
             "deleting that folder while no hub runs: it is built again from the log.",
     .takes_data = true,
     .takes_json = true,

@@ -401,3 +401,54 @@ int timers_each_parked(struct timers *timers, bool (*each)(void *user, const str
     }
     return walk_end(timers, &walk, code, fault);
 }
+
+/* --- checking --- */
+
+/* Whether the name leads back to the entry. */
+static bool check_name(struct timers *timers, MDB_txn *txn, const struct timer *timer, const uint8_t *bytes)
+{
+    MDB_val name = {TIMER_NAME_SIZE, (void *)(uintptr_t)timer->name}, named;
+    return mdb_get(txn, timers->names, &name, &named) == 0 && named.mv_size == KEY_SIZE &&
+           memcmp(named.mv_data, bytes, KEY_SIZE) == 0;
+}
+
+static int check_entries(struct timers *timers, MDB_txn *txn)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    MDB_stat stat;
+    size_t names = 0;
+    int code = mdb_dbi_open(txn, "due", 0, &timers->due);
+    if (!code) code = mdb_dbi_open(txn, "names", 0, &timers->names);
+    if (!code) code = mdb_stat(txn, timers->names, &stat);
+    if (!code) code = mdb_cursor_open(txn, timers->due, &cursor);
+    if (code) return code;
+    while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        struct timer timer;
+        if (!timer_read(key, value, &timer) ||
+            (timer.has_name && !check_name(timers, txn, &timer, key.mv_data))) {
+            code = MDB_CORRUPTED;
+            break;
+        }
+        names += timer.has_name;
+    }
+    mdb_cursor_close(cursor);
+    return code != MDB_NOTFOUND ? code : names == stat.ms_entries ? 0 : MDB_CORRUPTED;
+}
+
+int timers_check(const char *path, struct fault *fault)
+{
+    struct timers timers = {0};
+    struct environment_options options = {.path = path, .read_only = true, .databases_max = 3};
+    bool dirty = false;
+    MDB_txn *txn;
+    if (environment_open(&options, &timers.environment, &dirty, fault) < 0) return -1;
+    int done = 0;
+    if (!dirty && (done = environment_read(timers.environment, &txn, fault)) == 0) {
+        int code = check_entries(&timers, txn);
+        environment_read_end(timers.environment, txn);
+        if (code) done = timers_fault(&timers, code, "cannot be read", fault);
+    }
+    environment_close(timers.environment);
+    return done;
+}

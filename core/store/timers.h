@@ -73,4 +73,8 @@ uint64_t timers_count(struct timers *timers, uint64_t *parked);
 int timers_each_parked(struct timers *timers, bool (*each)(void *user, const struct timer *timer), void *user,
                        struct fault *fault);
 
+/* Reads everything there is at path, also beside a hub: each checksum, each name with its entry. Fault:
+ * CORRUPT. */
+int timers_check(const char *path, struct fault *fault);
+
 #endif

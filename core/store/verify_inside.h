@@ -44,5 +44,6 @@ void verify_index_pages(const struct verify_part *part);
 void verify_index(const struct verify_part *part);
 void verify_views(const struct verify_part *part);
 void verify_snapshots(const struct verify_part *part);
+void verify_timers(const struct verify_part *part);
 
 #endif

@@ -1,10 +1,11 @@
-/* Views and snapshots: derived, so what is found there is mended by a rebuild. */
+/* Views, snapshots and timers: derived, so what is found there is mended by a rebuild. */
 #include <dirent.h>
 #include <stdio.h>
 
 #include "store/docs.h"
 #include "store/pages.h"
 #include "store/snaps.h"
+#include "store/timers.h"
 #include "store/verify_inside.h"
 
 /* Whether the pages of the file make sense, or there is none; else *report says what is wrong. */
@@ -85,6 +86,23 @@ void verify_snapshots(const struct verify_part *part)
                 verify_find(part, 0, "snapshots: %s", report.damage);
             snaps_close(snaps);
         }
+    }
+    verify_say(part, &done);
+}
+
+void verify_timers(const struct verify_part *part)
+{
+    struct verify_message done = {.kind = VERIFY_DONE};
+    struct pages_report report;
+    struct fault fault;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/timers", part->path);
+    if (verify_has_begun(path)) {
+        bool fine = pages_fine(path, &report);
+        if (timers_check(path, &fault) < 0)
+            verify_find(part, 0, "timers: %s", fine ? fault.text : report.damage);
+        else if (!fine && !pages_fine(path, &report))
+            verify_find(part, 0, "timers: %s", report.damage);
     }
     verify_say(part, &done);
 }

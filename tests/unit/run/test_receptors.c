@@ -1,4 +1,5 @@
 /* Receptors: an event of one context becomes a command in another, once, in order, whatever fails. */
+#include "run/receptors.h"
 #include "sending_support.h"
 
 /* --- tests --- */
@@ -255,6 +256,30 @@ static void all_of_many(void **state)
     buf_release(&third);
 }
 
+/* So many stuck keys say that it is not the keys: the log waits for the receptor. */
+static void too_much_that_is_stuck_stops_a_receptor(void **state)
+{
+    enum { KEYS = RECEPTORS_STUCK_MAX + 5 };
+    write_script("ledger/notes.lua", "local notes = receptor 'notes'\n"
+                                     "notes.when['bank.Added'] = function(e, m) error('never') end\n");
+    struct hub *hub = open_kept();
+    for (int n = 0; n < KEYS; n++) {
+        char id[16];
+        snprintf(id, sizeof id, "k%d", n);
+        add(hub, id, n);
+    }
+    wait_until(hub, status_has, "'lag':5,'parked':0,'retried':1000,'stopped':true");
+    leave(hub);
+    write_script("ledger/notes.lua", notes);
+    hub = open_kept();
+    quiet(hub);
+    assert_true(status_has(hub, "'lag':0,'parked':0,'retried':0,'stopped':false"));
+    expect_noted(hub, "k0", "0 ");
+    expect_noted(hub, "k1004", "1004 ");
+    assert_int_equal(engine_head(hub_engine(hub)).position, 2 * KEYS);
+    leave(hub);
+}
+
 /* What is for later is kept in the receptor's own stream, and kept once. */
 static void what_is_for_later_is_an_event(void **state)
 {
@@ -343,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_handler_that_fails_is_mended_by_a_deploy, begin, end),
         cmocka_unit_test_setup_teardown(a_loop_ends, begin, end),
         cmocka_unit_test_setup_teardown(all_of_many, begin, end),
+        cmocka_unit_test_setup_teardown(too_much_that_is_stuck_stops_a_receptor, begin, end),
         cmocka_unit_test_setup_teardown(what_is_for_later_is_an_event, begin, end),
         cmocka_unit_test_setup_teardown(a_service_is_one_link_of_a_chain, begin, end),
     };

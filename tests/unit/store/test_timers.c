@@ -185,6 +185,9 @@ static void changes_agree_with_a_list(void **state)
         assert_int_equal(timers_mark(timers), 3);
         expect_model(timers, (int64_t)draw(60) - 15);
     }
+    timers_close(timers);
+    if (timers_check(path, &fault) < 0) fail_msg("%s", fault.text);
+    timers = open_for("log");
     assert_true(model_count > 10);
     timers_close(timers);
 }
@@ -238,6 +241,8 @@ static void damage_is_found(void **state)
         }
     fclose(data);
     assert_true(flipped > 0);
+    assert_int_equal(timers_check(path, &fault), -1);
+    assert_int_equal(fault.code, FAULT_CORRUPT);
     timers = open_for("log");
     struct timer due[2];
     struct timer_key first = {.due_ms = INT64_MIN};
