@@ -157,6 +157,7 @@ static void chore_set(struct chore *chore, enum chore_state state)
 
 static void chore_wait(struct chore *chore, int64_t delay_ms, const struct fault *why)
 {
+    chore->task->reactor->tasks_moved = true;
     pthread_mutex_lock(&chore->task->reactor->mutex);
     buf_clear(&chore->waits_for);
     buf_put_text(&chore->waits_for, why->text);
@@ -170,6 +171,7 @@ static void chore_wait(struct chore *chore, int64_t delay_ms, const struct fault
 static void chore_rest(struct chore *chore, bool recorded)
 {
     struct reactor *reactor = chore->task->reactor;
+    reactor->tasks_moved = true;
     pthread_mutex_lock(&reactor->mutex);
     if (recorded) {
         chore->last_due_ms = chore->run_due_ms;

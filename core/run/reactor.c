@@ -82,6 +82,7 @@ void reactor_go(struct reactor_run *run)
 void reactor_run_end(struct reactor_run *run)
 {
     struct reactor *reactor = run->reactor;
+    if (reactor_is_full(reactor)) reactor->tasks_moved = true; /* there is room again */
     if (run->fetch) fetch_free(run->fetch);
     run->fetch = NULL;
     if (run->run) domain_run_free(run->run);

@@ -56,6 +56,7 @@ struct reactor {
     size_t commits; /* on their way to the log; each comes back as an arrival */
     struct services *services;
     struct tasks *tasks;
+    bool tasks_moved; /* one may have to be begun before the moment that was waited for */
     atomic_size_t memory;
 };
 

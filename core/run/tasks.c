@@ -79,22 +79,30 @@ static int64_t tasks_turn_chore(struct chore *chore, int64_t now_ms)
     return chore->state == CHORE_IDLE ? chore->due_ms : INT64_MAX;
 }
 
-int tasks_turn(struct tasks *tasks)
+/* All chores are looked at, when it is time for one of them or one of them is free again. */
+static void tasks_turn_all(struct tasks *tasks, int64_t now_ms)
 {
-    int64_t now_ms = clock_now_ms(tasks->reactor->hub->clock), next_ms = INT64_MAX;
     struct fault fault;
-    if (tasks->count == 0) return -1;
     /* All tenants have the same moments, so it does to know of new ones when it is time for one. */
     if (now_ms >= tasks->next_ms && tasks_add_tenants(tasks, now_ms, &fault) < 0)
         say_error("tasks: %s", fault.text);
+    tasks->reactor->tasks_moved = false;
+    tasks->next_ms = INT64_MAX;
     for (size_t at = 0; at < tasks->count; at++)
         for (struct chore *chore = tasks->list[at].chores; chore; chore = chore->next) {
             int64_t chore_ms = tasks_turn_chore(chore, now_ms);
-            if (chore_ms < next_ms) next_ms = chore_ms;
+            if (chore_ms < tasks->next_ms) tasks->next_ms = chore_ms;
         }
-    tasks->next_ms = next_ms;
-    if (next_ms == INT64_MAX) return -1;
-    int64_t left_ms = next_ms - clock_now_ms(tasks->reactor->hub->clock);
+}
+
+int tasks_turn(struct tasks *tasks)
+{
+    if (tasks->count == 0) return -1;
+    int64_t now_ms = clock_now_ms(tasks->reactor->hub->clock);
+    if (tasks->reactor->tasks_moved || now_ms >= tasks->next_ms) tasks_turn_all(tasks, now_ms);
+    if (tasks->reactor->tasks_moved) return 0; /* one was over at once */
+    if (tasks->next_ms == INT64_MAX) return -1;
+    int64_t left_ms = tasks->next_ms - clock_now_ms(tasks->reactor->hub->clock);
     return left_ms < 0 ? 0 : left_ms < TASKS_LOOK_MS ? (int)left_ms : TASKS_LOOK_MS;
 }
 
