@@ -20,6 +20,12 @@ local contexts = {}   -- name -> { env, shared_env, set, messages, modules, upca
 local files = {}      -- path -> { path, context, kind, contracts, requires, ... }
 local stack = {}      -- modules that are being loaded, outermost first
 local comparisons = {}
+local fields = {}     -- send.bill, views.x, http.post: looked at when all is declared
+-- What stands behind the dot of a word: declarations of these kinds, or these functions. Of words that scripts meet in handlers only.
+local FIELDS = {
+  send = { kinds = { "aggregate", "service" } }, cancel = { kinds = { "aggregate", "service" } }, views = { kinds = { "projection" } },
+  http = { names = { "get", "post", "put", "delete" } }, log = { names = { "info", "warn", "error" } }, clock = { names = { "now" } },
+}
 local base_globals = {}
 local own = setmetatable({}, { __mode = "k" }) -- tables of this file that scripts hold: freezing passes them over
 local phase = "load"    -- then "done", and "demand" while an import script loads
@@ -152,7 +158,7 @@ local function report_global(path, line, name, env, more, context, near)
   host.report(path, line, ("the global '%s' does not exist%s"):format(name, hint(name, names)))
 end
 
-function loader.finding(path, kind, name, line, parameter, function_line, near)
+function loader.finding(path, kind, name, line, parameter, function_line, near, of)
   local file = files[path]
   if kind == "read_global" then
     local more = file.kind == "on_demand" and IMPORT_WORDS or nil
@@ -162,6 +168,10 @@ function loader.finding(path, kind, name, line, parameter, function_line, near)
   elseif outlive.note(file, kind, name, line, function_line) then return
   elseif kind == "env" then
     host.report(path, line, "_ENV: not available in scripts")
+  elseif kind == "read_field" then
+    if FIELDS[of] and base_globals[of] ~= nil and file.kind == "declaration" then
+      fields[#fields + 1] = { path = path, line = line, of = of, name = name }
+    end
   elseif kind == "require" then
     file.requires[#file.requires + 1] = { name = name, line = line }
   elseif kind == "compares_decimal" then
@@ -546,6 +556,21 @@ local function add_upcasters(context)
   end
 end
 
+local function check_field(field)
+  local word, context = FIELDS[field.of], contexts[files[field.path].context]
+  local names = table.move(word.names or {}, 1, 9, 1, {})
+  for _, kind in ipairs(word.kinds or {}) do
+    if context.incomplete then return end -- perhaps in what did not load
+    for _, name in ipairs(sorted_keys(context[kind])) do names[#names + 1] = name end
+  end
+  for _, name in ipairs(names) do
+    if name == field.name then return end
+  end
+  local what = word.kinds and ("context %s has no %s of this name"):format(context.name, table.concat(word.kinds, " or "))
+    or "there is " .. table.concat(names, ", ")
+  host.report(field.path, field.line, ("%s.%s: %s%s"):format(field.of, field.name, what, hint(field.name, names)))
+end
+
 -- Everything is loaded: what does not fit together? Afterwards loader.result() is complete if nothing was reported.
 function loader.validate()
   for _, name in ipairs(sorted_keys(contexts)) do
@@ -560,6 +585,7 @@ function loader.validate()
     end
     add_upcasters(context)
   end
+  for _, field in ipairs(fields) do check_field(field) end
   phase = "done"
   return result
 end

@@ -93,6 +93,8 @@ static void read_name(struct parser *parser, const struct token *name)
         struct nearest nearest = nearest_to(name->text);
         for (size_t i = 0; i < parser->count; i++) nearest_offer(&nearest, parser->variables[i].name);
         report(parser, FINDING_READ_GLOBAL, name->text, name->line)->near = nearest_found(&nearest);
+        if (token_is(name + 1, ".") && name[2].kind == TOKEN_NAME)
+            report(parser, FINDING_READ_FIELD, name[2].text, name[2].line)->of = name->text;
     }
 }
 

@@ -22,15 +22,17 @@ enum finding_kind {
     FINDING_ASSIGNS_UPVALUE,    /* a function assigns a local of a function around it */
     FINDING_ENV,                /* _ENV is named */
     FINDING_REQUIRE,            /* require "name" with a literal */
-    FINDING_COMPARES_NUMBER, /* parameter.name == 0 inside a function defined as a.b.c (…): parameter tells
-                                which, from 1 */
-    FINDING_COMPARES_DECIMAL /* name == 0 where name is a local that begins as decimal(…) */
+    FINDING_COMPARES_NUMBER,  /* parameter.name == 0 inside a function defined as a.b.c (…): parameter tells
+                                 which, from 1 */
+    FINDING_COMPARES_DECIMAL, /* name == 0 where name is a local that begins as decimal(…) */
+    FINDING_READ_FIELD        /* of.name where of is no local: send.bill */
 };
 
 struct finding {
     enum finding_kind kind;
     struct slice name;
     struct slice near; /* READ_GLOBAL: the nearest local in scope; empty: none is near */
+    struct slice of;   /* READ_FIELD */
     int line;
     int parameter;     /* COMPARES_NUMBER */
     int function_line; /* where the function begins, as Lua counts */

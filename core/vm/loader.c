@@ -162,7 +162,7 @@ static const char *finding_name(enum finding_kind kind)
 {
     static const char *const names[] = {
         "read_global", "write_global", "assigns_file_local", "changes_file_table", "assigns_upvalue",
-        "env",         "require",      "compares_number",    "compares_decimal"};
+        "env",         "require",      "compares_number",    "compares_decimal",   "read_field"};
     return names[kind];
 }
 
@@ -180,7 +180,8 @@ static int tell_findings(lua_State *lua)
         lua_pushinteger(lua, finding->parameter);
         lua_pushinteger(lua, finding->function_line);
         push_slice(lua, finding->near);
-        lua_call(lua, 7, 0);
+        push_slice(lua, finding->of);
+        lua_call(lua, 8, 0);
     }
     return 0;
 }

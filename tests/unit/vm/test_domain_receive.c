@@ -33,7 +33,7 @@ static const char *const scripts[] = {
     "end\n"
     "function does.caught() send.user('1', create()) pcall(function() send.user('2', create(), 7) end) end\n"
     "does['then'] = function() send.user('1', create()) error('no') end\n"
-    "function does.unknown() send.usr('1', create()) end\n"
+    "function does.unknown() send['usr']('1', create()) end\n"
     "function does.event() send.user('1', UserCreated {}) end\n"
     "function does.unhandled() send.user('1', DropUser {}) end\n"
     "function does.wrong_target() send.mail(create()) end\n"
@@ -253,6 +253,50 @@ static void budgets_are_exact(void **state)
     domain_thread_stop();
 }
 
+/* Names behind the words' dots are known when all is loaded. */
+static void unknown_names_are_errors_of_the_load(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"send.usr('1')",
+         "send.usr: context billing has no aggregate or service of this name: did you mean user?"},
+        {"cancel.mial('1')",
+         "cancel.mial: context billing has no aggregate or service of this name: did you mean mail?"},
+        {"return views.open", "views.open: context billing has no projection of this name"},
+        {"http.psot('x')", "http.psot: there is get, post, put, delete: did you mean post?"},
+        {"log.warning('x')", "log.warning: there is info, warn, error"},
+        {"return clock.time", "clock.time: there is now"},
+        {"local send = {} return send.x, send.y", NULL},
+        {"return send.mail, cancel.user, http.put, log.warn, clock.now", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "local f = function()\n%s end", cases[i][0]);
+        const char *const files[] = {"billing/a.lua",
+                                     text,
+                                     "billing/contracts.lua",
+                                     scripts[3],
+                                     "billing/user.lua",
+                                     scripts[5],
+                                     "billing/mail.lua",
+                                     scripts[7],
+                                     NULL};
+        struct sources *sources = sources_of(files);
+        struct domain_options options = {.sources = sources};
+        struct domain *domain = NULL;
+        struct fault fault = {0};
+        int result = domain_open(&options, &domain, NULL, &fault);
+        if (cases[i][1]) {
+            assert_int_equal(result, -1);
+            assert_text_has(fault.text, "scripts/billing/a.lua:2: ");
+            assert_text_has(fault.text, cases[i][1]);
+        } else if (result < 0) {
+            fail_msg("%s", fault.text);
+        }
+        domain_close(domain);
+        sources_free(sources);
+    }
+}
+
 static void others_do_not_send(void **state)
 {
     (void)state;
@@ -279,6 +323,7 @@ int main(void)
                                               cmocka_unit_test(nothing_leaves_a_handler_that_failed),
                                               cmocka_unit_test(mistakes_say_what_is_wrong),
                                               cmocka_unit_test(budgets_are_exact),
+                                              cmocka_unit_test(unknown_names_are_errors_of_the_load),
                                               cmocka_unit_test(others_do_not_send)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* Names and scopes. Each text is given with its findings: a letter for the kind, the name, the line.
  * r reads a global, w writes one, l assigns a file-level local, t changes a file-level table, u assigns a
  * local of a function around (each told of all functions in between), e names _ENV, q requires, n compares
- * parameter.field with a number, d compares a decimal local. */
+ * parameter.field with a number, d compares a decimal local, f reads a field of a global. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,11 +27,12 @@ static const struct row rows[] = {
     {"local a local function f() return a end", ""},
     {"local function f() return f end", ""},
     {"local f = function() return f end", "r:f:1 "},
-    {"a.b.c = 1", "r:a:1 "},
+    {"a.b.c = 1", "r:a:1 f:a:b:1 "},
+    {"local a return a.b, c.d(), c\n.e", "r:c:1 f:c:d:1 r:c:1 f:c:e:2 "},
     {"a = 1", "w:a:1 "},
-    {"a, b.c, d[e] = 1, f", "r:b:1 r:d:1 r:e:1 r:f:1 w:a:1 "},
-    {"a()\nb 'x'\nc {}\nd:e(f)\ng.h:i 'x'", "r:a:1 r:b:2 r:c:3 r:d:4 r:f:4 r:g:5 "},
-    {"function a.b:c(d) return self, d, e end", "r:a:1 r:e:1 "},
+    {"a, b.c, d[e] = 1, f", "r:b:1 f:b:c:1 r:d:1 r:e:1 r:f:1 w:a:1 "},
+    {"a()\nb 'x'\nc {}\nd:e(f)\ng.h:i 'x'", "r:a:1 r:b:2 r:c:3 r:d:4 r:f:4 r:g:5 f:g:h:5 "},
+    {"function a.b:c(d) return self, d, e end", "r:a:1 f:a:b:1 r:e:1 "},
     {"function a(b) return b end", "w:a:1 "},
     {"local t = { a = 1, [b] = 2, c, d = e; f() }", "r:b:1 r:c:1 r:e:1 r:f:1 "},
     {"for i = a, b, c do d(i) end", "r:a:1 r:b:1 r:c:1 r:d:1 "},
@@ -75,19 +76,21 @@ static const struct row rows[] = {
     {"local a = aggregate 'x' local f = function(n, g) a.apply[n] = g a = 1 end", "r:aggregate:1 l:a:1 "},
     {"local c = {} table.insert(c, 1) local f = function() table.insert(c, 1) rawset(c.d, 1, 2) "
      "table.concat(c) end",
-     "r:table:1 t:c:1 r:table:1 t:c:1 r:rawset:1 r:table:1 "},
+     "r:table:1 f:table:insert:1 t:c:1 r:table:1 f:table:insert:1 t:c:1 r:rawset:1 r:table:1 "
+     "f:table:concat:1 "},
     {"local c = {} local f = function() local c = {} table.insert(c, 1) table.sort({}) table.remove(c()) end",
-     "r:table:1 r:table:1 r:table:1 "},
+     "r:table:1 f:table:insert:1 r:table:1 f:table:sort:1 r:table:1 f:table:remove:1 "},
     {"local a = function() end, b", "r:b:1 "},
 };
 
 static void put_findings(const struct inspection *inspection, struct buf *out)
 {
-    static const char letters[] = "rwltueqnd";
+    static const char letters[] = "rwltueqndf";
     for (size_t i = 0; i < inspection->count; i++) {
         const struct finding *finding = &inspection->items[i];
         buf_put_byte(out, (uint8_t)letters[finding->kind]);
         if (finding->kind == FINDING_COMPARES_NUMBER) buf_format(out, "%d", finding->parameter);
+        if (finding->kind == FINDING_READ_FIELD) buf_format(out, ":%.*s", SLICE_ARGS(finding->of));
         buf_format(out, ":%.*s:%d ", SLICE_ARGS(finding->name), finding->line);
     }
     buf_put_byte(out, 0);
