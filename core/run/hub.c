@@ -210,7 +210,9 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
         goto end;
     if (made->receptors && !made->read_only) made->courier = courier_new(made);
     struct reactor_options reactor = {.secrets = options->secrets, .schedule = options->schedule};
-    if (made->sources && reactor_open(made, &reactor, &made->reactor, fault) < 0) goto end;
+    if (domain && domain_service_count(domain) + domain_task_count(domain) > 0 &&
+        reactor_open(made, &reactor, &made->reactor, fault) < 0)
+        goto end;
     done = hub_start(made, fault);
 end:
     if (domain) domain_close(domain);

@@ -209,12 +209,7 @@ int reactor_open(struct hub *hub, const struct reactor_options *options, struct 
                  struct fault *fault)
 {
     struct domain *domain;
-    *reactor = NULL;
     if (hub_domain_open(hub, &domain, NULL, fault) < 0) return -1;
-    if (domain_service_count(domain) + domain_task_count(domain) == 0) {
-        domain_close(domain);
-        return 0;
-    }
     struct reactor *made = MEM_NEW(struct reactor);
     made->hub = hub;
     made->domain = domain;

@@ -24,7 +24,7 @@ struct reactor_options {
     bool schedule;       /* tasks run at their moments, not only when they are asked for */
 };
 
-/* *reactor is NULL where no service and no task is declared. Faults: SCRIPTS, PERMISSION, CORRUPT, DISK. */
+/* For a hub that has services or tasks. Faults: SCRIPTS, PERMISSION, NOT_FOUND and MALFORMED (secrets). */
 int reactor_open(struct hub *hub, const struct reactor_options *options, struct reactor **reactor,
                  struct fault *fault);
 /* The writer runs, unless the hub is read only: then nothing will run. Faults: DISK, CORRUPT. */
