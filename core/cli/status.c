@@ -34,6 +34,27 @@ static void status_print_projection(const struct fields *line)
            SLICE_ARGS(fields_text(&rebuilding, "reason")));
 }
 
+static void status_print_service(const struct fields *line)
+{
+    printf("%-28.*s %10s %10s %8s %7s  %lld running, %lld waiting, %lld done, %lld rejected, %lld failed, "
+           "%lld put off\n",
+           SLICE_ARGS(fields_text(line, "name")), "-", "-", "-", "-", (long long)fields_int(line, "running"),
+           (long long)fields_int(line, "waiting"), (long long)fields_int(line, "done"),
+           (long long)fields_int(line, "rejected"), (long long)fields_int(line, "failed"),
+           (long long)fields_int(line, "retried"));
+}
+
+static void status_print_task(const struct fields *line)
+{
+    struct fields last;
+    struct slice next = fields_text(line, "next");
+    printf("%-28.*s %10s %10s %8s %7s  %.*s (tenant %.*s)%s%.*s\n", SLICE_ARGS(fields_text(line, "name")),
+           "-", "-", "-", "-", SLICE_ARGS(fields_text(line, "state")),
+           SLICE_ARGS(fields_text(line, "tenant")), next.size ? ", next " : "", SLICE_ARGS(next));
+    if (!fields_object(line, "last", &last) || !fields_has(&last, "error")) return;
+    printf("    failed: %.*s\n", SLICE_ARGS(fields_text(&last, "error")));
+}
+
 static void status_print_other(const struct fields *line, struct slice kind)
 {
     if (slice_is(kind, "parked") || slice_is(kind, "retried"))
@@ -57,10 +78,14 @@ static void status_print_other(const struct fields *line, struct slice kind)
         printf("%-28.*s %10s %10lld %8lld %7lld  %lld waiting\n", SLICE_ARGS(fields_text(line, "name")), "-",
                (long long)fields_int(line, "position"), (long long)fields_int(line, "lag"),
                (long long)fields_int(line, "parked"), (long long)fields_int(line, "waiting"));
+    else if (slice_is(kind, "service"))
+        status_print_service(line);
+    else if (slice_is(kind, "task"))
+        status_print_task(line);
     else if (slice_is(kind, "hub"))
         printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
                (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
-               (long long)fields_int(line, "index_behind"), "projection", "generation", "position", "lag",
+               (long long)fields_int(line, "index_behind"), "name", "generation", "position", "lag",
                "parked");
 }
 
@@ -128,11 +153,12 @@ static const struct cli_option status_options[] = {
 
 const struct cli_command cli_status = {
     .name = "status",
-    .summary = "projections and receptors: position, lag, parked keys, rebuilds",
+    .summary = "projections, receptors, services, tasks: position, lag, what is stuck",
     .arguments = "",
     .help = "Shows each projection, why and how fast it rebuilds, each receptor, how much waits for its "
-            "time, and each parked "
-            "key with position, error and script line.",
+            "time, each parked key with\n"
+            "position, error and script line; what services did since the start; each task with its next "
+            "moment and what failed.",
     .options = status_options,
     .takes_scripts = true,
     .takes_data = true,

@@ -22,6 +22,17 @@ contracts [[
   InvoicePaid!         (customer: string, total: money)
   CancelInvoice?       (reason: string)
   InvoiceCancelled!    (customer: string, reason: string, total: money)
+
+  -- the reminder process: a task suspects, the invoice decides, mailing reminds
+  InvoicePossiblyExpired! (invoice: string, login: string, on: time)
+  ExpireInvoice?          (login: string, on: time)
+  InvoiceExpired!         (customer: string, login: string, open: money, due_on: time, again_on: time)
+
+  -- customers are users of security
+  CreateUser?          (login: string)
+  UserCreated!         (login: string)
+  RemoveUser?
+  UserRemoved!
 ]]
 
 -- version 1 of BillClosed had no customer

@@ -1,9 +1,11 @@
 local pricing = require "pricing"
+local terms = require "terms"
 
 local invoice = aggregate "invoice" { initial = { paid = decimal "0.00" } }
 
 function invoice.apply.InvoiceIssued(state, e)
   state.customer, state.total, state.status = e.customer, e.total, "open"
+  state.due_on, state.expires_on = e.due_on, terms.expires_on(e.due_on)
 end
 
 function invoice.apply.PaymentReceived(state, e)
@@ -12,6 +14,10 @@ end
 
 function invoice.apply.InvoicePaid(state)
   state.status = "paid"
+end
+
+function invoice.apply.InvoiceExpired(state, e)
+  state.expires_on = e.again_on
 end
 
 function invoice.apply.InvoiceCancelled(state)
@@ -46,4 +52,11 @@ function invoice.execute.CancelInvoice(state, c, m)
   must_be_open(state, m)
   if not state.paid:is_zero() then reject("part_paid", "%s was paid on invoice %s", state.paid, m.id) end
   return InvoiceCancelled { customer = state.customer, reason = c.reason, total = state.total }
+end
+
+function invoice.execute.ExpireInvoice(state, c, m)
+  must_be_open(state, m)
+  if c.on < state.expires_on then reject("early", "invoice %s expires on %s", m.id, state.expires_on) end
+  return InvoiceExpired { customer = state.customer, login = c.login, open = state.total - state.paid,
+                          due_on = state.due_on, again_on = terms.expires_on(c.on) }
 end

@@ -78,7 +78,7 @@ describe("the views of invoices", function()
                 on("i-1", PaymentReceived { amount = decimal "10.50", open = decimal "20.00" }),
                 on("i-2", InvoiceIssued(issued)),
                 on("i-2", InvoicePaid { customer = "acme", total = decimal "30.50" }) }
-      :expect { ["i-1"] = { customer = "acme", due_on = "2026-02-15T00:00:00.000Z",
+      :expect { ["i-1"] = { customer = "acme", due_on = "2026-02-15T00:00:00.000Z", expires_on = "2026-03-02T00:00:00.000Z",
                             paid = decimal "10.50", total = decimal "30.50" } }
   end)
 

@@ -180,7 +180,7 @@ class Commands(Case):
         status = lines(self.lore("status", "--json").stdout)
         projections = [line for line in status if line["kind"] == "projection"]
         self.assertEqual(sorted(line["name"] for line in projections),
-                         ["billing/open_bills", "billing/outstanding_invoices", "billing/revenue_by_month"])
+                         ["billing/customers", "billing/open_bills", "billing/outstanding_invoices", "billing/revenue_by_month"])
         for line in projections:
             self.assertTrue({"name", "generation", "position", "lag", "parked"} <= set(line), line)
             self.assertEqual((line["generation"], line["position"], line["lag"], line["parked"]), (1, 100, 0, 0))
@@ -205,7 +205,7 @@ class Commands(Case):
         self.assertRegex(self.lore("view", "open_bills", "b0").stdout, r'^\{\n  "customer": "c0",\n')
         self.assertRegex(self.lore("status").stdout, r"(?m)^billing/open_bills +1 +100 +0 +0  live$")
         self.assertRegex(self.lore("verify").stdout, r"(?s)100 commits, 100 events.*head at position 100\nall is as it was written\n$")
-        self.assertRegex(lore("check", self.scripts, check=0).stdout, r"2 aggregates, 3 projections")
+        self.assertRegex(lore("check", self.scripts, check=0).stdout, r"3 aggregates, 4 projections: all load")
 
     def test_send(self):
         data = '{"customer":"acme","start_date":"2026-01-01"}'

@@ -60,7 +60,8 @@ class Determinism(Case):
             self.assertEqual(digests[-1], digests[0], f"{shards} shards")
         self.assertGreater(digests[0]["fines/cases"]["documents"], ROWS // 10)
         self.data = os.path.join(self.dir, "data1")
-        sample = [json.loads(line) for line in open(os.path.join(ROOT, "scripts/sample.ndjson"))]
+        with open(os.path.join(ROOT, "scripts/sample.ndjson")) as file:
+            sample = [json.loads(line) for line in file]
         for half in (sample[:len(sample) // 2], sample[len(sample) // 2:]):
             hub = self.hub()
             for command in half:

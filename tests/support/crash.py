@@ -9,7 +9,7 @@ never a matter of time: after so many answers, or after so many reads and writes
 """
 import itertools, json, os, random, re, shutil, subprocess
 
-from hub import LORE, ROOT, TIMEOUT, Hub, lines, lore
+from hub import LORE, ROOT, TIMEOUT, Hub, copy_context, lines, lore
 from traffic import Clients, Ledger, Request
 
 # Views that depend on every event's order and that park keys, beside those of the example domain.
@@ -106,7 +106,7 @@ class Scene:
         self.data, self.scripts = os.path.join(folder, "data"), os.path.join(folder, "scripts")
         self.hubs = []
         self.revision = 0
-        shutil.copytree(os.path.join(ROOT, "scripts", "billing"), os.path.join(self.scripts, "billing"))
+        copy_context("billing", os.path.join(self.scripts, "billing"))
         self.write("hub.lua", LIMITS % (self.chance.choice([50, 300, 5000]), self.chance.choice([100, 100000])))
         self.write("billing/pulse.lua", PULSE)
         self.write("billing/picky.lua", PICKY)
