@@ -367,6 +367,14 @@ local function check_own(declared, verb, event)
   return found
 end
 
+-- "mailing.ReminderSent" of "ReminderSent", if that is an event of another context.
+local function elsewhere(name)
+  for _, other in ipairs(sorted_keys(contexts)) do
+    local message = contexts[other].messages[name]
+    if message and message.event then return other .. "." .. name end
+  end
+end
+
 local function check_when(declared)
   local found, seen = {}, {}
   for _, name in ipairs(sorted_keys(declared.when)) do
@@ -377,6 +385,9 @@ local function check_when(declared)
       host.report(handler.path, handler.line, name .. ": events of other hubs are not available in this version")
     elseif not context then
       host.report(handler.path, handler.line, ("%s: no context %s%s"):format(name, other or "?", hint(other, sorted_keys(contexts))))
+    elseif not (other or context.messages[name] or context.set.broken) and elsewhere(name) then
+      host.report(handler.path, handler.line, ("%s: no contract of %s declares it: did you mean %s.when[%q]?"):format(name, context.name,
+        declared.name, elsewhere(name)))
     else
       local message = find_message(handler, context, other and other .. "." or "", type_name or name, true)
       local first = message and seen[message]
@@ -499,8 +510,16 @@ local function described(declared, options)
     closure = closure(contexts[declared.context], declared.path), options = host.encode(options, "options") }
 end
 
+-- It is loaded nevertheless: somebody may be about to write it.
+local function warn_idle(declared, found)
+  if #found == 0 then
+    host.warn(declared.path, declared.line, ("%s %q: without handlers it does nothing"):format(declared.kind, declared.name))
+  end
+end
+
 local function add_receptor(declared)
   local when = check_when(declared)
+  warn_idle(declared, when)
   warn_comparisons(declared, when)
   local receptor = described(declared, { since = declared.since })
   receptor.when, receptor.since_start = handlers_of(when), declared.since == "start"
@@ -509,6 +528,7 @@ end
 
 local function add_service(declared)
   local when = check_own(declared, "when", false)
+  warn_idle(declared, when)
   warn_comparisons(declared, when)
   local service = described(declared, {})
   service.when = handlers_of(when)

@@ -279,6 +279,23 @@ static void decimals_compared_with_numbers_are_warned_of(void **state)
     unload_scripts(&loaded);
 }
 
+static void what_does_nothing_is_warned_of(void **state)
+{
+    static const char *const idle[] = {"a/a.lua",
+                                       "contracts [[ Posted! ]]\n"
+                                       "local r, s = receptor 'r', service 's'\n"
+                                       "local full = receptor 'full'\n"
+                                       "function full.when.Posted() end\n",
+                                       NULL};
+    struct loaded loaded;
+    load_good(&loaded, idle);
+    char text[500];
+    snprintf(text, sizeof text, "%.*s", SLICE_ARGS(loader_warnings(loaded.loader)));
+    assert_string_equal(text, "scripts/a/a.lua:2: receptor \"r\": without handlers it does nothing\n"
+                              "scripts/a/a.lua:2: service \"s\": without handlers it does nothing\n");
+    unload_scripts(&loaded);
+}
+
 static void nothing_loads_from_nothing(void **state)
 {
     static const char *const none[] = {NULL};
@@ -300,6 +317,7 @@ int main(void)
         cmocka_unit_test(a_text_compiles_in_a_context),
         cmocka_unit_test(the_description_is_whole),
         cmocka_unit_test(decimals_compared_with_numbers_are_warned_of),
+        cmocka_unit_test(what_does_nothing_is_warned_of),
         cmocka_unit_test(nothing_loads_from_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
