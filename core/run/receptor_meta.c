@@ -201,6 +201,7 @@ int receptor_meta_load(struct receptors *receptors, struct fault *fault)
         struct receptor *receptor = &receptors->receptors[at];
         if (!receptor->is_known) receptor->position = receptor->since_start ? 0 : head;
         if (receptor->position > head) receptor->position = head; /* the log was cut back */
+        atomic_store(&receptor->checkpoint, receptor->position);  /* shown where nothing runs, too */
         is_new = is_new || !receptor->is_known;
     }
     if (!is_new || receptors->hub->read_only) return 0;

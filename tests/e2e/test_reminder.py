@@ -159,6 +159,9 @@ class Reminder(Case):
         hub.send("billing/invoice/i-2", "IssueInvoice", {"customer": "new", "lines": [{"text": "x", "quantity": 1, "price": "1"}], "due_on": "2026-12-15"})
         self.assertIn("i-2", hub.view("outstanding_invoices"))
         hub.stop()
+        told = lore("status", "--scripts", self.scripts, "--data", self.data, check=0).stdout  # of what does not run
+        self.assertRegex(told, r"(?m)^billing/expiration +- +\d+ +0 +0  live$")
+        self.assertRegex(told, r"(?m)^mailing/reminders .* tries again\n    retried: .* env\.MAIL_URL: there is no secret of this name$")
         hub = self.start()
         self.wait_event(hub, "ReminderSent")
         self.assertEqual(len(self.mail.requests), 1)
@@ -181,6 +184,14 @@ class Reminder(Case):
         self.check(hub)
         self.assertEqual(len(self.mail.requests), 2)  # at least once, by one key
         hub.stop()
+
+    def test_clocks_that_cannot_be_read(self):
+        self.turn_clock("tomorrow")
+        for path, problem in ((self.clock, "expected a moment such as"), (self.clock + "s", "No such file")):
+            hub = self.hub(env={"LORE_CLOCK": path}, ready=False)
+            self.assertIsNone(hub.wait_ready(may_end=True))
+            hub.stop(expect=1)
+            self.assertIn(problem, "".join(hub.log))
 
     def live(self, hub):
         """The whole process, as far as the hub lives; how it ended."""
