@@ -148,12 +148,23 @@ static void shard_complete_all(struct shard *shard, int timeout_ms)
     writer_rouse(shard->hub->writer); /* some may have been decided again */
 }
 
-/* All that has arrived is decided, then the writer is woken once: what it finds is one batch. */
+static size_t shard_count_some(const struct inbox_link *list)
+{
+    size_t count = 0;
+    for (; list && count < SHARD_DONE_EVERY; list = list->next) count++;
+    return count;
+}
+
+/* All that has arrived is decided, then the writer is woken once: what it finds is one batch. Room is made
+ * before a command is decided: who has all answers never finds the queue full of what was answered. */
 static void shard_take(struct shard *shard, struct inbox_link *list)
 {
     struct writer *writer = shard->hub->writer;
-    size_t done = 0;
-    while (list) {
+    for (size_t left = 0; list; left--) {
+        if (left == 0) {
+            left = shard_count_some(list);
+            inbox_done(&shard->commands, left);
+        }
         struct work *work = (struct work *)list;
         list = list->next;
         /* The writer is behind: waiting here fills the queue, and a full queue is refused at the door. */
@@ -162,14 +173,11 @@ static void shard_take(struct shard *shard, struct inbox_link *list)
             shard_complete_all(shard, -1);
         }
         shard_decide(shard, work);
-        if (++done % SHARD_DONE_EVERY == 0) {
+        if (left == 1) {
             writer_rouse(writer);
-            inbox_done(&shard->commands, SHARD_DONE_EVERY);
             shard_complete_all(shard, 0);
         }
     }
-    writer_rouse(writer);
-    inbox_done(&shard->commands, done % SHARD_DONE_EVERY);
 }
 
 static void *shard_run(void *user)
