@@ -68,6 +68,20 @@ static void bulk_free(struct bulk *bulk)
     mem_free(bulk);
 }
 
+static void begin_next(struct net *net);
+
+/* Nobody needs it any more. Only now may the next ordered one begin: its numbers would overtake those in
+ * flight. */
+static void bulk_leave(struct bulk *bulk)
+{
+    struct net *net = bulk->net;
+    bool was_ordered = bulk->is_ordered;
+    bulk_free(bulk);
+    if (!was_ordered) return;
+    net->ordered_at_work = false;
+    begin_next(net);
+}
+
 /* --- commands --- */
 
 /* On the writer's or a shard's thread. */
@@ -95,7 +109,7 @@ void api_bulk_finished(struct net *net)
         if (bulk->call)
             exchange_wake(bulk->call->exchange);
         else if (bulk->in_flight == 0)
-            bulk_free(bulk);
+            bulk_leave(bulk);
         command = next;
     }
 }
@@ -228,14 +242,11 @@ static void begin_next(struct net *net)
 void api_bulk_end(struct call *call)
 {
     struct bulk *bulk = call->bulk;
-    bool was_at_work = bulk->is_ordered && call->list != &call->net->ordered;
+    if (call->list == &call->net->ordered) bulk->is_ordered = false; /* it has not begun */
     call->bulk = NULL;
     bulk->call = NULL;
     call->net->bulk_count--;
-    if (bulk->in_flight == 0) bulk_free(bulk);
-    if (!was_at_work) return;
-    call->net->ordered_at_work = false;
-    begin_next(call->net);
+    if (bulk->in_flight == 0) bulk_leave(bulk);
 }
 
 static int check_lines(struct slice body, struct fault *fault)

@@ -476,6 +476,7 @@ static void *courier_run(void *user)
         bool more = courier_read(courier, head);
         if (courier->timers && atomic_exchange(&courier->retry_wanted, false)) courier_forgive(courier);
         courier_write(courier, false);
+        if (courier->change_count >= COURIER_CHANGES_MAX) more = false; /* no room on disk to go on */
         bool fires = courier->timers && courier->position >= head && !courier_rests(courier) &&
                      courier_fire(courier, now_ms);
         sender_rouse(&courier->sender);

@@ -160,6 +160,17 @@ static void fetch_set_bounds(struct fetch_call *call)
     FETCH_SET(CURLOPT_PRIVATE, call);
 }
 
+/* Headers of a script may hold a secret, and the library would send them wherever a redirect leads. */
+static bool fetch_may_follow(const struct domain_request *request)
+{
+    static const char key[] = "Idempotency-Key";
+    for (size_t at = 0; at < request->header_count; at++) {
+        struct slice name = request->headers[at][0];
+        if (name.size != sizeof key - 1 || strncasecmp(name.data, key, name.size) != 0) return false;
+    }
+    return true;
+}
+
 static int fetch_begin(struct fetch_call *call, const struct domain_request *request, struct fault *fault)
 {
     struct slice url = arena_copy(&call->arena, request->url);
@@ -176,7 +187,7 @@ static int fetch_begin(struct fetch_call *call, const struct domain_request *req
     if (slice_is(method, "GET")) {
         bool is_tls = url.size > 6 && strncasecmp(url.data, "https:", 6) == 0;
         FETCH_SET(CURLOPT_HTTPGET, 1L);
-        FETCH_SET(CURLOPT_FOLLOWLOCATION, 1L);
+        FETCH_SET(CURLOPT_FOLLOWLOCATION, (long)fetch_may_follow(request));
         FETCH_SET(CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS_MAX);
         FETCH_SET(CURLOPT_REDIR_PROTOCOLS_STR, is_tls ? "https" : "http,https");
     } else {

@@ -9,9 +9,10 @@
  *         }
  *     }
  *
- * What the other end may do to us is bounded: time, size of answer and headers, redirects (of GET only, five,
- * never away from https; any other method is answered with the redirect itself). TLS is verified, addresses
- * are asked of reach.h, and nothing is taken from the environment (no proxies, no .netrc, no cookies).
+ * What the other end may do to us is bounded: time, size of answer and headers, redirects (of a GET without
+ * headers of its own only, five, never away from https; any other method is answered with the redirect
+ * itself). TLS is verified, addresses are asked of reach.h, and nothing is taken from the environment (no
+ * proxies, no .netrc, no cookies).
  *
  * Threads: one at a time, but fetch_wake: any. Owns: connections; a call owns its answer. */
 #ifndef LORE_RUN_FETCH_H

@@ -160,8 +160,8 @@ static void *reactor_main(void *user)
     struct reactor *reactor = user;
     domain_thread_start();
     while (!reactor_is_closed(reactor)) {
+        int timeout_ms = tasks_turn(reactor->tasks); /* first: services may have a queue for ever */
         services_turn(reactor->services);
-        int timeout_ms = tasks_turn(reactor->tasks);
         atomic_store_explicit(&reactor->memory, domain_memory(reactor->domain), memory_order_relaxed);
         fetch_wait(reactor->fetch, reactor->paused ? 0 : timeout_ms);
         reactor_resume(reactor);

@@ -78,6 +78,8 @@ struct receptors {
     pthread_mutex_t lock;  /* stuck keys: written by the thread, read by receptors_status */
     atomic_ullong settled; /* the least checkpoint */
     bool moved;            /* since watchers were told */
+    uint64_t head_seen;    /* of the log, by the thread */
+    atomic_bool resting; /* it looks at the log by itself before long: what is not for it need not wake it */
     /* the checkpoints' way to the log */
     struct writer_meta meta;
     atomic_bool meta_under_way, meta_wanted;

@@ -7,6 +7,8 @@
 #include "run/receptor.h"
 #include "vm/nearest.h"
 
+enum { RECEPTORS_REST_MS = 20 };
+
 static void receptors_declare(struct receptors *receptors, struct receptor *receptor,
                               const struct domain_receptor *declared, int index)
 {
@@ -57,6 +59,18 @@ static void receptors_show(struct receptors *receptors)
     watch_wake(&receptors->hub->watch);
 }
 
+/* While the log grows it is looked at every RECEPTORS_REST_MS, and at once for what somebody wants: a thread
+ * that is woken for each commit to pass over it costs the others more than what it does. */
+static int receptors_rest(struct receptors *receptors, int timeout_ms)
+{
+    uint64_t head = engine_head(receptors->hub->engine).position;
+    bool grows = head != receptors->head_seen;
+    receptors->head_seen = head;
+    atomic_store(&receptors->resting, grows);
+    if (!grows) return engine_head(receptors->hub->engine).position == head ? timeout_ms : 0;
+    return timeout_ms < 0 || timeout_ms > RECEPTORS_REST_MS ? RECEPTORS_REST_MS : timeout_ms;
+}
+
 static void *receptors_run(void *user)
 {
     struct receptors *receptors = user;
@@ -70,7 +84,7 @@ static void *receptors_run(void *user)
         }
         sender_rouse(&receptors->sender);
         receptors_show(receptors);
-        timeout_ms = receptor_meta_keep(receptors, timeout_ms);
+        timeout_ms = receptors_rest(receptors, receptor_meta_keep(receptors, timeout_ms));
         sender_run(&receptors->sender, more ? 0 : timeout_ms, receptor_told);
     }
     receptors->sender.closing = true;
@@ -120,6 +134,32 @@ void receptors_free(struct receptors *receptors)
 void receptors_look(struct receptors *receptors)
 {
     if (receptors->started) inbox_wake(&receptors->sender.answered);
+}
+
+void receptors_pass(struct receptors *receptors)
+{
+    if (!atomic_load(&receptors->resting)) receptors_look(receptors);
+}
+
+bool receptors_want(const struct receptors *receptors, const struct commit *commit)
+{
+    const char *slash = memchr(commit->aggregate.data, '/', commit->aggregate.size);
+    struct slice context =
+        slice_make(commit->aggregate.data, slash ? (size_t)(slash - commit->aggregate.data) : 0);
+    for (size_t at = 0; at < receptors->count; at++) {
+        const struct receptor *receptor = &receptors->receptors[at];
+        for (size_t of = 0; of < receptor->event_count; of++) {
+            struct slice name = receptor->events[of];
+            if (name.size <= context.size || memcmp(name.data, context.data, context.size) != 0) continue;
+            for (size_t event = 0; event < commit->event_count; event++) {
+                struct slice type = commit->events[event].type;
+                if (name.size == context.size + 1 + type.size &&
+                    memcmp(name.data + context.size + 1, type.data, type.size) == 0)
+                    return true;
+            }
+        }
+    }
+    return false;
 }
 
 bool receptors_settled(struct receptors *receptors, uint64_t position)

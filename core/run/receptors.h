@@ -42,6 +42,10 @@ void receptors_stop(struct receptors *receptors);
 void receptors_free(struct receptors *receptors);
 /* There is more in the log, or the clock was moved. */
 void receptors_look(struct receptors *receptors);
+/* There is more in the log, but nothing that receptors_want: they pass over it before long. */
+void receptors_pass(struct receptors *receptors);
+/* Whether one of them has a handler for an event of the commit. */
+bool receptors_want(const struct receptors *receptors, const struct commit *commit);
 /* Tries the stuck keys of "context/name" now. Fault: NOT_FOUND, with the nearest name. */
 int receptors_retry(struct receptors *receptors, struct slice name, struct fault *fault);
 /* Every receptor has done all events up to this position, or its key is parked. */

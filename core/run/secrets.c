@@ -49,15 +49,22 @@ static int secrets_read(struct secrets *secrets, const char *path, struct fault 
     struct stat about;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return fault_errno(fault, errno, "secrets: cannot read %s", path);
+    if (fstat(file, &about) == 0 && (!S_ISREG(about.st_mode) || about.st_size > SECRETS_SIZE_MAX)) {
+        close(file);
+        return fault_set(fault, FAULT_MALFORMED, "secrets: %s must be a file of at most %d bytes", path,
+                         SECRETS_SIZE_MAX);
+    }
     if (fstat(file, &about) < 0 || (about.st_mode & (S_IRWXG | S_IRWXO))) {
         close(file);
         return fault_set(fault, FAULT_PERMISSION, "secrets: others may read %s: chmod 600 %s", path, path);
     }
     char *room = buf_room(&secrets->text, SECRETS_SIZE_MAX);
-    ssize_t size = 0, got;
+    ssize_t size = 0, got = 0;
     while (size < SECRETS_SIZE_MAX && (got = read(file, room + size, (size_t)(SECRETS_SIZE_MAX - size))) > 0)
         size += got;
+    int error = errno;
     close(file);
+    if (got < 0) return fault_errno(fault, error, "secrets: cannot read %s", path);
     secrets->text.size = (size_t)size;
     struct slice text = buf_slice(&secrets->text), name, value;
     size_t number = 0;

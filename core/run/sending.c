@@ -194,14 +194,15 @@ static int sender_again(struct sender *sender, int timeout_ms)
             if (left_ms < least_ms) least_ms = left_ms;
         }
     }
-    sender_rouse(sender);
     return (int)least_ms;
 }
 
 void sender_run(struct sender *sender, int timeout_ms,
                 void (*told)(struct sending *sending, struct fault *fault))
 {
-    struct inbox_link *list = inbox_take(&sender->answered, sender_again(sender, timeout_ms));
+    timeout_ms = sender_again(sender, timeout_ms);
+    sender_rouse(sender); /* what told sent last time, too: nobody sleeps beside a shard that was not woken */
+    struct inbox_link *list = inbox_take(&sender->answered, timeout_ms);
     while (list) {
         struct sending *sending = (struct sending *)list;
         list = list->next;

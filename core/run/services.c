@@ -287,9 +287,11 @@ static int service_check(struct service_work *work, struct fault *fault)
                              SLICE_ARGS(work->service->name), SLICE_ARGS(item->type),
                              nearest.size ? " (did you mean " : "", SLICE_ARGS(nearest),
                              nearest.size ? "?)" : "");
+        if (item->is_checked) continue; /* it was put off: its arena would grow with each time */
         if (domain_service_check(domain, work->service->index, item->type, item->data, &command->arena,
                                  &item->data, fault) < 0)
             return -1;
+        item->is_checked = true;
     }
     return 0;
 }

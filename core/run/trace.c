@@ -237,11 +237,12 @@ static int scan_from(struct trace *trace, int64_t ms, struct fault *fault)
 static int collect(struct trace *trace, struct fault *fault)
 {
     int64_t ms = time_of_id(trace->id);
+    size_t before = trace->found_count;
     trace->correlation = SLICE_NONE;
     buf_clear(&trace->needle);
     record_put_id(&trace->needle, trace->id);
     if (ms > TRACE_MARGIN_MS && scan_from(trace, ms - TRACE_MARGIN_MS, fault) < 0) return -1;
-    if (trace->found_count || trace->correlation.size) return 0;
+    if (trace->found_count > before || trace->correlation.size) return 0;
     return scan_from(trace, -1, fault);
 }
 

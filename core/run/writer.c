@@ -37,6 +37,7 @@ struct writer {
      * finds the state as it is. */
     struct command *answers, **last_answer;
     struct outage_part outage;
+    bool wanted;            /* by a receptor, among what was appended */
     bool decided_elsewhere; /* among what was appended: it may hold something for the courier */
     struct writer_stats stats;
 };
@@ -264,6 +265,8 @@ static void writer_appended(struct writer *writer)
              * was would be on disk. */
             CHECK(pending->commit.event_count == 0 || pending->chain > pending->stream->broken_chain);
             writer_count(writer, &pending->commit);
+            if (writer->hub->receptors && !writer->wanted)
+                writer->wanted = receptors_want(writer->hub->receptors, &pending->commit);
             writer_answer(writer, pending);
             writer_back(writer, pending, PENDING_APPENDED);
         }
@@ -316,9 +319,9 @@ static bool writer_append(struct writer *writer)
 static void writer_wake_others(struct writer *writer)
 {
     if (writer->hub->views) views_look(writer->hub->views);
-    if (writer->hub->receptors) receptors_look(writer->hub->receptors);
+    if (writer->hub->receptors) (writer->wanted ? receptors_look : receptors_pass)(writer->hub->receptors);
     if (writer->hub->courier && writer->decided_elsewhere) courier_look(writer->hub->courier);
-    writer->decided_elsewhere = false;
+    writer->decided_elsewhere = writer->wanted = false;
     indexer_look(writer->hub->indexer);
     watch_wake(&writer->hub->watch);
 }

@@ -222,16 +222,21 @@ void lazy_close(struct lazy_plan *plan)
     plan->data = SLICE_NONE;
 }
 
+void lazy_settle_table(lua_State *lua, int index)
+{
+    struct lazy_plan *plan = plan_at(lua, index);
+    if (!plan) return;
+    index = lua_absindex(lua, index);
+    bring_all(lua, plan, index);
+    lua_pushnil(lua);
+    lua_setmetatable(lua, index);
+}
+
 /* next(e), rawget(e, k), getmetatable(e): they would see what is behind the curtain. Upvalue: the sandbox's
  * function. */
 static int word_settled(lua_State *lua)
 {
-    struct lazy_plan *plan = plan_at(lua, 1);
-    if (plan) {
-        bring_all(lua, plan, 1);
-        lua_pushnil(lua);
-        lua_setmetatable(lua, 1);
-    }
+    lazy_settle_table(lua, 1);
     lua_pushvalue(lua, lua_upvalueindex(1));
     lua_insert(lua, 1);
     lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
@@ -255,12 +260,7 @@ void lazy_settle(lua_State *lua, int index, int depth)
     if (lua_type(lua, index) != LUA_TTABLE || depth > LIMIT_DEPTH_MAX) return;
     luaL_checkstack(lua, 8, NULL);
     index = lua_absindex(lua, index);
-    struct lazy_plan *plan = plan_at(lua, index);
-    if (plan) {
-        bring_all(lua, plan, index);
-        lua_pushnil(lua);
-        lua_setmetatable(lua, index);
-    }
+    lazy_settle_table(lua, index);
     lua_pushnil(lua);
     while (lua_next(lua, index)) {
         lazy_settle(lua, lua_gettop(lua), depth + 1);

@@ -46,6 +46,9 @@ void lazy_close(struct lazy_plan *plan);
 /* Into the table on top of the stack: next, rawget and the like, which make such a table a plain one first.
  */
 void lazy_add_words(lua_State *lua);
+/* Makes the value at index, if it is such a table, a plain one with all fields (raises if its call is over).
+ */
+void lazy_settle_table(lua_State *lua, int index);
 /* Makes such tables in the value at index and below plain ones with all fields (raises if their call is
  * over). */
 void lazy_settle(lua_State *lua, int index, int depth);

@@ -115,12 +115,11 @@ static struct slice read_json(lua_State *lua, struct building *building)
     struct fault fault;
     buf_clear(&domain->scratch);
     value_encode(lua, -1, &domain->scratch, "json", domain->message_size_max);
-    size_t size = domain->scratch.size;
-    vm_hold(lua, 2 * size);
-    if (json_from_mp(slice_make(domain->scratch.data, size), &domain->scratch, &fault) < 0)
-        vm_raise(lua, fault.code, 1, "%s", fault.text);
+    struct slice value = keep(lua, building, buf_slice(&domain->scratch));
+    buf_clear(&domain->scratch);
+    if (json_from_mp(value, &domain->scratch, &fault) < 0) vm_raise(lua, fault.code, 1, "%s", fault.text);
     building->has_json = true;
-    return keep(lua, building, slice_make(domain->scratch.data + size, domain->scratch.size - size));
+    return keep(lua, building, buf_slice(&domain->scratch));
 }
 
 static struct slice read_body(lua_State *lua, struct building *building, const char *word)

@@ -72,6 +72,7 @@ static void catch_error(lua_State *lua, int status)
 {
     vm_spend(lua, CAUGHT_STEPS);
     if (vm_is_stopped(lua, status)) vm_stop_again(lua);
+    vm_reject_again(lua);
     const struct fault *fault = vm_find_fault(lua, -1);
     if (!fault) return;
     if (fault->code == FAULT_REJECTED || fault->code == FAULT_BUDGET || fault->code == FAULT_BUSY)

@@ -23,6 +23,9 @@ static void writable(lua_State *lua, int index)
 {
     luaL_checktype(lua, index, LUA_TTABLE);
     readonly_refuse(lua, index);
+    if (luaL_getmetafield(lua, index, "__metatable") == LUA_TNIL) return;
+    if (!value_is_list_mark(lua, index)) luaL_argerror(lua, index, "the table is protected");
+    lua_pop(lua, 1);
 }
 
 static void push_item(lua_State *lua, int table, lua_Integer at, bool view)

@@ -16,6 +16,7 @@
 #include "codec/text.h"
 #include "vm/decimal.h"
 #include "vm/peek.h"
+#include "vm/lazy.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
 #include "vm/vm.h"
@@ -413,6 +414,7 @@ static void copy_value(lua_State *lua, int index, int depth, size_t *left, struc
         lua_remove(lua, -2);
         return;
     }
+    lazy_settle_table(lua, index); /* or the copy would hold what happens to be decoded */
     lua_createtable(lua, (int)(lua_rawlen(lua, index) < CREATE_MAX ? lua_rawlen(lua, index) : CREATE_MAX), 0);
     int copy = lua_gettop(lua);
     for (lua_pushnil(lua); lua_next(lua, index);) {

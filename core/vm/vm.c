@@ -250,11 +250,20 @@ int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format
 
 int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text)
 {
-    struct fault fault = {.code = FAULT_REJECTED};
-    snprintf(fault.reason, sizeof fault.reason, "%.*s", SLICE_ARGS(reason));
-    snprintf(fault.text, sizeof fault.text, "%.*s", SLICE_ARGS(text));
-    raise_fault(lua, &fault);
+    struct vm *vm = vm_of(lua);
+    if (!vm->rejected) {
+        vm->rejection = (struct fault){.code = FAULT_REJECTED};
+        snprintf(vm->rejection.reason, sizeof vm->rejection.reason, "%.*s", SLICE_ARGS(reason));
+        snprintf(vm->rejection.text, sizeof vm->rejection.text, "%.*s", SLICE_ARGS(text));
+        vm->rejected = vm->depth > 0;
+    }
+    raise_fault(lua, &vm->rejection);
     __builtin_unreachable(); /* lua_error does not come back */
+}
+
+void vm_reject_again(lua_State *lua)
+{
+    if (vm_of(lua)->rejected) raise_fault(lua, &vm_of(lua)->rejection);
 }
 
 static int fault_tostring(lua_State *lua)
@@ -387,7 +396,7 @@ void vm_take_error(struct vm *vm, int status, struct fault *fault)
 
 static void begin_call(struct vm *vm)
 {
-    vm->must_repeat = false;
+    vm->must_repeat = vm->rejected = false;
     vm->stop = VM_STOP_NONE;
     vm->memory_stop = VM_STOP_STATE_MEMORY;
     vm->overtime = 0;
@@ -473,6 +482,14 @@ int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
         struct fault ignored;
         stop_fault(vm, fault ? fault : &ignored);
         lua_settop(lua, function);
+        result = -1;
+    }
+    if (outermost && vm->rejected && vm->stop == VM_STOP_NONE) {
+        if (result == 0) lua_settop(lua, function);
+        if (fault) {
+            *fault = vm->rejection;
+            secrets_scrub_fault(&vm->secrets, fault);
+        }
         result = -1;
     }
     lua_remove(lua, function);

@@ -68,6 +68,8 @@ struct vm {
     char where[320];          /* "file:line: " of the last error or stop, or "" */
     const void *meta_at[VM_META_COUNT]; /* identity of the metatables, and registry references to them */
     int meta_reference[VM_META_COUNT];
+    bool rejected; /* the call that runs: final, whatever a script makes of the error */
+    struct fault rejection;
     struct secrets secrets; /* what no error text and no line of print may show */
     int script_env; /* registry reference of the table of allowed globals (read-only, shared by contexts) */
 };
@@ -112,6 +114,9 @@ int vm_raise(lua_State *lua, enum fault_code code, int level, const char *format
     __attribute__((format(printf, 4, 5), noreturn));
 /* The same with a reason (REJECTED). */
 int vm_raise_reject(lua_State *lua, struct slice reason, struct slice text) __attribute__((noreturn));
+/* For who caught an error: raises the rejection again if there was one. Even if what was caught is another
+ * error: a __close on the way may have put its own in the place of it. */
+void vm_reject_again(lua_State *lua);
 /* Spends steps of the call's budget inside long C loops; raises BUDGET when it is used up. */
 void vm_spend(lua_State *lua, uint64_t steps);
 

@@ -74,6 +74,13 @@ static const char bill[] =
     "  if how == 'table' then return { customer = 'x' } end\n"
     "  if how == 'bad event' then return BillCreated { customer = 7 } end\n"
     "  if how == 'reject in pcall' then pcall(reject, 'no', 'never') return Noted { tags = 1 } end\n"
+    "  if how == 'reject behind close' then\n"
+    "    pcall(function()\n"
+    "      local closing <close> = setmetatable({}, { __close = function() error 'another' end })\n"
+    "      reject('no', 'at last')\n"
+    "    end)\n"
+    "    return Noted { tags = 1 }\n"
+    "  end\n"
     "  if how == 'reject plain' then reject('plain') end\n"
     "  if how == 'reject number' then reject(7) end\n"
     "  if how == 'reject percent' then reject('odd', '100%% of %d', 7) end\n"
@@ -267,6 +274,7 @@ static void what_execute_may_not_do(void **unused)
         {"table", FAULT_SCRIPT, "no list of events"},
         {"bad event", FAULT_SCRIPT, "BillCreated.customer: expected string, got integer"},
         {"reject in pcall", FAULT_REJECTED, "never"},
+        {"reject behind close", FAULT_REJECTED, "at last"},
         {"reject plain", FAULT_REJECTED, "plain"},
         {"reject number", FAULT_SCRIPT, "reject needs a code first"},
         {"reject percent", FAULT_REJECTED, "100% of 7"},
