@@ -49,12 +49,13 @@ static int secrets_read(struct secrets *secrets, const char *path, struct fault 
     struct stat about;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return fault_errno(fault, errno, "secrets: cannot read %s", path);
-    if (fstat(file, &about) == 0 && (!S_ISREG(about.st_mode) || about.st_size > SECRETS_SIZE_MAX)) {
+    bool known = fstat(file, &about) == 0;
+    if (known && (!S_ISREG(about.st_mode) || about.st_size > SECRETS_SIZE_MAX)) {
         close(file);
         return fault_set(fault, FAULT_MALFORMED, "secrets: %s must be a file of at most %d bytes", path,
                          SECRETS_SIZE_MAX);
     }
-    if (fstat(file, &about) < 0 || (about.st_mode & (S_IRWXG | S_IRWXO))) {
+    if (!known || (about.st_mode & (S_IRWXG | S_IRWXO))) {
         close(file);
         return fault_set(fault, FAULT_PERMISSION, "secrets: others may read %s: chmod 600 %s", path, path);
     }

@@ -274,26 +274,11 @@ static void somebody_appends(struct engine *engine, void *user)
 {
     struct checker *checker = user;
     struct stream_id stream = stream_id((int)chance_below(&checker->chance, STREAMS));
-    struct arena arena = {0};
-    uint64_t version, position;
     bool marks = chance_of(&checker->chance, 40);
     char data[64];
-    assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
     snprintf(data, sizeof data, marks ? "{'tag':%d}" : "{'amount':%d,'total':0}",
              (int)chance_below(&checker->chance, TAGS));
-    struct commit_event event = {
-        .type = slice_of(marks ? "Marked" : "Added"), .type_version = 1, .data = arena_json(&arena, data)};
-    struct commit commit = {.kind = RECORD_FACT,
-                            .tenant = stream.tenant,
-                            .aggregate = stream.aggregate,
-                            .id = stream.id,
-                            .first_version = version + 1,
-                            .events = &event,
-                            .event_count = 1};
-    struct append append = {.commit = &commit};
-    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
-    assert_int_equal(append.outcome, APPEND_APPENDED);
-    arena_release(&arena);
+    append_event(engine, &stream, marks ? "Marked" : "Added", data);
     checker->tally->others++;
 }
 

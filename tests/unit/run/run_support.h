@@ -437,7 +437,29 @@ static inline struct command *run(struct hub *hub, struct command *command)
     return await(command);
 }
 
-/* An event of somebody else, as the `user` of a held engine. */
+/* An event that no shard decided: somebody else is at the log, too. */
+static inline void append_event(struct engine *engine, const struct stream_id *stream, const char *type,
+                                const char *data)
+{
+    uint64_t version, position;
+    struct arena arena = {0};
+    assert_int_equal(engine_stream_head(engine, stream, &version, &position, NULL), 0);
+    struct commit_event event = {
+        .type = slice_of(type), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, data)};
+    struct commit commit = {.kind = RECORD_FACT,
+                            .tenant = stream->tenant,
+                            .aggregate = stream->aggregate,
+                            .id = stream->id,
+                            .first_version = version + 1,
+                            .events = &event,
+                            .event_count = 1};
+    struct append append = {.commit = &commit};
+    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
+    assert_int_equal(append.outcome, APPEND_APPENDED);
+    arena_release(&arena);
+}
+
+/* The same, as the `user` of a held engine. */
 struct somebody_else {
     const char *id, *data;
 };
@@ -446,22 +468,7 @@ static inline void somebody_else_adds(struct engine *engine, void *user)
 {
     const struct somebody_else *other = user;
     struct stream_id stream = {slice_of("main"), slice_of("bank/account"), slice_of(other->id)};
-    uint64_t version, position;
-    struct arena arena = {0};
-    assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
-    struct commit_event event = {
-        .type = slice_of("Added"), .type_version = 1, .at_ms = 0, .data = arena_json(&arena, other->data)};
-    struct commit commit = {.kind = RECORD_FACT,
-                            .tenant = stream.tenant,
-                            .aggregate = stream.aggregate,
-                            .id = stream.id,
-                            .first_version = version + 1,
-                            .events = &event,
-                            .event_count = 1};
-    struct append append = {.commit = &commit};
-    assert_int_equal(engine_append(engine, &append, 1, NULL), 0);
-    assert_int_equal(append.outcome, APPEND_APPENDED);
-    arena_release(&arena);
+    append_event(engine, &stream, "Added", other->data);
 }
 
 /* Runs one and asks for its outcome. */
