@@ -31,6 +31,7 @@ enum fault_code {
     FAULT_IN_USE,          /* data directory or port taken by another process */
     FAULT_PERMISSION,      /* the operating system refused */
     FAULT_USAGE,           /* wrong command line */
+    FAULT_REFUSED,         /* the gate refuses a deploy: its report says why */
     FAULT_SCRIPTS,         /* the scripts folder does not load; several lines, one per error */
     FAULT_METHOD,          /* HTTP method not allowed here */
     FAULT_INTERNAL,        /* a bug that was survived */

@@ -4,11 +4,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/faultpoint.h"
 #include "base/say.h"
 
-enum { THREAD_NAME_MAX = 16 }; /* of the kernel, the final zero included */
+enum {
+    THREAD_NAME_MAX = 16, /* of the kernel, the final zero included */
+    THREAD_NICE = 10
+};
 
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
 {
@@ -22,4 +27,10 @@ pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_f
     if (error) say_stop("no thread for %s: %s", name, strerror(error));
     pthread_setname_np(thread, name);
     return thread;
+}
+
+void thread_be_nice(void)
+{
+    /* Of the thread, not of the process; more of it never fails. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), THREAD_NICE);
 }

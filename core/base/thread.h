@@ -14,4 +14,8 @@
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The calling thread gets a tenth of what others get where they want the same core, for good: for work that
+ * nobody waits for, but that may hold a lock which others want. */
+void thread_be_nice(void);
+
 #endif

@@ -11,6 +11,7 @@
 
 enum {
     CACHE_STREAMS_MAX = 200000, /* of one shard: bounds the C side, about 300 bytes each */
+    CACHE_LONG_MAX = 4096, /* streams of one shard whose states are folded before a deploy */
     CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the Lua memory */
     CACHE_TRIM_PART = 8         /* when there is too much, this part of the states goes at once */
 };
@@ -215,6 +216,40 @@ void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t
     if (!stream->snapshot.size || version < stream->snapshot_version) return;
     indexer_snapshot(shard->hub->indexer, &stream->id, &stream->aggregate->code, stream->snapshot_version,
                      &stream->snapshot);
+}
+
+void cache_leave(struct shard *shard, struct shard_order *order)
+{
+    order->streams = shard->newest;
+    order->by_key = shard->streams;
+    shard->newest = shard->oldest = NULL;
+    shard->streams = (struct map){0};
+    atomic_store_explicit(&shard->cached, 0, memory_order_relaxed);
+}
+
+void shard_order_release(struct shard_order *order)
+{
+    for (struct stream *stream = order->streams, *older; stream; stream = older) {
+        older = stream->older;
+        buf_release(&stream->snapshot);
+        mem_free(stream);
+    }
+    map_release(&order->by_key);
+    arena_release(&order->arena);
+    if (order->domain) domain_close(order->domain); /* with all states in it */
+}
+
+void cache_list_long(struct shard *shard, struct shard_order *order)
+{
+    size_t max = CACHE_LONG_MAX;
+    order->longs = arena_take(&order->arena, max * sizeof *order->longs);
+    for (struct stream *stream = shard->newest; stream && order->long_count < max; stream = stream->older) {
+        if (stream->version < SNAPSHOT_EVERY || stream->aggregate->index < 0) continue;
+        struct stream_id *id = &order->longs[order->long_count++];
+        id->tenant = arena_copy(&order->arena, stream->id.tenant);
+        id->aggregate = arena_copy(&order->arena, stream->id.aggregate);
+        id->id = arena_copy(&order->arena, stream->id.id);
+    }
 }
 
 void cache_free(struct shard *shard)

@@ -159,6 +159,14 @@ int catalog_init(struct catalog *catalog, const struct domain *domain, struct fa
     return 0;
 }
 
+void catalog_keep_senders(struct catalog *catalog, const struct catalog *before)
+{
+    const struct catalog_aggregate *sender;
+    for (size_t at = 0; (sender = map_next(&before->senders, &at));)
+        if (!map_find(&catalog->senders, sender->name))
+            catalog_add_sender(catalog, sender->name, sender->context, &sender->code);
+}
+
 void catalog_release(struct catalog *catalog)
 {
     map_release(&catalog->aggregates);

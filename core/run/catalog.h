@@ -40,6 +40,9 @@ const struct catalog_aggregate *catalog_find(const struct catalog *catalog, stru
  */
 const struct catalog_aggregate *catalog_find_sender(const struct catalog *catalog, struct slice context,
                                                     struct slice name, struct fault *fault);
+/* Who may write a stream of its own in the catalog of the code before may go on to do so in this one: what is
+ * still at work when a deploy takes its service away ends on the code it began with. */
+void catalog_keep_senders(struct catalog *catalog, const struct catalog *before);
 /* limits.NAME of hub.lua, or otherwise. */
 int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t otherwise);
 

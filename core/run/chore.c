@@ -327,6 +327,7 @@ void chore_prepare(const struct chore *chore, struct command *command, struct sl
     command->expected_version = COMMAND_ANY_VERSION;
     if (!command->actor.size) command->actor = chore->task->declared->name;
     command->is_decided = true;
+    command->deploy = chore->task->reactor->release->deploy;
 }
 
 void chore_begin(struct chore *chore, int64_t now_ms)

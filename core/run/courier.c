@@ -134,7 +134,7 @@ static bool courier_is_ready(struct courier *courier)
     else if (position > courier->position)
         courier->position = position;
     /* Other scripts are another chance for what is parked. */
-    if (timers_mark(courier->timers) != courier->hub->deploy) atomic_store(&courier->retry_wanted, true);
+    if (timers_mark(courier->timers) != hub_deploy_number(courier->hub)) atomic_store(&courier->retry_wanted, true);
     return true;
 }
 
@@ -145,7 +145,7 @@ static void courier_write(struct courier *courier, bool all)
     uint64_t position = courier_done_to(courier), written = timers_position(courier->timers);
     if (courier->change_count == 0 && (all ? position == written : position < written + COURIER_BEHIND_MAX))
         return;
-    if (timers_write(courier->timers, courier->changes, courier->change_count, position, courier->hub->deploy,
+    if (timers_write(courier->timers, courier->changes, courier->change_count, position, hub_deploy_number(courier->hub),
                      &fault) < 0) {
         courier_failed(courier, &fault);
         return;
@@ -497,7 +497,7 @@ struct courier *courier_new(struct hub *hub)
 {
     struct courier *made = MEM_NEW(struct courier);
     made->hub = hub;
-    made->retries_max = (unsigned)catalog_limit(&hub->catalog, "retries", LIMIT_RETRIES);
+    made->retries_max = (unsigned)hub_limit(hub, "retries", LIMIT_RETRIES);
     made->fired.due_ms = INT64_MIN;
     pthread_mutex_init(&made->lock, NULL);
     sender_init(&made->sender, hub, COURIER_WINDOW);

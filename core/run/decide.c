@@ -28,7 +28,7 @@ static void decide_prepare(struct shard *shard, struct stream *stream, const str
         .tenant = stream->id.tenant,
         .aggregate = stream->id.aggregate,
         .id = stream->id.id,
-        .deploy = shard->hub->deploy,
+        .deploy = command->deploy ? command->deploy : shard->release->deploy,
         .id_given = id_given,
     };
     commit->depth = command->depth;
@@ -336,11 +336,28 @@ static void decide_conflict(struct shard *shard, struct stream *stream, struct w
     }
 }
 
+/* The door took it for a release, and the shard decides with another one. */
+static int decide_resolve(const struct shard *shard, struct work *work, struct fault *fault)
+{
+    const struct command *command = work->command;
+    if (work->serial == shard->release->serial) return 0;
+    work->aggregate = (command->is_decided ? catalog_find_sender : catalog_find)(
+        &shard->release->catalog, command->context, command->aggregate, fault);
+    work->serial = shard->release->serial;
+    for (size_t at = 0; at < command->item_count && !command->is_decided; at++)
+        command->items[at].is_checked = false;
+    return work->aggregate ? 0 : -1;
+}
+
 void shard_decide(struct shard *shard, struct work *work)
 {
     struct command *command = work->command;
-    struct stream *stream = cache_get(shard, work);
     struct fault fault;
+    if (decide_resolve(shard, work, &fault) < 0) {
+        shard_answer(shard, work, &fault);
+        return;
+    }
+    struct stream *stream = cache_get(shard, work);
 
     /* 1. A known id gets its first answer again, before anything else is looked at. */
     int known = known_find(shard, stream, work, &fault);

@@ -109,7 +109,7 @@ struct feed_tenant *feed_tenant(struct feed *feed, struct slice name)
     memcpy(tenant->text, name.data, name.size);
     tenant->name = slice_make(tenant->text, name.size);
     tenant->feed = feed;
-    struct drafts_options options = {.projection = feed->generation->view->projection,
+    struct drafts_options options = {.projection = feed->projection,
                                      .tenant = tenant->name,
                                      .load = feed_load,
                                      .user = tenant,
@@ -142,11 +142,13 @@ struct feed *feed_new(struct domain *domain, struct generation *generation, uint
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->domain = domain;
+    feed->projection = domain_find_projection(domain, generation->view->name);
+    CHECK(feed->projection >= 0);
     feed->generation = generation;
     feed->partition = partition;
     feed->partition_count = partition_count;
     feed->events_max =
-        (uint64_t)catalog_limit(&generation->view->views->hub->catalog, "flush_events", FEED_EVENTS_MAX);
+        (uint64_t)hub_limit(generation->view->views->hub, "flush_events", FEED_EVENTS_MAX);
     feed->whole = atomic_load(&generation->complete);
     if (partition == FEED_SPLITS)
         feed->split = feed_split_new();
@@ -167,14 +169,11 @@ static void feed_forget_tenants(struct feed *feed)
 
 void feed_free(struct feed *feed)
 {
-    struct views *views = feed->generation->view->views;
     feed_forget_tenants(feed);
     feed_split_free(feed->split);
     aside_close(feed->aside);
     feed_batch_free(feed->batch);
-    pthread_mutex_lock(&views->lock);
-    generation_let_go(feed->generation);
-    pthread_mutex_unlock(&views->lock);
+    rebuild_feed_ended(feed->generation);
     buf_release(&feed->key);
     mem_free(feed);
 }
@@ -183,8 +182,7 @@ void feed_free(struct feed *feed)
 
 bool feed_takes(const struct feed *feed, struct slice context, struct slice type)
 {
-    const struct domain_projection *declared =
-        domain_projection(feed->domain, feed->generation->view->projection);
+    const struct domain_projection *declared = domain_projection(feed->domain, feed->projection);
     for (size_t at = 0; at < declared->event_count; at++) {
         struct slice event = declared->events[at]; /* "billing.BillClosed" */
         if (event.size == context.size + 1 + type.size &&
@@ -197,7 +195,9 @@ bool feed_takes(const struct feed *feed, struct slice context, struct slice type
 
 uint64_t feed_limit(const struct feed *feed, uint64_t head)
 {
-    return feed->whole ? head : atomic_load(&feed->generation->target);
+    if (!feed->whole) return atomic_load(&feed->generation->target);
+    uint64_t held_at = atomic_load(&feed->generation->held_at);
+    return held_at && held_at < head ? held_at : head;
 }
 
 bool feed_is_aside(const struct feed *feed)
@@ -346,8 +346,7 @@ static void feed_end_key(struct feed *feed)
  * twice, and only if keys are ids, which a record tells. */
 static int feed_open_aside(struct feed *feed, struct fault *fault)
 {
-    const struct domain_projection *declared =
-        domain_projection(feed->domain, feed->generation->view->projection);
+    const struct domain_projection *declared = domain_projection(feed->domain, feed->projection);
     bool by_key = declared->default_key && !feed->in_order && feed->flushed == 0;
     struct names *names = engine_names(feed->generation->view->views->hub->engine);
     return aside_open(feed->generation->spill, feed->partition, names, by_key ? feed->events_max : 0,

@@ -226,32 +226,31 @@ int generation_open(struct views *views, const char *path, bool read_only, struc
 }
 
 /* The directory's name; a number behind it if the same code was built before. */
-static char *generation_new_path(const struct view *view)
+static char *generation_new_path(const struct view *view, const struct view_code *code)
 {
     char name[2 * LIMIT_NAME_SIZE_MAX + 2], path[4096];
     snprintf(name, sizeof name, "%.*s", SLICE_ARGS(view->name));
     *strchr(name, '/') = '.';
     for (unsigned n = 1;; n++) {
         if (n == 1)
-            snprintf(path, sizeof path, "%s/%s@%.16s", view->views->folder, name, view->code);
+            snprintf(path, sizeof path, "%s/%s@%.16s", view->views->folder, name, code->hash);
         else
-            snprintf(path, sizeof path, "%s/%s@%.16s.%u", view->views->folder, name, view->code, n);
+            snprintf(path, sizeof path, "%s/%s@%.16s.%u", view->views->folder, name, code->hash, n);
         if (access(path, F_OK) != 0) return mem_text(path, strlen(path));
     }
 }
 
-static int generation_write_first(struct generation *generation, struct fault *fault)
+static int generation_write_first(struct generation *generation, const struct view_code *code, struct fault *fault)
 {
-    const struct view *view = generation->view;
     struct docs_write *write;
     if (docs_begin(generation->docs, &write, fault) < 0) return -1;
     struct buf described = {0}, inputs = {0};
     generation_describe(generation, &described);
-    mp_put_list(&inputs, (uint32_t)view->input_count * 2);
-    for (size_t at = 0; at < view->input_count; at++) {
+    mp_put_list(&inputs, (uint32_t)code->input_count * 2);
+    for (size_t at = 0; at < code->input_count; at++) {
         char hex[2 * HASH_SIZE + 1];
-        hash_hex(&view->inputs[at].hash, hex);
-        mp_put_text(&inputs, view->inputs[at].label);
+        hash_hex(&code->inputs[at].hash, hex);
+        mp_put_text(&inputs, code->inputs[at].label);
         mp_put_text(&inputs, slice_of(hex));
     }
     int done = docs_meta_put(write, slice_of("generation"), buf_slice(&described), fault);
@@ -264,26 +263,25 @@ static int generation_write_first(struct generation *generation, struct fault *f
     return -1;
 }
 
-int generation_create(struct view *view, uint64_t number, uint32_t partitions, const char *reason,
-                      struct generation **generation, struct fault *fault)
+int generation_create(struct view *view, const struct view_code *code, uint64_t number, uint32_t partitions,
+                      const char *reason, struct generation **generation, struct fault *fault)
 {
     struct generation *made = MEM_NEW(struct generation);
     made->view = view;
     made->number = number;
-    made->wanted = true;
     made->partition_count = partitions;
-    memcpy(made->code, view->code, sizeof made->code);
+    memcpy(made->code, code->hash, sizeof made->code);
     snprintf(made->reason, sizeof made->reason, "%s", reason);
-    made->path = generation_new_path(view);
+    made->path = generation_new_path(view, code);
     struct docs_options options = {
-        .path = made->path, .indexes = view->indexes, .index_count = view->index_count};
+        .path = made->path, .indexes = code->indexes, .index_count = code->index_count};
     bool dirty;
     if (docs_open(&options, &made->docs, &dirty, fault) < 0) {
         mem_free(made->path);
         mem_free(made);
         return -1;
     }
-    if (generation_write_first(made, fault) < 0) {
+    if (generation_write_first(made, code, fault) < 0) {
         struct fault ignored;
         docs_close(made->docs);
         docs_destroy(made->path, &ignored);

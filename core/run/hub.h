@@ -130,11 +130,45 @@ void hub_view_hurry(struct hub *hub, uint64_t position);
 /* Whether this key is parked as of this read: 1 (JSON object {"position","error"} appended), 0. */
 int hub_view_parked(struct docs_read *read, struct slice tenant, struct slice key, struct buf *json);
 size_t hub_view_count(struct hub *hub);
-void hub_view_info(struct hub *hub, size_t index, struct view_info *info);
+/* False: it is no longer declared. */
+bool hub_view_info(struct hub *hub, size_t index, struct view_info *info);
 /* Builds a new generation by hand. Fault: NOT_FOUND. */
 int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault);
 /* Waits (in the calling thread) until every view is at the head of now, or failed; false at time-out. */
 bool hub_settle(struct hub *hub, int timeout_ms);
+
+/* --- deploys --- */
+
+struct sources;
+
+enum deploy_order_kind {
+    DEPLOY_ORDER_DEPLOY,
+    DEPLOY_ORDER_PLAN,     /* what would change, and no more */
+    DEPLOY_ORDER_UNDEPLOY, /* back to the deploy before the running one */
+    DEPLOY_ORDER_START     /* of the folder, at a start: run/launch.h */
+};
+
+struct deploy_order {
+    enum deploy_order_kind kind;
+    struct sources *sources;          /* DEPLOY, PLAN: the hub's from hub_deploy on */
+    struct slice actor, note, folder; /* the caller's, until done */
+    struct slice specs; /* what the specs came to, a JSON object; empty: they were not run */
+    uint64_t specs_failed;
+    bool force;  /* whatever the gate says */
+    bool replay; /* the gate folds and decides the past anew; else only what is instant */
+    /* of a replay; 0: all of it */
+    int64_t since_ms;  /* only streams with events recorded since */
+    int64_t budget_ms; /* what is not done by then is left out, and said so */
+    /* the answer */
+    struct fault fault;  /* SCRIPTS: they do not load; REFUSED by the gate: see the report */
+    uint64_t deploy;     /* that runs now */
+    struct buf report;   /* JSON, see run/gate.h; also with SCRIPTS */
+    void (*done)(struct deploy_order *order); /* in the deployer's thread */
+    void *user;
+    struct inbox_link link; /* the hub's own */
+};
+/* Orders are carried out one after another, in a thread of their own. Refused (-1): UNAVAILABLE, BUSY. */
+int hub_deploy(struct hub *hub, struct deploy_order *order, struct fault *fault);
 
 /* --- receptors --- */
 

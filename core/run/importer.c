@@ -76,7 +76,7 @@ int importer_open(const struct importer_options *options, struct importer **open
     struct importer *importer = MEM_NEW(struct importer);
     importer->options = *options;
     importer->commands.count_max = IMPORTER_IN_FLIGHT_MAX;
-    if (hub_domain_open(options->hub, &importer->domain, NULL, fault) < 0 ||
+    if (hub_domain_open(options->hub, &importer->domain, fault) < 0 ||
         domain_import_open(importer->domain, slice_of(relative), fault) < 0) {
         if (importer->domain) domain_close(importer->domain);
         mem_free(importer);

@@ -84,7 +84,11 @@ static void metrics_shards(struct hub *hub, struct buf *out)
     buf_format(out, "lore_lua_memory_bytes{of=\"shards\"} %zu\n", memory);
     if (hub->views)
         buf_format(out, "lore_lua_memory_bytes{of=\"projectors\"} %zu\n", views_memory(hub->views));
-    if (hub->query) buf_format(out, "lore_lua_memory_bytes{of=\"queries\"} %zu\n", query_memory(hub->query));
+    struct visit visit;
+    struct release *release = release_enter(hub, &visit);
+    if (release && release->query)
+        buf_format(out, "lore_lua_memory_bytes{of=\"queries\"} %zu\n", query_memory(release->query));
+    release_leave(&visit);
 }
 
 static void metrics_views(struct hub *hub, struct buf *out)
@@ -100,7 +104,7 @@ static void metrics_views(struct hub *hub, struct buf *out)
         metrics_head(out, gauges[gauge].name, "gauge", gauges[gauge].help);
         for (size_t at = 0; at < hub_view_count(hub); at++) {
             struct view_info info;
-            hub_view_info(hub, at, &info);
+            if (!hub_view_info(hub, at, &info)) continue;
             uint64_t values[] = {info.position, info.head - info.position, info.parked, info.stopped,
                                  info.rebuilding};
             buf_format(out, "%s{view=\"%s\"} %llu\n", gauges[gauge].name, info.name,
@@ -115,7 +119,7 @@ void hub_metrics(struct hub *hub, struct buf *text)
     metrics_one(text, "lore_log_position", "gauge", "Position of the last event.", head.position);
     metrics_one(text, "lore_index_behind", "gauge", "Events not yet in the index on disk.",
                 engine_index_behind(hub->engine));
-    metrics_one(text, "lore_deploy", "gauge", "Number of the deploy.", hub->deploy);
+    metrics_one(text, "lore_deploy", "gauge", "Number of the deploy.", hub_deploy_number(hub));
     metrics_head(text, "lore_uptime_seconds", "gauge", "Since the start.");
     buf_format(text, "lore_uptime_seconds %.1f\n", (double)(clock_monotonic_ns() - hub->started_ns) / 1e9);
     metrics_commands(hub, text);

@@ -39,8 +39,10 @@ struct adoption {
 
 struct projector {
     struct views *views;
+    struct crew *crew;
     int index;
     pthread_t thread;
+    bool started;
     struct domain *domain;
     struct inbox inbox; /* struct adoption */
     struct feed *feeds;
@@ -201,7 +203,7 @@ static void projector_report(struct projector *projector, struct feed *feed)
     /* One that a stop wrote out of turn, or that was full just at its end, waits for those before it. */
     if (feed_is_aside(feed) && !rebuild_is_turn(feed->generation, feed->partition)) return;
     feed->broken = false;
-    if (rebuild_partition_done(feed->generation, projector)) {
+    if (rebuild_partition_done(feed->generation, (size_t)projector->index)) {
         feed->dropped = true;
         return;
     }
@@ -352,7 +354,8 @@ static void projector_drop(struct projector *projector)
     for (struct feed **at = &projector->feeds; *at;) {
         struct feed *feed = *at;
         struct generation *generation = feed->generation;
-        if (atomic_load(&generation->retired) || (!feed->whole && atomic_load(&generation->complete)))
+        if (atomic_load(&generation->retired) || (!feed->whole && atomic_load(&generation->complete)) ||
+            atomic_load(&generation->crew) != projector->crew)
             feed->dropped = true;
         if (!feed->dropped) {
             at = &feed->next;
@@ -416,8 +419,9 @@ static void *projector_run(void *user)
 {
     struct projector *projector = user;
     bool far = true, behind = true;
+    if (projector->crew->is_planning) thread_be_nice();
     domain_thread_start();
-    while (!atomic_load(&projector->views->stopping)) {
+    while (!atomic_load(&projector->views->stopping) && !atomic_load(&projector->crew->ended)) {
         bool rested = !far && !behind && projector_rest(projector);
         uint64_t head = engine_head(projector->views->hub->engine).position;
         int timeout_ms = projector_has_broken(projector) ? PROJECTOR_RETRY_MS : -1;
@@ -440,31 +444,40 @@ static void *projector_run(void *user)
     return NULL;
 }
 
-int projector_start(struct views *views, int index, struct projector **projector, struct fault *fault)
+int projector_new(struct crew *crew, int index, struct projector **projector, struct fault *fault)
 {
     struct projector *made = MEM_NEW(struct projector);
-    made->views = views;
+    made->views = crew->views;
+    made->crew = crew;
     made->index = index;
-    made->lag_ms = (int)catalog_limit(&views->hub->catalog, "view_lag_ms", PROJECTOR_LAG_MS);
-    if (hub_domain_open(views->hub, &made->domain, NULL, fault) < 0) {
+    made->lag_ms = (int)catalog_limit(&crew->release->catalog, "view_lag_ms", PROJECTOR_LAG_MS);
+    if (release_domain(crew->release, &made->domain, fault) < 0) {
         mem_free(made);
         return -1;
     }
     inbox_init(&made->inbox, 0);
     *projector = made;
-    made->thread = thread_start(projector_run, made, "projector %d", made->index);
     return 0;
+}
+
+void projector_start(struct projector *projector)
+{
+    projector->started = true;
+    projector->thread = thread_start(projector_run, projector, "projector %d", projector->index);
 }
 
 void projector_stop(struct projector *projector)
 {
+    if (!projector->started) return;
     inbox_wake(&projector->inbox);
     pthread_join(projector->thread, NULL);
+    projector->started = false;
 }
 
 void projector_free(struct projector *projector)
 {
     if (!projector) return;
+    projector_stop(projector);
     projector_forget_routes(projector);
     for (struct inbox_link *list = inbox_take(&projector->inbox, 0), *next; list; list = next) {
         next = list->next; /* given while it ended */

@@ -14,7 +14,9 @@
 
 struct projector;
 
-int projector_start(struct views *views, int index, struct projector **projector, struct fault *fault);
+/* With a Lua state of the crew's release; it has to be started. */
+int projector_new(struct crew *crew, int index, struct projector **projector, struct fault *fault);
+void projector_start(struct projector *projector);
 /* Live feeds reach the head, everything is flushed, the thread ends. */
 void projector_stop(struct projector *projector);
 void projector_free(struct projector *projector);

@@ -10,6 +10,8 @@ enum { QUERY_QUEUE_MAX = 1024 };
 
 struct query {
     struct hub *hub;
+    struct release *release;
+    bool started;
     pthread_t thread;
     struct domain *domain;
     struct inbox inbox; /* struct query_link */
@@ -23,7 +25,7 @@ static int query_answer(struct query *query, struct state_query *asked, struct f
                                    .domain = query->domain,
                                    .version_max = asked->version < 0 ? UINT64_MAX : (uint64_t)asked->version,
                                    .at_ms_max = asked->at_ms};
-    request.aggregate = catalog_find(&query->hub->catalog, asked->context, asked->aggregate, fault);
+    request.aggregate = catalog_find(&query->release->catalog, asked->context, asked->aggregate, fault);
     if (!request.aggregate) return -1;
     request.stream = (struct stream_id){asked->tenant, request.aggregate->name, asked->id};
     struct fold_result result;
@@ -90,24 +92,32 @@ static void *query_run(void *user)
     return NULL;
 }
 
-int query_start(struct hub *hub, struct query **query, struct fault *fault)
+int query_open(struct release *release, struct query **query, struct fault *fault)
 {
     struct query *made = MEM_NEW(struct query);
-    made->hub = hub;
-    if (hub_domain_open(hub, &made->domain, NULL, fault) < 0) {
+    made->hub = release->hub;
+    made->release = release;
+    if (release_domain(release, &made->domain, fault) < 0) {
         mem_free(made);
         return -1;
     }
     inbox_init(&made->inbox, QUERY_QUEUE_MAX);
-    made->thread = thread_start(query_run, made, "query");
     *query = made;
     return 0;
 }
 
+void query_start(struct query *query)
+{
+    query->started = true;
+    query->thread = thread_start(query_run, query, "query");
+}
+
 void query_stop(struct query *query)
 {
+    if (!query->started) return;
     inbox_close(&query->inbox);
     pthread_join(query->thread, NULL);
+    query->started = false;
 }
 
 void query_free(struct query *query)

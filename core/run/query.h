@@ -8,8 +8,10 @@
 #include "run/hub.h"
 
 struct query;
+struct release;
 
-int query_start(struct hub *hub, struct query **query, struct fault *fault);
+int query_open(struct release *release, struct query **query, struct fault *fault);
+void query_start(struct query *query);
 void query_stop(struct query *query); /* answers what it took */
 void query_free(struct query *query);
 int query_put(struct query *query, struct query_link *asked, struct fault *fault);

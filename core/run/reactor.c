@@ -20,7 +20,7 @@ void reactor_arrive(struct reactor *reactor, struct reactor_arrival *arrival)
 bool reactor_admit(struct reactor *reactor, struct reactor_arrival *arrival)
 {
     pthread_mutex_lock(&reactor->mutex);
-    bool admitted = !reactor->closed && reactor->started;
+    bool admitted = !reactor->closed && !reactor->draining && reactor->started;
     if (admitted) inbox_put_quietly(&reactor->arrivals, &arrival->link);
     pthread_mutex_unlock(&reactor->mutex);
     if (admitted) fetch_wake(reactor->fetch);
@@ -155,11 +155,20 @@ static bool reactor_is_closed(struct reactor *reactor)
     return closed;
 }
 
+/* Whether it was to end when it has nothing left to do, and has. */
+static bool reactor_is_done(struct reactor *reactor)
+{
+    pthread_mutex_lock(&reactor->mutex);
+    bool done = reactor->draining && !reactor->run_count && !reactor->commits && inbox_size(&reactor->arrivals) == 0;
+    pthread_mutex_unlock(&reactor->mutex);
+    return done && services_are_idle(reactor->services);
+}
+
 static void *reactor_main(void *user)
 {
     struct reactor *reactor = user;
     domain_thread_start();
-    while (!reactor_is_closed(reactor)) {
+    while (!reactor_is_closed(reactor) && !reactor_is_done(reactor)) {
         int timeout_ms = tasks_turn(reactor->tasks); /* first: services may have a queue for ever */
         services_turn(reactor->services);
         atomic_store_explicit(&reactor->memory, domain_memory(reactor->domain), memory_order_relaxed);
@@ -181,6 +190,8 @@ static void *reactor_main(void *user)
         reactor_take(reactor);
     }
     domain_thread_stop();
+    atomic_store(&reactor->drained, true);
+    if (reactor->draining) deployer_look(reactor->hub->deployer);
     return NULL;
 }
 
@@ -188,7 +199,7 @@ static void *reactor_main(void *user)
 
 static int reactor_make(struct reactor *reactor, const struct reactor_options *options, struct fault *fault)
 {
-    const struct catalog *catalog = &reactor->hub->catalog;
+    const struct catalog *catalog = &reactor->release->catalog;
     if (secrets_open(options->secrets, &reactor->secrets, fault) < 0 ||
         reach_init(&reactor->reach, catalog->hub_options, fault) < 0)
         return -1;
@@ -205,13 +216,14 @@ static int reactor_make(struct reactor *reactor, const struct reactor_options *o
     return tasks_open(reactor, options->schedule, &reactor->tasks, fault);
 }
 
-int reactor_open(struct hub *hub, const struct reactor_options *options, struct reactor **reactor,
+int reactor_open(struct release *release, const struct reactor_options *options, struct reactor **reactor,
                  struct fault *fault)
 {
     struct domain *domain;
-    if (hub_domain_open(hub, &domain, NULL, fault) < 0) return -1;
+    if (release_domain(release, &domain, fault) < 0) return -1;
     struct reactor *made = MEM_NEW(struct reactor);
-    made->hub = hub;
+    made->hub = release->hub;
+    made->release = release;
     made->domain = domain;
     made->paused_last = &made->paused;
     pthread_mutex_init(&made->mutex, NULL);
@@ -241,6 +253,25 @@ void reactor_stop(struct reactor *reactor)
     pthread_mutex_unlock(&reactor->mutex);
     fetch_wake(reactor->fetch);
     pthread_join(reactor->thread, NULL);
+}
+
+void reactor_drain(struct reactor *reactor)
+{
+    if (!reactor->started) atomic_store(&reactor->drained, true);
+    pthread_mutex_lock(&reactor->mutex);
+    reactor->draining = true;
+    pthread_mutex_unlock(&reactor->mutex);
+    fetch_wake(reactor->fetch);
+}
+
+bool reactor_is_drained(const struct reactor *reactor)
+{
+    return atomic_load(&((struct reactor *)reactor)->drained);
+}
+
+bool reactor_task_runs(struct reactor *reactor, struct slice task, struct slice tenant)
+{
+    return tasks_run_one(reactor->tasks, task, tenant);
 }
 
 void reactor_free(struct reactor *reactor)

@@ -16,8 +16,8 @@
 #include "base/fault.h"
 #include "run/command.h"
 
-struct hub;
 struct reactor;
+struct release;
 
 struct reactor_options {
     const char *secrets; /* file of named secrets, may be NULL */
@@ -25,13 +25,19 @@ struct reactor_options {
 };
 
 /* For a hub that has services or tasks. Faults: SCRIPTS, PERMISSION, NOT_FOUND and MALFORMED (secrets). */
-int reactor_open(struct hub *hub, const struct reactor_options *options, struct reactor **reactor,
+int reactor_open(struct release *release, const struct reactor_options *options, struct reactor **reactor,
                  struct fault *fault);
 /* The writer runs, unless the hub is read only: then nothing will run. Faults: DISK, CORRUPT. */
 int reactor_start(struct reactor *reactor, struct fault *fault);
 /* While shards and writer still work: what runs is given up, who asked is told UNAVAILABLE; what is on its
  * way to the log gets there. Takes nothing more. */
 void reactor_stop(struct reactor *reactor);
+/* It takes nothing more and begins no task; what it took it does, and then its thread ends: reactor_stop must
+ * follow, at once or when it is drained. */
+void reactor_drain(struct reactor *reactor);
+bool reactor_is_drained(const struct reactor *reactor);
+/* Whether a run of this task ("context/name") for this tenant is under way. */
+bool reactor_task_runs(struct reactor *reactor, struct slice task, struct slice tenant);
 void reactor_free(struct reactor *reactor); /* NULL: nothing. After the writer has ended */
 /* The clock was moved. */
 void reactor_look(struct reactor *reactor);

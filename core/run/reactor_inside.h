@@ -40,6 +40,7 @@ struct tasks;
 
 struct reactor {
     struct hub *hub;
+    struct release *release;
     pthread_t thread;
     bool started;
     struct domain *domain;
@@ -49,6 +50,8 @@ struct reactor {
     struct inbox arrivals; /* struct reactor_arrival */
     pthread_mutex_t mutex; /* guards closed, and what status shows of services and tasks */
     bool closed;           /* takes no more commands */
+    bool draining;         /* the same, but what it took is done */
+    atomic_bool drained;   /* all of that is done */
     bool ending;           /* nothing begins any more; the thread's own */
     struct reactor_run *runs;
     struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
@@ -96,6 +99,8 @@ void services_turn(struct services *services);
 /* The end: those that wait are told so. Runs have been ended. */
 void services_give_up(struct services *services);
 void services_status(struct services *services, struct buf *ndjson);
+/* Nothing is queued or runs. */
+bool services_are_idle(const struct services *services);
 
 /* --- tasks.c --- */
 int tasks_open(struct reactor *reactor, bool schedule, struct tasks **tasks, struct fault *fault);
@@ -106,5 +111,6 @@ int tasks_run(struct tasks *tasks, struct slice name, struct command *command, s
 /* Begins what is due; returns the ms until something will be, -1: nothing. */
 int tasks_turn(struct tasks *tasks);
 void tasks_status(struct tasks *tasks, struct buf *ndjson);
+bool tasks_run_one(struct tasks *tasks, struct slice task, struct slice tenant);
 
 #endif

@@ -4,102 +4,15 @@
 #include "base/limit.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "codec/mp.h"
 #include "run/inside.h"
 #include "run/projector.h"
+#include "run/rebuild_inside.h"
 
 enum {
     REBUILD_PARTITION_EVENTS = 4096, /* (hub.lua) folded together, with all their documents in memory */
     REBUILD_PARTITIONS_LEAST = 16,   /* a shorter log is read once, by one thread */
-    REBUILD_SAY_MS = 5000,
-    REBUILD_REASONS = 3
+    REBUILD_SAY_MS = 5000
 };
-
-/* --- why --- */
-
-/* "billing/pricing.lua" -> "pricing.lua" inside billing; what it is called to the user. */
-static void rebuild_say_input(const struct view *view, struct slice label, char *text, size_t size)
-{
-    if (slice_is(label, "lore")) {
-        snprintf(text, size, "lore itself");
-        return;
-    }
-    if (label.size > view->context.size && memcmp(label.data, view->context.data, view->context.size) == 0 &&
-        label.data[view->context.size] == '/')
-        label = slice_make(label.data + view->context.size + 1, label.size - view->context.size - 1);
-    snprintf(text, size, "%.*s", SLICE_ARGS(label));
-}
-
-struct rebuild_reason {
-    const struct view *view;
-    char *text;
-    size_t size;
-    unsigned count;
-};
-
-static void rebuild_add_reason(struct rebuild_reason *reason, struct slice label, const char *what)
-{
-    char name[160];
-    if (++reason->count > REBUILD_REASONS) return;
-    rebuild_say_input(reason->view, label, name, sizeof name);
-    size_t used = strlen(reason->text);
-    snprintf(reason->text + used, reason->size - used, "%s%s %s", used ? ", " : "", name, what);
-}
-
-static bool rebuild_next_text(struct mp_reader *reader, struct slice *text)
-{
-    struct mp_value value;
-    if (mp_read(reader, &value) < 0 || value.kind != MP_TEXT) return false;
-    *text = value.text;
-    return true;
-}
-
-/* The difference between what an older generation was made of and what the code is made of now, in words. */
-static void rebuild_tell_difference(const struct view *view, struct slice inputs,
-                                    char text[VIEWS_REASON_SIZE])
-{
-    struct rebuild_reason reason = {view, text, VIEWS_REASON_SIZE, 0};
-    text[0] = 0;
-    bool *seen = mem_zero(view->input_count + 1);
-    struct mp_reader reader = mp_reader_of(inputs);
-    struct mp_value list = {.kind = MP_NIL};
-    struct slice label, hex;
-    if (mp_read(&reader, &list) < 0 || list.kind != MP_LIST) list.count = 0;
-    for (uint32_t left = list.count / 2;
-         left && rebuild_next_text(&reader, &label) && rebuild_next_text(&reader, &hex); left--) {
-        size_t at = 0;
-        while (at < view->input_count && !slice_equal(view->inputs[at].label, label)) at++;
-        if (at == view->input_count) {
-            rebuild_add_reason(&reason, label, "is no longer used");
-            continue;
-        }
-        char now[2 * HASH_SIZE + 1];
-        hash_hex(&view->inputs[at].hash, now);
-        seen[at] = true;
-        if (!slice_is(hex, now)) rebuild_add_reason(&reason, label, "changed");
-    }
-    for (size_t at = 0; at < view->input_count; at++)
-        if (!seen[at]) rebuild_add_reason(&reason, view->inputs[at].label, "is new");
-    mem_free(seen);
-    if (reason.count > REBUILD_REASONS) {
-        size_t used = strlen(text);
-        snprintf(text + used, VIEWS_REASON_SIZE - used, " and %u more", reason.count - REBUILD_REASONS);
-    }
-    if (!text[0]) snprintf(text, VIEWS_REASON_SIZE, "its code changed");
-}
-
-static void rebuild_tell(const struct view *view, const char *why, char text[VIEWS_REASON_SIZE])
-{
-    struct buf inputs = {0};
-    struct fault ignored;
-    if (!view->answering)
-        snprintf(text, VIEWS_REASON_SIZE, "%s", why[0] ? why : "first build");
-    else if (docs_meta_get(view->answering->docs, slice_of("inputs"), &inputs, &ignored) == 1)
-        rebuild_tell_difference(view, buf_slice(&inputs), text);
-    else
-        snprintf(text, VIEWS_REASON_SIZE, "its code changed");
-    buf_release(&inputs);
-}
 
 /* --- who answers --- */
 
@@ -123,22 +36,22 @@ static uint64_t rebuild_highest(struct generation **found, size_t count)
     return number;
 }
 
-static uint32_t rebuild_partitions(const struct view *view)
+uint32_t rebuild_partitions(const struct view *view, const struct view_code *code)
 {
     uint64_t head = engine_head(view->views->hub->engine).position;
     int64_t least =
-        catalog_limit(&view->views->hub->catalog, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
+        hub_limit(view->views->hub, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
     uint64_t count = least > 0 ? head / (uint64_t)least : 1;
-    if (!view->keyed || count < REBUILD_PARTITIONS_LEAST) return 1;
+    if (!code->keyed || count < REBUILD_PARTITIONS_LEAST) return 1;
     return (uint32_t)(count < VIEWS_PARTITIONS_MAX ? count : VIEWS_PARTITIONS_MAX);
 }
 
 /* Nothing to build from an empty log: it answers at once. */
-static int rebuild_begin(struct view *view, uint64_t number, uint32_t partitions, const char *reason,
+static int rebuild_begin(struct view *view, const struct view_code *code, uint64_t number, uint32_t partitions, const char *reason,
                          struct fault *fault)
 {
     struct generation *made;
-    if (generation_create(view, number, partitions, reason, &made, fault) < 0) return -1;
+    if (generation_create(view, code, number, partitions, reason, &made, fault) < 0) return -1;
     view->next = made;
     if (engine_head(view->views->hub->engine).position > 0) return 0;
     if (generation_complete(made, 0, fault) < 0) return -1;
@@ -151,28 +64,26 @@ static int rebuild_begin(struct view *view, uint64_t number, uint32_t partitions
 /* Closes those that have no part; keeps the newest complete one beside the answering one as the previous. */
 static void rebuild_clear(struct view *view, struct generation **found, size_t count)
 {
-    struct generation *previous = NULL;
     for (size_t at = 0; at < count; at++) {
         struct generation *generation = found[at];
         if (generation == view->answering || generation == view->next || !atomic_load(&generation->complete))
             continue;
-        if (!previous || generation->number > previous->number) previous = generation;
+        if (!view->previous || generation->number > view->previous->number) view->previous = generation;
     }
     for (size_t at = 0; at < count; at++) {
         struct generation *generation = found[at];
-        if (generation == view->answering || generation == view->next) continue;
-        if (generation == previous) view->previous_path = mem_text(previous->path, strlen(previous->path));
-        generation_retire(generation, generation != previous && !view->views->hub->read_only);
+        if (generation == view->answering || generation == view->next || generation == view->previous)
+            continue;
+        generation_retire(generation, !view->views->hub->read_only);
     }
 }
 
-int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why,
-                   struct fault *fault)
+int rebuild_choose(struct view *view, const struct view_code *code, struct generation **found, size_t count,
+                   const char *why, struct fault *fault)
 {
     struct generation *complete = rebuild_newest(found, count, true, NULL);
-    struct generation *wanted = rebuild_newest(found, count, true, view->code);
-    struct generation *building = rebuild_newest(found, count, false, view->code);
-    for (size_t at = 0; at < count; at++) found[at]->wanted = strcmp(found[at]->code, view->code) == 0;
+    struct generation *wanted = rebuild_newest(found, count, true, code->hash);
+    struct generation *building = rebuild_newest(found, count, false, code->hash);
     view->answering = complete;
     int done = 0;
     if (view->views->hub->read_only) {
@@ -184,9 +95,9 @@ int rebuild_choose(struct view *view, struct generation **found, size_t count, c
         snprintf(wanted->reason, sizeof wanted->reason, "the code is again what it was");
     } else if (!wanted) {
         char reason[VIEWS_REASON_SIZE];
-        rebuild_tell(view, why, reason);
-        done =
-            rebuild_begin(view, rebuild_highest(found, count) + 1, rebuild_partitions(view), reason, fault);
+        rebuild_tell(view, code, why, reason);
+        done = rebuild_begin(view, code, rebuild_highest(found, count) + 1, rebuild_partitions(view, code), reason,
+                             fault);
     }
     if (view->next && !view->views->hub->read_only)
         say_info("%s: rebuilding (%s)%s", view->name.data, view->next->reason,
@@ -195,10 +106,21 @@ int rebuild_choose(struct view *view, struct generation **found, size_t count, c
     return done;
 }
 
-static struct projector *rebuild_owner(const struct view *view)
+bool rebuild_is_of(const struct generation *generation, const struct view_code *code)
 {
-    struct views *views = view->views;
-    return views->projectors[(size_t)(view - views->views) % views->projector_count];
+    return generation && code && strcmp(generation->code, code->hash) == 0;
+}
+
+/* --- who feeds --- */
+
+/* Under the lock. */
+static void rebuild_adopt(struct generation *generation, size_t projector, uint32_t partition,
+                          uint32_t partition_count)
+{
+    struct crew *crew = atomic_load(&generation->crew);
+    generation_hold(generation);
+    generation->feeds++;
+    projector_adopt(crew->projectors[projector % crew->count], generation, partition, partition_count);
 }
 
 /* What an interrupted build has on disk already. The last partition is looked at in any case, so that
@@ -218,8 +140,7 @@ static void rebuild_feed_one(struct generation *generation)
     struct views *views = view->views;
     if (atomic_load(&generation->complete)) {
         generation->began_position = atomic_load(&generation->position);
-        generation_hold(generation);
-        projector_adopt(rebuild_owner(view), generation, 0, 1);
+        rebuild_adopt(generation, view->index, 0, 1);
         return;
     }
     uint64_t head = engine_head(views->hub->engine).position;
@@ -227,19 +148,41 @@ static void rebuild_feed_one(struct generation *generation)
     generation->began_position = generation_progress(generation);
     rebuild_skip_done(generation);
     if (generation->partition_count == 1) generation->partition_next = 1; /* given here, to nobody else */
-    generation_hold(generation);
-    projector_adopt(rebuild_owner(view), generation, generation->partition_count > 1 ? FEED_SPLITS : 0,
-                    generation->partition_count);
+    rebuild_adopt(generation, view->index, generation->partition_count > 1 ? FEED_SPLITS : 0,
+                  generation->partition_count);
+}
+
+void rebuild_claim(struct generation *generation, struct crew *crew)
+{
+    struct crew *before = atomic_load(&generation->crew);
+    if (before == crew) return;
+    atomic_store(&generation->crew, crew);
+    if (crew) crew->generations++;
+    generation->claimed = crew && generation->feeds > 0;
+    if (crew && !generation->claimed) rebuild_feed_one(generation);
+    for (size_t at = 0; before && at < before->count; at++) projector_wake(before->projectors[at]);
+    if (before) crew_leave(before);
+}
+
+void rebuild_feed_ended(struct generation *generation)
+{
+    struct views *views = generation->view->views;
+    pthread_mutex_lock(&views->lock);
+    if (--generation->feeds == 0 && generation->claimed) {
+        generation->claimed = false;
+        if (!atomic_load(&generation->retired)) rebuild_feed_one(generation);
+    }
+    generation_let_go(generation);
+    pthread_mutex_unlock(&views->lock);
 }
 
 /* --- partitions --- */
 
 /* Under the lock. Gives the projector the next partition that is not on disk yet. */
-static void rebuild_give(struct generation *generation, struct projector *projector)
+static void rebuild_give(struct generation *generation, size_t projector)
 {
-    if (generation->partition_next == generation->partition_count) return;
-    generation_hold(generation);
-    projector_adopt(projector, generation, generation->partition_next++, generation->partition_count);
+    if (atomic_load(&generation->retired) || generation->partition_next == generation->partition_count) return;
+    rebuild_adopt(generation, projector, generation->partition_next++, generation->partition_count);
 }
 
 void rebuild_was_split(struct generation *generation)
@@ -247,10 +190,9 @@ void rebuild_was_split(struct generation *generation)
     struct view *view = generation->view;
     struct views *views = view->views;
     pthread_mutex_lock(&views->lock);
-    size_t first = (size_t)(view - views->views), count = views->projector_count;
+    size_t count = views->projector_count;
     if (count > 1) count *= 2; /* who waits for the turn of one folds the other */
-    for (size_t at = 0; at < count; at++)
-        rebuild_give(generation, views->projectors[(first + at) % views->projector_count]);
+    for (size_t at = 0; at < count; at++) rebuild_give(generation, view->index + at);
     pthread_mutex_unlock(&views->lock);
 }
 
@@ -297,13 +239,9 @@ static void rebuild_swap(struct generation *generation)
              (unsigned long long)generation->number, (unsigned long long)atomic_load(&generation->position),
              seconds);
     if (!before) return;
-    if (view->previous_path) {
-        struct fault ignored;
-        docs_destroy(view->previous_path, &ignored);
-        mem_free(view->previous_path);
-    }
-    view->previous_path = mem_text(before->path, strlen(before->path));
-    generation_retire(before, false);
+    if (view->previous) generation_retire(view->previous, true);
+    view->previous = before;
+    rebuild_claim(before, NULL);
 }
 
 /* Under the lock. */
@@ -313,6 +251,30 @@ static void rebuild_swap_if_due(struct generation *generation)
     if (view->next != generation || !atomic_load(&generation->complete)) return;
     if (!view->answering || atomic_load(&generation->position) >= atomic_load(&view->answering->position))
         rebuild_swap(generation);
+}
+
+void rebuild_begin_feeding(struct generation *generation, struct crew *crew)
+{
+    generation->began_ns = generation->said_ns = clock_monotonic_ns();
+    rebuild_claim(generation, crew);
+    rebuild_swap_if_due(generation);
+}
+
+/* Under the lock: what is built by now is fed by the crew that feeds the rest, if its code is still that. */
+static void rebuild_go_on(struct generation *generation)
+{
+    struct crew *crew = atomic_load(&generation->crew), *current = generation->view->views->crew;
+    if (crew->is_planning || crew == current) {
+        rebuild_adopt(generation, generation->view->index, 0, 1);
+        return;
+    }
+    rebuild_claim(generation, current);
+}
+
+void rebuild_drop(struct generation *generation, bool destroy)
+{
+    rebuild_claim(generation, NULL);
+    generation_retire(generation, destroy);
 }
 
 void rebuild_moved(struct generation *generation)
@@ -326,16 +288,13 @@ void rebuild_moved(struct generation *generation)
 void rebuild_feed(struct view *view)
 {
     pthread_mutex_lock(&view->views->lock);
-    if (view->answering && view->answering->wanted) rebuild_feed_one(view->answering);
-    if (view->next) {
-        view->next->began_ns = view->next->said_ns = clock_monotonic_ns();
-        rebuild_feed_one(view->next);
-        rebuild_swap_if_due(view->next);
-    }
+    struct crew *crew = view->views->crew;
+    if (rebuild_is_of(view->answering, view->code)) rebuild_claim(view->answering, crew);
+    if (view->next) rebuild_begin_feeding(view->next, crew);
     pthread_mutex_unlock(&view->views->lock);
 }
 
-bool rebuild_partition_done(struct generation *generation, struct projector *projector)
+bool rebuild_partition_done(struct generation *generation, size_t projector)
 {
     struct view *view = generation->view;
     struct views *views = view->views;
@@ -354,12 +313,12 @@ bool rebuild_partition_done(struct generation *generation, struct projector *pro
     if (last && done) {
         spill_close(generation->spill);
         generation->spill = NULL;
-        generation_hold(generation);
-        projector_adopt(rebuild_owner(view), generation, 0, 1);
+        rebuild_go_on(generation);
         rebuild_swap_if_due(generation);
     }
+    struct crew *crew = atomic_load(&generation->crew);
+    for (size_t at = 0; crew && at < crew->count; at++) projector_wake(crew->projectors[at]);
     pthread_mutex_unlock(&views->lock);
-    for (size_t at = 0; at < views->projector_count; at++) projector_wake(views->projectors[at]);
     if (last && done) views_moved(views);
     return done;
 }
@@ -371,15 +330,13 @@ static int rebuild_start(struct view *view, uint32_t partitions, const char *rea
     if (view->next && view->next->number > number) number = view->next->number;
     struct generation *before = view->next;
     view->next = NULL;
-    if (rebuild_begin(view, number + 1, partitions, reason, fault) < 0) {
+    if (rebuild_begin(view, view->code, number + 1, partitions, reason, fault) < 0) {
         if (!view->next) view->next = before;
         return -1;
     }
     struct generation *begun = view->next ? view->next : view->answering;
-    begun->began_ns = begun->said_ns = clock_monotonic_ns();
     say_info("%s: rebuilding (%s)", view->name.data, reason);
-    rebuild_feed_one(begun);
-    rebuild_swap_if_due(begun);
+    rebuild_begin_feeding(begun, view->views->crew);
     return 0;
 }
 
@@ -392,7 +349,7 @@ int rebuild_restart_whole(struct generation *generation, struct fault *fault)
         char reason[VIEWS_REASON_SIZE];
         memcpy(reason, generation->reason, sizeof reason);
         done = rebuild_start(view, 1, reason, fault);
-        if (done == 0) generation_retire(generation, true);
+        if (done == 0) rebuild_drop(generation, true);
     }
     pthread_mutex_unlock(&view->views->lock);
     return done;
@@ -407,11 +364,11 @@ int rebuild_damaged(struct generation *generation)
     struct generation *building = view->next;
     bool due = building == generation || (!building && view->answering == generation);
     if (due && !atomic_load(&generation->retired)) {
-        done = rebuild_start(view, rebuild_partitions(view), "a document was damaged", &fault);
+        done = rebuild_start(view, rebuild_partitions(view, view->code), "a document was damaged", &fault);
         if (done < 0)
             say_error("%s: %s", view->name.data, fault.text);
         else if (building == generation)
-            generation_retire(generation, true);
+            rebuild_drop(generation, true);
     }
     pthread_mutex_unlock(&view->views->lock);
     return done;
@@ -421,7 +378,7 @@ int rebuild_by_hand(struct view *view, struct fault *fault)
 {
     int done = 0;
     pthread_mutex_lock(&view->views->lock);
-    if (!view->next) done = rebuild_start(view, rebuild_partitions(view), "rebuilt by hand", fault);
+    if (!view->next) done = rebuild_start(view, rebuild_partitions(view, view->code), "rebuilt by hand", fault);
     pthread_mutex_unlock(&view->views->lock);
     return done;
 }

@@ -63,6 +63,7 @@ struct receptor {
 
 struct receptors {
     struct hub *hub;
+    struct release *release;
     pthread_t thread;
     atomic_bool started;
     struct domain *domain;

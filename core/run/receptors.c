@@ -25,20 +25,21 @@ static void receptors_declare(struct receptors *receptors, struct receptor *rece
     receptor->event_count = declared->event_count;
 }
 
-int receptors_open(struct hub *hub, const struct domain *domain, struct receptors **receptors,
+int receptors_open(struct release *release, const struct domain *domain, struct receptors **receptors,
                    struct fault *fault)
 {
     struct receptors *made = MEM_NEW(struct receptors);
     *receptors = made;
-    made->hub = hub;
-    made->retries_max = (unsigned)catalog_limit(&hub->catalog, "retries", LIMIT_RETRIES);
+    made->hub = release->hub;
+    made->release = release;
+    made->retries_max = (unsigned)catalog_limit(&release->catalog, "retries", LIMIT_RETRIES);
     pthread_mutex_init(&made->lock, NULL);
-    sender_init(&made->sender, hub, RECEPTOR_WINDOW);
+    sender_init(&made->sender, release->hub, RECEPTOR_WINDOW);
     made->count = domain_receptor_count(domain);
     made->receptors = arena_zero(&made->arena, (made->count + 1) * sizeof *made->receptors);
     for (size_t at = 0; at < made->count; at++)
         receptors_declare(made, &made->receptors[at], domain_receptor(domain, (int)at), (int)at);
-    return receptor_meta_load(made, fault);
+    return made->count && !made->hub->read_only ? release_domain(release, &made->domain, fault) : 0;
 }
 
 /* What the outside sees of how far they are; who waits for the end of all work is told. */
@@ -97,8 +98,8 @@ static void *receptors_run(void *user)
 
 int receptors_start(struct receptors *receptors, struct fault *fault)
 {
-    if (receptors->count == 0) return 0;
-    if (hub_domain_open(receptors->hub, &receptors->domain, NULL, fault) < 0) return -1;
+    if (receptor_meta_load(receptors, fault) < 0) return -1;
+    if (receptors->count == 0 || receptors->hub->read_only) return 0;
     receptors->started = true;
     receptors->thread = thread_start(receptors_run, receptors, "receptors");
     return 0;

@@ -29,13 +29,14 @@
 
 enum { RECEPTORS_STUCK_MAX = 1000 };
 
-struct hub;
 struct receptors;
+struct release;
 
-/* Reads the checkpoints; a receptor that was never seen gets its place, at once and durably (not if the hub
- * is read only). Faults: CORRUPT, DISK. */
-int receptors_open(struct hub *hub, const struct domain *domain, struct receptors **receptors,
+/* Fault: SCRIPTS. */
+int receptors_open(struct release *release, const struct domain *domain, struct receptors **receptors,
                    struct fault *fault);
+/* Reads the checkpoints; a receptor that was never seen gets its place, at once and durably. In a hub that is read
+ * only nothing runs. The writer runs, and no other receptors do. Faults: CORRUPT, DISK. */
 int receptors_start(struct receptors *receptors, struct fault *fault);
 /* Before the hub takes no more commands: waits for what is on its way, writes the checkpoints. */
 void receptors_stop(struct receptors *receptors);

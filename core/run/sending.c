@@ -104,6 +104,7 @@ struct sending *sending_new_later(struct sender *sender, const struct sending_ca
     struct commit_event *event = arena_take(arena, sizeof *event);
     *event = sent_event(sends, count, at_ms, arena);
     command->is_decided = true;
+    command->deploy = sender->deploy;
     command->events = event;
     command->event_count = 1;
     command->items->type = slice_of("$Send");

@@ -135,6 +135,7 @@ static void service_submit(struct service_work *work)
     struct command *command = work->command;
     struct fault fault;
     command->is_decided = true;
+    command->deploy = reactor->release->deploy;
     command->id = command->aggregate;
     command->done = service_committed;
     command->user = work;
@@ -444,7 +445,7 @@ struct services *services_open(struct reactor *reactor)
     services->reactor = reactor;
     services->last = &services->first;
     services->admitted_max =
-        (size_t)catalog_limit(&reactor->hub->catalog, "queue_services", LIMIT_QUEUE_SERVICES);
+        (size_t)catalog_limit(&reactor->release->catalog, "queue_services", LIMIT_QUEUE_SERVICES);
     services->count = domain_service_count(reactor->domain);
     services->list = mem_zero((services->count + 1) * sizeof *services->list);
     for (size_t at = 0; at < services->count; at++) {
@@ -461,6 +462,11 @@ void services_free(struct services *services)
     map_release(&services->busy);
     mem_free(services->list);
     mem_free(services);
+}
+
+bool services_are_idle(const struct services *services)
+{
+    return atomic_load(&((struct services *)services)->admitted) == 0;
 }
 
 void services_status(struct services *services, struct buf *ndjson)

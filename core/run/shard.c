@@ -148,6 +148,28 @@ static void shard_complete_all(struct shard *shard, int timeout_ms)
     writer_rouse(shard->hub->writer); /* some may have been decided again */
 }
 
+static void shard_obey(struct shard *shard)
+{
+    struct shard_order *order = atomic_exchange(&shard->order, NULL);
+    if (!order) return;
+    if (order->release) {
+        while (shard->in_flight) {
+            writer_rouse(shard->hub->writer);
+            shard_complete_all(shard, -1);
+        }
+        CHECK(shard->waiting == 0);
+        cache_leave(shard, order);
+        struct domain *before = shard->domain;
+        shard->domain = order->domain;
+        order->domain = before;
+        shard->release = order->release;
+        atomic_store_explicit(&shard->memory, domain_memory(shard->domain), memory_order_relaxed);
+    } else {
+        cache_list_long(shard, order);
+    }
+    order->done(order);
+}
+
 static size_t shard_count_some(const struct inbox_link *list)
 {
     size_t count = 0;
@@ -172,6 +194,7 @@ static void shard_take(struct shard *shard, struct inbox_link *list)
             writer_rouse(writer);
             shard_complete_all(shard, -1);
         }
+        if (atomic_load_explicit(&shard->order, memory_order_relaxed)) shard_obey(shard);
         shard_decide(shard, work);
         if (left == 1) {
             writer_rouse(writer);
@@ -192,6 +215,7 @@ static void *shard_run(void *user)
         shard_complete_all(shard, 0);
         struct inbox_link *list = inbox_take(&shard->commands, -1);
         shard_complete_all(shard, 0);
+        shard_obey(shard);
         if (list)
             shard_take(shard, list);
         else if (inbox_closed(&shard->commands)) {
@@ -209,20 +233,27 @@ int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *
     struct shard *made = MEM_NEW(struct shard);
     made->hub = hub;
     made->index = index;
-    if (hub_domain_open(hub, &made->domain, NULL, fault) < 0) {
+    made->release = atomic_load(&hub->release);
+    if (hub_domain_open(hub, &made->domain, fault) < 0) {
         mem_free(made);
         return -1;
     }
-    inbox_init(&made->commands, (size_t)catalog_limit(&hub->catalog, "queue_commands", LIMIT_QUEUE_COMMANDS));
+    inbox_init(&made->commands, (size_t)hub_limit(hub, "queue_commands", LIMIT_QUEUE_COMMANDS));
     inbox_init(&made->completions, 0);
     made->in_flight_max = LIMIT_QUEUE_WRITER / hub->shard_count;
     int64_t memory =
-        catalog_limit(&hub->catalog, "cache_memory", hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT);
+        hub_limit(hub, "cache_memory", hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT);
     made->memory_max = (size_t)memory / hub->shard_count;
     atomic_store(&made->memory, domain_memory(made->domain));
     made->thread = thread_start(shard_run, made, "shard %d", made->index);
     *shard = made;
     return 0;
+}
+
+void shard_give_order(struct shard *shard, struct shard_order *order)
+{
+    CHECK(!atomic_exchange(&shard->order, order));
+    inbox_wake(&shard->commands);
 }
 
 void shard_stop(struct shard *shard)

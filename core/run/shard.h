@@ -28,6 +28,7 @@
 #include "vm/domain.h"
 
 struct hub;
+struct release;
 struct shard;
 struct stream;
 struct catalog_aggregate;
@@ -36,7 +37,8 @@ struct catalog_aggregate;
 struct work {
     struct inbox_link link;
     struct command *command;
-    const struct catalog_aggregate *aggregate;
+    const struct catalog_aggregate *aggregate; /* in the catalog of the release with this serial */
+    uint64_t serial;
     uint64_t sequence; /* which sequence of ordered commands */
     unsigned retries;  /* after a conflict */
     bool refused;      /* its version is in conflict with what it waits for; command->fault says how */
@@ -94,11 +96,29 @@ struct stream {
 
 enum { SHARD_OUTCOMES = FAULT_CODE_COUNT };
 
+/* An order to a shard, given between two commands. With a release: to go on with that one. The shard first lets come back what it has in flight, so nothing
+ * that was decided by the old code is decided on by the new one before it is durable; then it leaves its
+ * domain and all that it keeps in it to who gave the order, who has the time to free it. */
+struct shard_order {
+    struct release *release;
+    struct domain *domain;  /* the shard's from then on; then the one it had */
+    struct stream *streams; /* what it kept, by `older` */
+    struct map by_key;
+    /* without a release: which long streams are in use */
+    struct stream_id *longs;
+    size_t long_count;
+    struct arena arena;
+    void (*done)(struct shard_order *order); /* in the shard's thread; must not block */
+    void *user;
+};
+
 struct shard {
     struct hub *hub;
     int index;
     pthread_t thread;
+    struct release *release; /* whose code it decides with */
     struct domain *domain;
+    _Atomic(struct shard_order *) order;
     struct inbox commands;         /* struct work */
     struct inbox completions;      /* struct pending */
     atomic_bool wants_completions; /* somebody waits for one: wake me */
@@ -116,6 +136,10 @@ struct shard {
 };
 
 int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *fault);
+/* Between two commands; one order at a time. */
+void shard_give_order(struct shard *shard, struct shard_order *order);
+/* What came back with it. */
+void shard_order_release(struct shard_order *order);
 /* No more commands; answers those taken and ends when the last completion is back. */
 void shard_stop(struct shard *shard);
 void shard_free(struct shard *shard);
@@ -144,6 +168,10 @@ void cache_trim(struct shard *shard);
 /* Encodes a snapshot when enough has happened since the last one; it leaves when its version is durable. */
 void cache_snapshot(struct shard *shard, struct stream *stream);
 void cache_snapshot_durable(struct shard *shard, struct stream *stream, uint64_t version);
+/* The streams of many events used last, as order->longs. */
+void cache_list_long(struct shard *shard, struct shard_order *order);
+/* Everything, states included, to who can free it at leisure; nothing is in flight. */
+void cache_leave(struct shard *shard, struct shard_order *order);
 void cache_free(struct shard *shard);
 
 /* --- merge.c: for a caller who decided on an older version than the stream has --- */

@@ -32,7 +32,7 @@ static void status_hub(struct hub *hub, struct buf *out)
     json_put_int_member(out, "commits", (int64_t)head.commits);
     json_put_int_member(out, "outcomes", (int64_t)head.outcomes);
     json_put_int_member(out, "epoch", (int64_t)head.epoch);
-    json_put_int_member(out, "deploy", (int64_t)hub->deploy);
+    json_put_int_member(out, "deploy", (int64_t)hub_deploy_number(hub));
     json_put_int_member(out, "index_behind", (int64_t)engine_index_behind(hub->engine));
     json_put_int_member(out, "shards", (int64_t)hub->shard_count);
     json_put_int_member(out, "writer_queue", hub->writer ? (int64_t)writer_queue(hub->writer) : 0);
@@ -92,7 +92,7 @@ static bool status_stopped(void *user, struct slice key, struct slice value)
 static void status_view(struct hub *hub, size_t index, struct buf *out)
 {
     struct view_info info;
-    hub_view_info(hub, index, &info);
+    if (!hub_view_info(hub, index, &info)) return;
     status_begin(out, "projection");
     json_put_text_member(out, "name", slice_of(info.name));
     json_put_int_member(out, "generation", (int64_t)info.generation);
@@ -131,7 +131,10 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     status_hub(hub, ndjson);
     for (size_t at = 0; at < hub->shard_count; at++) status_shard(hub->shards[at], ndjson);
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
-    if (hub->receptors) receptors_status(hub->receptors, ndjson);
+    struct visit visit;
+    struct release *release = release_enter(hub, &visit);
+    if (release && release->receptors) receptors_status(release->receptors, ndjson);
     if (hub->courier) courier_status(hub->courier, ndjson);
-    if (hub->reactor) reactor_status(hub->reactor, ndjson);
+    if (release && release->reactor) reactor_status(release->reactor, ndjson);
+    release_leave(&visit);
 }

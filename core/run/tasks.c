@@ -71,6 +71,7 @@ static int tasks_add_tenants(struct tasks *tasks, int64_t now_ms, struct fault *
 static int64_t tasks_turn_chore(struct chore *chore, int64_t now_ms)
 {
     if (reactor_is_full(chore->task->reactor)) return INT64_MAX; /* the end of a run is a turn */
+    if (chore->state == CHORE_IDLE && chore->task->reactor->draining) return INT64_MAX;
     if (chore->state == CHORE_WAITS && chore->again_ms <= now_ms)
         chore_go_on(chore);
     else if (chore->state == CHORE_IDLE && chore->due_ms <= now_ms)
@@ -250,7 +251,7 @@ int tasks_open(struct reactor *reactor, bool schedule, struct tasks **tasks, str
     made->schedule = schedule;
     made->count = domain_task_count(reactor->domain);
     made->list = mem_zero((made->count + 1) * sizeof *made->list);
-    tenants_init(&made->tenants, reactor->hub);
+    tenants_init(&made->tenants, reactor->release);
     for (size_t at = 0; at < made->count; at++)
         if (task_open(made, &made->list[at], (int)at, fault) < 0) return -1;
     return 0;
@@ -280,6 +281,18 @@ void tasks_free(struct tasks *tasks)
 }
 
 /* --- status --- */
+
+bool tasks_run_one(struct tasks *tasks, struct slice task, struct slice tenant)
+{
+    bool runs = false;
+    pthread_mutex_lock(&tasks->reactor->mutex);
+    for (size_t at = 0; at < tasks->count && !runs; at++) {
+        const struct chore *chore = task_find_chore(&tasks->list[at], tenant);
+        runs = chore && chore->state != CHORE_IDLE && slice_equal(tasks->list[at].declared->name, task);
+    }
+    pthread_mutex_unlock(&tasks->reactor->mutex);
+    return runs;
+}
 
 static void put_moment(struct buf *out, const char *name, int64_t ms)
 {

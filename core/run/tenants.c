@@ -15,11 +15,11 @@ static void tenants_add(struct tenants *tenants, struct slice name)
     map_put(&tenants->known, name, tenants); /* any value */
 }
 
-void tenants_init(struct tenants *tenants, struct hub *hub)
+void tenants_init(struct tenants *tenants, struct release *release)
 {
-    *tenants = (struct tenants){.hub = hub};
+    *tenants = (struct tenants){.release = release};
     struct slice *name;
-    for (size_t at = 0; (name = map_next(&hub->catalog.tenants, &at));) tenants_add(tenants, *name);
+    for (size_t at = 0; (name = map_next(&release->catalog.tenants, &at));) tenants_add(tenants, *name);
 }
 
 void tenants_release(struct tenants *tenants)
@@ -37,12 +37,12 @@ static bool tenants_found(void *user, struct slice id, uint64_t version)
 /* Whether the name, which may be one of anything, has a stream as a tenant. */
 static int tenants_wrote(struct tenants *tenants, struct slice name, bool *wrote, struct fault *fault)
 {
-    const struct catalog *catalog = &tenants->hub->catalog;
+    const struct catalog *catalog = &tenants->release->catalog;
     const struct map *maps[] = {&catalog->aggregates, &catalog->senders};
     const struct catalog_aggregate *aggregate;
     for (size_t map = 0; map < 2; map++)
         for (size_t at = 0; !*wrote && (aggregate = map_next(maps[map], &at));)
-            if (engine_each_stream(tenants->hub->engine, name, aggregate->name, tenants_found, wrote, fault) <
+            if (engine_each_stream(tenants->release->hub->engine, name, aggregate->name, tenants_found, wrote, fault) <
                 0)
                 return -1;
     return 0;
@@ -51,8 +51,8 @@ static int tenants_wrote(struct tenants *tenants, struct slice name, bool *wrote
 /* At first the index is asked, which is quicker than reading the whole log. */
 static int tenants_begin(struct tenants *tenants, struct fault *fault)
 {
-    struct names *names = engine_names(tenants->hub->engine);
-    uint64_t position = engine_head(tenants->hub->engine).position;
+    struct names *names = engine_names(tenants->release->hub->engine);
+    uint64_t position = engine_head(tenants->release->hub->engine).position;
     for (uint32_t number = 1; number <= names_count(names); number++) {
         struct slice name = names_get(names, number);
         bool wrote = false;
@@ -67,8 +67,8 @@ static int tenants_begin(struct tenants *tenants, struct fault *fault)
 
 int tenants_look(struct tenants *tenants, struct fault *fault)
 {
-    struct engine *engine = tenants->hub->engine;
-    if (!tenants->hub->catalog.tenants_open) return 0;
+    struct engine *engine = tenants->release->hub->engine;
+    if (!tenants->release->catalog.tenants_open) return 0;
     if (!tenants->begun) return tenants_begin(tenants, fault);
     struct engine_cursor *cursor;
     struct record record;

@@ -1,6 +1,6 @@
 /* tenants.h: the tenants there are: main, those of hub.lua, and if tenants are open whoever wrote something.
  *
- *     tenants_init(&tenants, hub);
+ *     tenants_init(&tenants, release);
  *     tenants_look(&tenants, &fault);           again when new ones matter
  *     for (size_t at = 0; at < tenants.count; at++) ... tenants.list[at]
  *
@@ -11,10 +11,10 @@
 #include "base/fault.h"
 #include "base/map.h"
 
-struct hub;
+struct release;
 
 struct tenants {
-    struct hub *hub;
+    struct release *release;
     struct slice *list; /* those that are there stay in their place */
     size_t count, count_max;
     struct map known;
@@ -22,7 +22,7 @@ struct tenants {
     uint64_t position; /* the log was looked at up to here */
 };
 
-void tenants_init(struct tenants *tenants, struct hub *hub);
+void tenants_init(struct tenants *tenants, struct release *release);
 void tenants_release(struct tenants *tenants);
 /* Finds those that came since. Faults: DISK, CORRUPT. */
 int tenants_look(struct tenants *tenants, struct fault *fault);

@@ -21,27 +21,54 @@ enum { VIEWS_FOUND_MAX = 64 }; /* directories of one projection that a start loo
 
 /* --- opening --- */
 
-static void views_declare(struct views *views, struct view *view, const struct domain_projection *declared,
-                          int index)
+static struct view_code *views_code(const struct domain_projection *declared)
 {
-    struct arena *arena = &views->arena;
-    view->views = views;
-    view->name = arena_copy(arena, declared->name);
-    view->context = arena_copy(arena, declared->context);
-    view->keyed = declared->keyed;
-    view->projection = index;
-    hash_hex(&declared->code, view->code);
+    struct view_code *code = MEM_NEW(struct view_code);
+    struct arena *arena = &code->arena;
+    hash_hex(&declared->code, code->hash);
+    code->keyed = declared->keyed;
     struct domain_input *inputs = arena_zero(arena, (declared->input_count + 1) * sizeof *inputs);
     for (size_t at = 0; at < declared->input_count; at++)
         inputs[at] =
             (struct domain_input){arena_copy(arena, declared->inputs[at].label), declared->inputs[at].hash};
-    view->inputs = inputs;
-    view->input_count = declared->input_count;
+    code->inputs = inputs;
+    code->input_count = declared->input_count;
     const char **indexes = arena_zero(arena, (declared->index_count + 1) * sizeof *indexes);
     for (size_t at = 0; at < declared->index_count; at++)
         indexes[at] = arena_copy(arena, slice_of(declared->indexes[at])).data;
-    view->indexes = indexes;
-    view->index_count = declared->index_count;
+    code->indexes = indexes;
+    code->index_count = declared->index_count;
+    return code;
+}
+
+static void views_code_free(struct view_code *code)
+{
+    if (!code) return;
+    arena_release(&code->arena);
+    mem_free(code);
+}
+
+static struct view *views_by_name(struct views *views, struct slice name)
+{
+    size_t count = atomic_load(&views->count);
+    for (size_t at = 0; at < count; at++)
+        if (slice_equal(views->list[at]->name, name)) return views->list[at];
+    return NULL;
+}
+
+/* Only one thread adds views; those that others see are whole. NULL: there are too many. */
+static struct view *views_add(struct views *views, const struct domain_projection *declared)
+{
+    struct view *view = views_by_name(views, declared->name);
+    if (view || views->count == VIEWS_MAX) return view;
+    view = arena_zero(&views->arena, sizeof *view);
+    view->views = views;
+    view->index = views->count;
+    view->name = arena_copy(&views->arena, declared->name);
+    view->context = arena_copy(&views->arena, declared->context);
+    views->list[view->index] = view;
+    atomic_store(&views->count, view->index + 1);
+    return view;
 }
 
 /* Whether a directory's name is "context.name@hash" of the view. */
@@ -56,7 +83,7 @@ static bool views_is_of(const struct view *view, const char *directory)
     return true;
 }
 
-static int views_open_one(struct view *view, char *why, struct fault *fault)
+static int views_open_one(struct view *view, const struct view_code *code, char *why, struct fault *fault)
 {
     struct views *views = view->views;
     struct generation *found[VIEWS_FOUND_MAX];
@@ -83,16 +110,17 @@ static int views_open_one(struct view *view, char *why, struct fault *fault)
         for (size_t at = 0; at < count; at++) generation_close(found[at]);
         return -1;
     }
-    return rebuild_choose(view, found, count, why, fault);
+    return rebuild_choose(view, code, found, count, why, fault);
 }
 
-int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views,
+int views_open(struct hub *hub, size_t projectors, struct release *release, struct views **views,
                struct fault *fault)
 {
     struct views *made = MEM_NEW(struct views);
     *views = made;
     made->hub = hub;
     pthread_mutex_init(&made->lock, NULL);
+    pthread_mutex_init(&made->crews_lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -102,29 +130,77 @@ int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct
     if (!hub->read_only && mkdir(made->folder, 0777) < 0 && errno != EEXIST)
         return fault_errno(fault, errno, "cannot make %s", made->folder);
     made->projector_count = hub->read_only ? 0 : projectors;
-    size_t count = domain_projection_count(domain);
-    made->views = arena_zero(&made->arena, (count + 1) * sizeof *made->views);
-    for (size_t at = 0; at < count; at++) {
+    made->list = arena_zero(&made->arena, VIEWS_MAX * sizeof *made->list);
+    for (size_t at = 0; at < domain_projection_count(release->checked); at++) {
         char why[VIEWS_REASON_SIZE] = "";
-        views_declare(made, &made->views[at], domain_projection(domain, (int)at), (int)at);
-        made->count++;
-        if (views_open_one(&made->views[at], why, fault) < 0) return -1;
+        const struct domain_projection *declared = domain_projection(release->checked, (int)at);
+        struct view *view = views_add(made, declared);
+        if (!view) return fault_set(fault, FAULT_TOO_LARGE, "more than %d projections", VIEWS_MAX);
+        view->code = views_code(declared);
+        if (views_open_one(view, view->code, why, fault) < 0) return -1;
     }
     return 0;
 }
 
-int views_start(struct views *views, struct fault *fault)
+int views_start(struct views *views, struct release *release, struct fault *fault)
 {
-    views->projectors = arena_zero(&views->arena, (views->projector_count + 1) * sizeof *views->projectors);
-    for (size_t at = 0; at < views->projector_count; at++)
-        if (projector_start(views, (int)at, &views->projectors[at], fault) < 0) return -1;
-    for (size_t at = 0; at < views->count; at++) rebuild_feed(&views->views[at]);
+    if (crew_start(views, release, false, &views->crew, fault) < 0) return -1;
+    for (size_t at = 0; at < views->count; at++) rebuild_feed(views->list[at]);
     return 0;
+}
+
+/* --- from one release to the next --- */
+
+/* What it left on disk when it was last declared, or a first one. Nobody knows the view yet. */
+static int views_bring_back(struct view *view, struct fault *fault)
+{
+    char why[VIEWS_REASON_SIZE] = "it is new";
+    return views_open_one(view, view->coming, why, fault);
+}
+
+int views_prepare(struct views *views, const struct release *release, struct fault *fault)
+{
+    for (size_t at = 0; at < views->count; at++) {
+        views_code_free(views->list[at]->coming);
+        views->list[at]->coming = NULL;
+    }
+    for (size_t at = 0; at < domain_projection_count(release->checked); at++) {
+        const struct domain_projection *declared = domain_projection(release->checked, (int)at);
+        struct view *view = views_add(views, declared);
+        if (!view) return fault_set(fault, FAULT_TOO_LARGE, "more than %d projections", VIEWS_MAX);
+        view->coming = views_code(declared);
+        bool is_new = !view->code && !view->answering && !view->next;
+        if ((is_new ? views_bring_back : rebuild_prepare)(view, fault) < 0) return -1;
+    }
+    return 0;
+}
+
+void views_switch(struct views *views, struct crew *crew)
+{
+    pthread_mutex_lock(&views->lock);
+    struct crew *before = views->crew;
+    views->crew = crew;
+    for (size_t at = 0; at < views->count; at++) {
+        struct view *view = views->list[at];
+        views_code_free(view->code);
+        view->code = view->coming;
+        view->coming = NULL;
+        if (view->code)
+            rebuild_change(view);
+        else
+            rebuild_forget(view);
+    }
+    crew_retire(before);
+    pthread_mutex_unlock(&views->lock);
+    views_moved(views);
 }
 
 void views_look(struct views *views)
 {
-    for (size_t at = 0; at < views->projector_count; at++) projector_look(views->projectors[at]);
+    pthread_mutex_lock(&views->crews_lock);
+    for (struct crew *crew = views->crews; crew; crew = crew->older)
+        for (size_t at = 0; at < crew->count; at++) projector_look(crew->projectors[at]);
+    pthread_mutex_unlock(&views->crews_lock);
 }
 
 void views_hurry(struct views *views, uint64_t position)
@@ -133,7 +209,10 @@ void views_hurry(struct views *views, uint64_t position)
     do
         if (before >= position) return;
     while (!atomic_compare_exchange_weak(&views->wanted, &before, position));
-    for (size_t at = 0; at < views->projector_count; at++) projector_hurry(views->projectors[at], position);
+    pthread_mutex_lock(&views->crews_lock);
+    for (struct crew *crew = views->crews; crew; crew = crew->older)
+        for (size_t at = 0; at < crew->count; at++) projector_hurry(crew->projectors[at], position);
+    pthread_mutex_unlock(&views->crews_lock);
 }
 
 void views_moved(struct views *views)
@@ -144,24 +223,36 @@ void views_moved(struct views *views)
     watch_wake(&views->hub->watch);
 }
 
+/* No crew comes or goes any more. */
 void views_stop(struct views *views)
 {
     atomic_store(&views->stopping, true);
-    for (size_t at = 0; views->projectors && at < views->projector_count; at++)
-        if (views->projectors[at]) projector_stop(views->projectors[at]);
+    for (struct crew *crew = views->crews; crew; crew = crew->older)
+        for (size_t at = 0; at < crew->count; at++) projector_stop(crew->projectors[at]);
+}
+
+static void views_free_one(struct view *view)
+{
+    generation_close(view->answering);
+    generation_close(view->next);
+    generation_close(view->previous);
+    if (view->planned) view->planned->destroy = true;
+    generation_close(view->planned);
+    views_code_free(view->code);
+    views_code_free(view->coming);
 }
 
 void views_free(struct views *views)
 {
     if (!views) return;
-    for (size_t at = 0; views->projectors && at < views->projector_count; at++)
-        projector_free(views->projectors[at]);
-    for (size_t at = 0; at < views->count; at++) {
-        generation_close(views->views[at].answering);
-        generation_close(views->views[at].next);
-        mem_free(views->views[at].previous_path);
+    while (views->crews) {
+        struct crew *crew = views->crews;
+        views->crews = crew->older;
+        crew_free(crew);
     }
+    for (size_t at = 0; at < views->count; at++) views_free_one(views->list[at]);
     pthread_mutex_destroy(&views->lock);
+    pthread_mutex_destroy(&views->crews_lock);
     pthread_cond_destroy(&views->moved);
     arena_release(&views->arena);
     mem_free(views);
@@ -177,11 +268,13 @@ void views_remove_folder(const char *path)
     nftw(path, views_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-size_t views_memory(const struct views *views)
+size_t views_memory(struct views *views)
 {
     size_t memory = 0;
-    for (size_t at = 0; views->projectors && at < views->projector_count; at++)
-        if (views->projectors[at]) memory += projector_memory(views->projectors[at]);
+    pthread_mutex_lock(&views->crews_lock);
+    for (struct crew *crew = views->crews; crew; crew = crew->older)
+        for (size_t at = 0; at < crew->count; at++) memory += projector_memory(crew->projectors[at]);
+    pthread_mutex_unlock(&views->crews_lock);
     return memory;
 }
 
@@ -192,12 +285,14 @@ static struct slice views_short_name(const struct view *view)
     return slice_make(view->name.data + view->context.size + 1, view->name.size - view->context.size - 1);
 }
 
-struct view *views_find(struct views *views, struct slice name, struct fault *fault)
+/* Under the lock. */
+static struct view *views_find_declared(struct views *views, struct slice name, struct fault *fault)
 {
     struct view *found = NULL;
     struct nearest nearest = nearest_to(name);
     for (size_t at = 0; at < views->count; at++) {
-        struct view *view = &views->views[at];
+        struct view *view = views->list[at];
+        if (!view->code) continue;
         if (slice_equal(view->name, name)) return view;
         nearest_offer(&nearest, view->name);
         nearest_offer(&nearest, views_short_name(view));
@@ -220,6 +315,14 @@ struct view *views_find(struct views *views, struct slice name, struct fault *fa
     return NULL;
 }
 
+struct view *views_find(struct views *views, struct slice name, struct fault *fault)
+{
+    pthread_mutex_lock(&views->lock);
+    struct view *view = views_find_declared(views, name, fault);
+    pthread_mutex_unlock(&views->lock);
+    return view;
+}
+
 static void views_info_rebuild(const struct view *view, struct view_info *info)
 {
     const struct generation *next = view->next;
@@ -234,7 +337,7 @@ static void views_info_rebuild(const struct view *view, struct view_info *info)
     snprintf(info->reason, sizeof info->reason, "%s", next->reason);
 }
 
-void views_info(struct view *view, struct view_info *info)
+bool views_info(struct view *view, struct view_info *info)
 {
     *info = (struct view_info){0};
     snprintf(info->name, sizeof info->name, "%.*s", SLICE_ARGS(view->name));
@@ -248,7 +351,9 @@ void views_info(struct view *view, struct view_info *info)
     /* Asked behind the position: the head is never the smaller one. */
     info->head = engine_head(view->views->hub->engine).position;
     if (view->next) views_info_rebuild(view, info);
+    bool declared = view->code != NULL;
     pthread_mutex_unlock(&view->views->lock);
+    return declared;
 }
 
 int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease, struct fault *fault)
@@ -331,9 +436,9 @@ size_t hub_view_count(struct hub *hub)
     return hub->views ? hub->views->count : 0;
 }
 
-void hub_view_info(struct hub *hub, size_t index, struct view_info *info)
+bool hub_view_info(struct hub *hub, size_t index, struct view_info *info)
 {
-    views_info(&hub->views->views[index], info);
+    return views_info(hub->views->list[index], info);
 }
 
 int hub_rebuild(struct hub *hub, struct slice name, struct fault *fault)
@@ -357,7 +462,8 @@ void hub_view_hurry(struct hub *hub, uint64_t position)
 static bool views_settled(const struct views *views, uint64_t head)
 {
     for (size_t at = 0; at < views->count; at++) {
-        const struct view *view = &views->views[at];
+        const struct view *view = views->list[at];
+        if (!view->code) continue;
         if (view->next || !view->answering || atomic_load(&view->answering->position) < head) return false;
     }
     return true;

@@ -4,9 +4,16 @@
  *
  * A view has the generation that ANSWERS and perhaps the NEXT one: one that is being built from nothing in
  * partitions, or a complete one that catches up. It takes over, in one step, when it has reached the position
- * of the one that answers. Only a generation of the current code is fed; one of older code answers from where
- * it stands. The previous generation is kept, older ones are removed. Generations of a projection that is no
- * longer declared stay where they are: if it comes back, it goes on from there.
+ * of the one that answers. The PREVIOUS one stays open beside them and is not fed: a deploy taken back needs
+ * only what came since; older ones are removed. A PLANNED one was built by a plan, beside everything, and is
+ * the next one of the deploy that follows. Generations of a projection that is no longer declared stay on disk: if
+ * it comes back, it goes on from there.
+ *
+ * A generation is fed by a CREW, the projectors of one release. A deploy brings a new crew. What it goes on
+ * with is handed over by the old one, which then has left it (rebuild_claim); the generations of old code
+ * that answer until others take over, and builds that are under way, stay with the old crew. A crew that has no
+ * generation left ends. A hub that starts with other code than it stopped with has no old crew: what answers
+ * stands still then.
  *
  * Meta values of a generation (docs.h), each written together with the documents it speaks of:
  *   generation            {complete, log, number, partitions, reason}
@@ -36,11 +43,38 @@
 #include "vm/domain.h"
 
 struct hub;
+struct crew;
+struct release;
 struct view;
 struct views;
 struct projector;
 
-enum { VIEWS_PARTITIONS_MAX = 512, VIEWS_REASON_SIZE = 256 };
+enum { VIEWS_PARTITIONS_MAX = 512, VIEWS_REASON_SIZE = 256, VIEWS_MAX = 4096 /* projections ever declared */ };
+
+/* The projectors of one release. */
+struct crew {
+    struct views *views;
+    struct release *release; /* held */
+    struct projector **projectors;
+    size_t count;
+    size_t generations; /* that it feeds; under the views' lock */
+    bool is_planning;   /* works when nobody else does */
+    atomic_bool ended;  /* nothing is left to it: its projectors end */
+    struct crew *older;
+};
+
+/* --- crew.c --- */
+
+/* Makes them, with a Lua state each, and starts them: they have nothing to do yet. */
+int crew_start(struct views *views, struct release *release, bool is_planning, struct crew **crew,
+               struct fault *fault);
+/* Under the views' lock: it feeds one generation less. One that is not current ends with its last. */
+void crew_leave(struct crew *crew);
+/* It is no longer the current one. Under the views' lock. */
+void crew_retire(struct crew *crew);
+/* It never becomes the current one, and feeds nothing: it ends. */
+void crew_abandon(struct crew *crew);
+void crew_free(struct crew *crew); /* joins them */
 
 struct generation {
     struct view *view;
@@ -49,12 +83,14 @@ struct generation {
     uint64_t number;
     char code[2 * HASH_SIZE + 1];
     char reason[VIEWS_REASON_SIZE]; /* why it was built */
-    bool wanted;                    /* of the current code: it is fed */
     uint32_t partition_count;       /* while it is being built */
     atomic_bool complete;
     atomic_bool retired; /* nobody new may hold it; feeders let it go */
     bool destroy;        /* its directory goes when nobody holds it */
     size_t holds;        /* leases and feeds; under the lock */
+    _Atomic(struct crew *) crew; /* that feeds it; NULL: nobody. Written under the lock */
+    size_t feeds;                /* and adoptions on their way; under the lock */
+    bool claimed;                /* its crew begins when the feeds there are have gone; under the lock */
     atomic_ullong
         position; /* the checkpoint on disk; while it is being built, 0 or that of its only partition */
     atomic_ullong parked;
@@ -62,6 +98,7 @@ struct generation {
     struct outage_part outage;
     /* being built */
     atomic_ullong target; /* where all partitions stop */
+    atomic_ullong held_at; /* of a planned one: it is complete and goes no further; 0: no bound */
     atomic_ullong reached[VIEWS_PARTITIONS_MAX];
     struct split_plan plan;   /* of several partitions */
     struct spill *spill;      /* what was put aside for them, once that is done */
@@ -71,18 +108,25 @@ struct generation {
     uint64_t began_position; /* sum over the partitions, or the checkpoint of one that catches up */
 };
 
-struct view {
-    struct views *views;
-    struct slice name, context; /* NUL-terminated */
-    char code[2 * HASH_SIZE + 1];
+/* What one release declares of a view. */
+struct view_code {
+    struct arena arena;
+    char hash[2 * HASH_SIZE + 1];
     bool keyed;
     const struct domain_input *inputs;
     size_t input_count;
     const char *const *indexes;
     size_t index_count;
-    int projection; /* index in every domain */
-    struct generation *answering, *next;
-    char *previous_path; /* the directory of the one before, or NULL */
+};
+
+struct view {
+    struct views *views;
+    size_t index;
+    struct slice name, context; /* NUL-terminated */
+    /* under the lock: */
+    struct view_code *code;   /* NULL: the current release does not declare it, and it has no generation */
+    struct view_code *coming; /* of a release that may become the current one */
+    struct generation *answering, *next, *previous, *planned;
     bool rebuild_whole;  /* the next build has one partition, see rebuild.c */
 };
 
@@ -92,30 +136,40 @@ struct views {
     char *folder;
     pthread_mutex_t lock;
     pthread_cond_t moved; /* some position or generation changed */
-    struct view *views;
-    size_t count;
-    struct projector **projectors;
+    struct view **list; /* VIEWS_MAX of them can be; under the lock, but what is there stays */
+    atomic_size_t count;
+    struct crew *crew; /* the current one */
+    struct crew *crews; /* all of them; under crews_lock */
+    pthread_mutex_t crews_lock;
     size_t projector_count;
     atomic_ullong wanted; /* the highest position that a reader waits for */
     atomic_bool stopping;
 };
 
-int views_open(struct hub *hub, size_t projectors, struct domain *domain, struct views **views,
+int views_open(struct hub *hub, size_t projectors, struct release *release, struct views **views,
                struct fault *fault);
-/* Starts the projector threads; begins the rebuilds that are due. */
-int views_start(struct views *views, struct fault *fault);
+/* Starts the projectors of the first crew; begins the rebuilds that are due. */
+int views_start(struct views *views, struct release *release, struct fault *fault);
+/* Before a release becomes the current one: declares its projections beside those there are, and makes what has
+ * to be built anew, so that the switch has nothing to do on the disk. Faults: DISK. By one thread at a time. */
+int views_prepare(struct views *views, const struct release *release, struct fault *fault);
+/* From now on the views are those of crew's release, which was prepared. */
+void views_switch(struct views *views, struct crew *crew);
+/* Joins crews that have ended. By one thread at a time. */
+void views_reap(struct views *views);
 /* After an append. */
 void views_look(struct views *views);
 /* Somebody waits for this position: live views do not rest before they have it. */
 void views_hurry(struct views *views, uint64_t position);
 void views_stop(struct views *views);
 void views_free(struct views *views);
-size_t views_memory(const struct views *views); /* Lua memory of the projectors */
+size_t views_memory(struct views *views); /* Lua memory of the projectors */
 /* A folder and everything in it, for hubs in memory. */
 void views_remove_folder(const char *path);
 /* "context/name", or "name" where it is unique. NOT_FOUND with the nearest name. */
 struct view *views_find(struct views *views, struct slice name, struct fault *fault);
-void views_info(struct view *view, struct view_info *info);
+/* False: it is no longer declared. */
+bool views_info(struct view *view, struct view_info *info);
 /* Tells waiting threads and watchers. */
 void views_moved(struct views *views);
 
@@ -126,8 +180,8 @@ void views_moved(struct views *views);
 int generation_open(struct views *views, const char *path, bool read_only, struct generation **generation,
                     char why[VIEWS_REASON_SIZE], struct fault *fault);
 /* A new, empty one beside the others. */
-int generation_create(struct view *view, uint64_t number, uint32_t partitions, const char *reason,
-                      struct generation **generation, struct fault *fault);
+int generation_create(struct view *view, const struct view_code *code, uint64_t number, uint32_t partitions,
+                      const char *reason, struct generation **generation, struct fault *fault);
 /* All partitions are at the same position: one checkpoint, complete. */
 int generation_complete(struct generation *generation, uint64_t position, struct fault *fault);
 /* Its number or partitions changed. */
@@ -149,11 +203,22 @@ uint64_t generation_member(struct slice map, const char *name);
 
 /* --- rebuild.c: who builds, catches up and answers --- */
 
-/* At start: picks the generation that answers and the one that is wanted out of those found. */
-int rebuild_choose(struct view *view, struct generation **found, size_t count, const char *why,
+/* At start, and when a projection is declared again: picks the generation that answers and the one that is
+ * next out of those found on disk. */
+int rebuild_choose(struct view *view, const struct view_code *code, struct generation **found, size_t count, const char *why,
                    struct fault *fault);
-/* Hands the feeds of what is to be fed to the projectors. */
+/* Hands what is to be fed to the current crew. */
 void rebuild_feed(struct view *view);
+/* What the coming code needs and nobody has yet becomes the planned generation. Takes the lock by itself. */
+int rebuild_prepare(struct view *view, struct fault *fault);
+/* Under the lock. The view's code is the coming one since now; it was prepared. */
+void rebuild_change(struct view *view);
+/* Under the lock. It is no longer declared: its complete generations stay on disk. */
+void rebuild_forget(struct view *view);
+/* Under the lock. The crew feeds it (NULL: nobody), as soon as no other one does. */
+void rebuild_claim(struct generation *generation, struct crew *crew);
+/* A feed of it has ended: its hold goes. */
+void rebuild_feed_ended(struct generation *generation);
 /* Everything was put aside: partitions can be folded. */
 void rebuild_was_split(struct generation *generation);
 /* It is not worth being split, though it was to be. Fault: DISK; then it is still to be split. */
@@ -161,9 +226,9 @@ int rebuild_in_one_piece(struct generation *generation, struct fault *fault);
 /* Whether all partitions before it are on disk: written in order of the keys, pages are filled to the brim.
  */
 bool rebuild_is_turn(const struct generation *generation, uint32_t partition);
-/* A partition is at its target, and that is on disk; the projector gets the next one. False: what had to be
+/* A partition is at its target, and that is on disk; the projector (its index in the crew) gets the next one. False: what had to be
  * written could not be, tell it again. */
-bool rebuild_partition_done(struct generation *generation, struct projector *projector);
+bool rebuild_partition_done(struct generation *generation, size_t projector);
 /* A complete generation's checkpoint moved: it takes over if its time has come. */
 void rebuild_moved(struct generation *generation);
 /* A partition met what only a build in one piece does right: begins again. -1: it could

@@ -253,6 +253,9 @@ static void writer_count(struct writer *writer, const struct commit *commit)
 
 static void writer_appended(struct writer *writer)
 {
+    struct visit visit;
+    struct release *release = release_enter(writer->hub, &visit);
+    const struct receptors *receptors = release ? release->receptors : NULL;
     writer_read_back(writer);
     for (size_t at = 0; at < writer->count; at++) {
         struct pending *pending = writer->batch[at];
@@ -265,12 +268,12 @@ static void writer_appended(struct writer *writer)
              * was would be on disk. */
             CHECK(pending->commit.event_count == 0 || pending->chain > pending->stream->broken_chain);
             writer_count(writer, &pending->commit);
-            if (writer->hub->receptors && !writer->wanted)
-                writer->wanted = receptors_want(writer->hub->receptors, &pending->commit);
+            if (receptors && !writer->wanted) writer->wanted = receptors_want(receptors, &pending->commit);
             writer_answer(writer, pending);
             writer_back(writer, pending, PENDING_APPENDED);
         }
     }
+    release_leave(&visit);
 }
 
 static void writer_time(struct writer *writer, int64_t took_ns)
@@ -319,7 +322,11 @@ static bool writer_append(struct writer *writer)
 static void writer_wake_others(struct writer *writer)
 {
     if (writer->hub->views) views_look(writer->hub->views);
-    if (writer->hub->receptors) (writer->wanted ? receptors_look : receptors_pass)(writer->hub->receptors);
+    struct visit visit;
+    struct release *release = release_enter(writer->hub, &visit);
+    if (release && release->receptors)
+        (writer->wanted ? receptors_look : receptors_pass)(release->receptors);
+    release_leave(&visit);
     if (writer->hub->courier && writer->decided_elsewhere) courier_look(writer->hub->courier);
     writer->decided_elsewhere = writer->wanted = false;
     indexer_look(writer->hub->indexer);

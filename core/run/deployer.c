@@ -1,0 +1,362 @@
+#include "run/deployer.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "base/thread.h"
+#include "run/deploys.h"
+#include "run/gate.h"
+#include "run/inside.h"
+#include "run/warm.h"
+
+enum { DEPLOYER_ORDERS_MAX = 16 };
+
+struct deployer {
+    struct hub *hub;
+    pthread_t thread;
+    struct inbox orders;    /* struct deploy_order */
+    atomic_bool stopping;   /* a gate that runs gives up */
+    pthread_mutex_t lock;   /* the list of those that are ending */
+    struct release *ending; /* by `older` */
+};
+
+/* A release on its way to become the current one: all that it needs is made. */
+struct ready {
+    struct release *release;
+    struct shard_order *shards;
+    struct crew *crew; /* NULL: a hub without views */
+};
+
+/* --- making ready --- */
+
+static void ready_release(struct deployer *deployer, struct ready *ready)
+{
+    for (size_t at = 0; ready->shards && at < deployer->hub->shard_count; at++)
+        shard_order_release(&ready->shards[at]);
+    mem_free(ready->shards);
+    release_let_go(ready->release);
+}
+
+static int ready_make(struct deployer *deployer, struct ready *ready, struct fault *fault)
+{
+    struct hub *hub = deployer->hub;
+    struct release *release = ready->release;
+    ready->shards = mem_zero((hub->shard_count + 1) * sizeof *ready->shards);
+    for (size_t at = 0; at < hub->shard_count; at++) {
+        ready->shards[at].release = release;
+        if (release_domain(release, &ready->shards[at].domain, fault) < 0) return -1;
+    }
+    if (release_make_parts(release, &hub->parts, fault) < 0) return -1;
+    struct release *before = atomic_load(&hub->release);
+    catalog_keep_senders(&release->catalog, &before->catalog);
+    if (hub->views && views_prepare(hub->views, release, fault) < 0) return -1;
+    warm_states(hub, release);
+    /* The last, since what is started here can only be ended by a switch. */
+    return hub->views ? crew_start(hub->views, release, false, &ready->crew, fault) : 0;
+}
+
+/* --- the switch --- */
+
+static void deployer_obeyed(struct shard_order *order)
+{
+    sem_post(order->user);
+}
+
+static void deployer_switch_shards(struct hub *hub, struct shard_order *orders)
+{
+    sem_t obeyed;
+    sem_init(&obeyed, 0, 0);
+    for (size_t at = 0; at < hub->shard_count; at++) {
+        orders[at].done = deployer_obeyed;
+        orders[at].user = &obeyed;
+        shard_give_order(hub->shards[at], &orders[at]);
+    }
+    for (size_t at = 0; at < hub->shard_count; at++)
+        while (sem_wait(&obeyed) < 0) continue; /* a signal */
+    sem_destroy(&obeyed);
+}
+
+/* The log can be written, or it was stopped above; what the parts need is read from it. */
+static void deployer_start_parts(struct release *release)
+{
+    struct fault fault;
+    if (release_start_parts(release, &fault) < 0)
+        say_stop("deploy %llu cannot go on: %s", (unsigned long long)release->deploy, fault.text);
+}
+
+static void deployer_switch(struct deployer *deployer, struct ready *ready)
+{
+    struct hub *hub = deployer->hub;
+    struct release *release = ready->release, *before = atomic_load(&hub->release);
+    deployer_switch_shards(hub, ready->shards);
+    if (hub->views) views_switch(hub->views, ready->crew);
+    if (before->reactor) reactor_drain(before->reactor);
+    if (before->receptors) receptors_stop(before->receptors);
+    pthread_mutex_lock(&deployer->lock);
+    before->older = deployer->ending;
+    deployer->ending = before;
+    pthread_mutex_unlock(&deployer->lock);
+    release_hold(release); /* the hub's */
+    deployer_start_parts(release);
+    atomic_store(&hub->release, release);
+    release_wait_for_visitors(hub);
+    if (before->query) query_stop(before->query);
+    hub_look(hub);
+    if (hub->courier) courier_retry(hub->courier); /* other code is another chance */
+}
+
+/* --- what is old --- */
+
+static void deployer_end_old(struct deployer *deployer, bool at_once)
+{
+    struct release *ended = NULL;
+    pthread_mutex_lock(&deployer->lock);
+    for (struct release **at = &deployer->ending; *at;) {
+        struct release *release = *at;
+        if (release->reactor && !at_once && !reactor_is_drained(release->reactor)) {
+            at = &release->older;
+            continue;
+        }
+        *at = release->older;
+        release->older = ended;
+        ended = release;
+    }
+    pthread_mutex_unlock(&deployer->lock);
+    while (ended) {
+        struct release *release = ended;
+        ended = release->older;
+        if (release->reactor) reactor_stop(release->reactor);
+        release_let_go(release);
+    }
+    if (deployer->hub->views) views_reap(deployer->hub->views);
+}
+
+bool deployer_task_runs(struct deployer *deployer, struct slice task, struct slice tenant)
+{
+    bool runs = false;
+    pthread_mutex_lock(&deployer->lock);
+    for (struct release *release = deployer->ending; release && !runs; release = release->older)
+        runs = release->reactor && reactor_task_runs(release->reactor, task, tenant);
+    pthread_mutex_unlock(&deployer->lock);
+    return runs;
+}
+
+/* --- one order --- */
+
+static struct deploys_writer deployer_writer(struct deployer *deployer)
+{
+    return (struct deploys_writer){writer_keep, deployer->hub->writer};
+}
+
+static int deployer_record(struct deployer *deployer, const struct deploy_order *order, struct release *release,
+                           bool forced, struct fault *fault)
+{
+    struct deploy_new what = {.sources = release->sources,
+                              .actor = order->actor,
+                              .note = order->note,
+                              .folder = order->folder,
+                              .gate = buf_slice(&order->report),
+                              .forced = forced,
+                              .at_ms = clock_now_ms(deployer->hub->clock),
+                              .why = order->kind == DEPLOY_ORDER_START ? DEPLOY_WHY_START : DEPLOY_WHY_DEPLOY};
+    struct deploys_writer writer = deployer_writer(deployer);
+    return deploys_add(deployer->hub->engine, &writer, &what, &release->deploy, fault);
+}
+
+static int deployer_go_live(struct deployer *deployer, struct deploy_order *order, struct release *release,
+                            uint64_t undone_to, bool forced, struct fault *fault)
+{
+    struct hub *hub = deployer->hub;
+    struct ready ready = {.release = release};
+    int64_t began_ns = clock_monotonic_ns();
+    uint64_t before = hub_deploy_number(hub);
+    int done = ready_make(deployer, &ready, fault);
+    if (done == 0 && undone_to) {
+        struct deploys_writer writer = deployer_writer(deployer);
+        struct deploy_switch change = {.at_ms = clock_now_ms(hub->clock),
+                                       .actor = order->actor,
+                                       .note = order->note,
+                                       .to = undone_to,
+                                       .why = DEPLOY_WHY_UNDEPLOY};
+        release->deploy = undone_to;
+        done = deploys_switch(hub->engine, &writer, &change, fault);
+    } else if (done == 0) {
+        done = deployer_record(deployer, order, release, forced, fault);
+    }
+    if (done == 0) {
+        deployer_switch(deployer, &ready);
+        say_info("deploy %llu runs%s (%lld ms)", (unsigned long long)release->deploy,
+                 undone_to ? " again" : "", (long long)((clock_monotonic_ns() - began_ns) / 1000000));
+        order->deploy = release->deploy;
+        if (undone_to) say_info("deploy %llu is undone", (unsigned long long)before);
+    } else if (ready.crew) {
+        crew_abandon(ready.crew);
+    }
+    ready_release(deployer, &ready);
+    deployer_end_old(deployer, false);
+    return done;
+}
+
+static int deployer_undeploy(struct deployer *deployer, struct deploy_order *order)
+{
+    struct hub *hub = deployer->hub;
+    struct fault *fault = &order->fault;
+    struct arena arena = {0};
+    struct deploy_record running = {0};
+    struct sources *sources;
+    struct release *release;
+    uint64_t number = hub_deploy_number(hub);
+    int done = deploys_load(hub->engine, number, &arena, &running, fault);
+    if (done == 0 && !running.before)
+        done = fault_set(fault, FAULT_NOT_FOUND, "deploy %llu is the first: there is none to go back to",
+                         (unsigned long long)number);
+    if (done == 0) done = deploys_sources(hub->engine, running.before, &sources, fault);
+    if (done == 0) done = release_load(hub, sources, &release, NULL, fault);
+    if (done == 0) done = deployer_go_live(deployer, order, release, running.before, false, fault);
+    arena_release(&arena);
+    return done;
+}
+
+static bool deployer_is_same(const struct hub *hub, const struct release *release)
+{
+    struct release *running = atomic_load(&((struct hub *)hub)->release);
+    struct hash here = sources_digest(running->sources), there = sources_digest(release->sources);
+    return hash_equal(&here, &there);
+}
+
+/* The release is this function's. */
+static int deployer_deploy(struct deployer *deployer, struct deploy_order *order, struct release *release)
+{
+    struct hub *hub = deployer->hub;
+    struct gate gate = {.hub = hub, .release = release, .order = order, .stop = &deployer->stopping};
+    if (order->kind != DEPLOY_ORDER_PLAN && deployer_is_same(hub, release)) {
+        release_let_go(release);
+        order->deploy = hub_deploy_number(hub);
+        gate_say_same(&gate);
+        return 0;
+    }
+    int done = gate_run(&gate, &order->fault);
+    bool refused = done == 0 && gate.refusals > 0;
+    if (done == 0 && refused && !order->force && order->kind != DEPLOY_ORDER_PLAN)
+        done = fault_set(&order->fault, FAULT_REFUSED, "the gate refuses this deploy: %s", gate.first_refusal);
+    if (done < 0 || order->kind == DEPLOY_ORDER_PLAN) {
+        order->deploy = hub_deploy_number(hub);
+        release_let_go(release);
+        return done;
+    }
+    return deployer_go_live(deployer, order, release, 0, refused && order->force, &order->fault);
+}
+
+static int deployer_load(struct deployer *deployer, struct deploy_order *order, struct release **release)
+{
+    struct buf errors = {0};
+    struct sources *sources = order->sources;
+    order->sources = NULL;
+    struct gate gate = {.hub = deployer->hub, .order = order};
+    int done = gate_load(&gate, sources, release, &errors, &order->fault);
+    buf_release(&errors);
+    return done;
+}
+
+static void deployer_do(struct deployer *deployer, struct deploy_order *order)
+{
+    struct release *release;
+    order->fault.code = FAULT_NONE;
+    if (order->kind == DEPLOY_ORDER_UNDEPLOY)
+        deployer_undeploy(deployer, order);
+    else if (deployer_load(deployer, order, &release) == 0)
+        deployer_deploy(deployer, order, release);
+}
+
+int deployer_start_with(struct deployer *deployer, struct release *release, struct deploy_order *order,
+                        struct fault *fault)
+{
+    domain_thread_start();
+    int done = deployer_deploy(deployer, order, release);
+    domain_thread_stop();
+    if (done < 0 && order->fault.code == FAULT_REFUSED) {
+        say_error("%s", order->fault.text);
+        say_error("deploy %llu runs; lore deploy --plan shows the report, --force deploys all the same",
+                  (unsigned long long)order->deploy);
+        done = 0;
+    }
+    if (done < 0) *fault = order->fault;
+    buf_release(&order->report);
+    return done;
+}
+
+/* --- the thread --- */
+
+static void *deployer_run(void *user)
+{
+    struct deployer *deployer = user;
+    domain_thread_start();
+    while (!atomic_load(&deployer->stopping)) {
+        struct inbox_link *list = inbox_take(&deployer->orders, -1);
+        while (list) {
+            struct deploy_order *order =
+                (struct deploy_order *)((char *)list - offsetof(struct deploy_order, link));
+            list = list->next;
+            if (atomic_load(&deployer->stopping))
+                fault_set(&order->fault, FAULT_UNAVAILABLE, "the hub is stopping");
+            else
+                deployer_do(deployer, order);
+            inbox_done(&deployer->orders, 1);
+            order->done(order);
+        }
+        deployer_end_old(deployer, false);
+    }
+    domain_thread_stop();
+    return NULL;
+}
+
+int deployer_start(struct hub *hub, struct deployer **deployer, struct fault *fault)
+{
+    struct deployer *made = MEM_NEW(struct deployer);
+    made->hub = hub;
+    pthread_mutex_init(&made->lock, NULL);
+    inbox_init(&made->orders, DEPLOYER_ORDERS_MAX);
+    made->thread = thread_start(deployer_run, made, "deployer");
+    *deployer = made;
+    return 0;
+}
+
+void deployer_stop(struct deployer *deployer)
+{
+    atomic_store(&deployer->stopping, true);
+    inbox_wake(&deployer->orders);
+    pthread_join(deployer->thread, NULL);
+    deployer_end_old(deployer, true);
+}
+
+void deployer_free(struct deployer *deployer)
+{
+    if (!deployer) return;
+    for (struct inbox_link *list = inbox_take(&deployer->orders, 0); list;) {
+        struct deploy_order *order =
+            (struct deploy_order *)((char *)list - offsetof(struct deploy_order, link));
+        list = list->next;
+        fault_set(&order->fault, FAULT_UNAVAILABLE, "the hub is stopping");
+        order->done(order);
+    }
+    inbox_release(&deployer->orders);
+    pthread_mutex_destroy(&deployer->lock);
+    mem_free(deployer);
+}
+
+void deployer_look(struct deployer *deployer)
+{
+    inbox_wake(&deployer->orders);
+}
+
+int hub_deploy(struct hub *hub, struct deploy_order *order, struct fault *fault)
+{
+    if (!hub->deployer || hub->read_only || atomic_load(&hub->stopping))
+        return fault_set(fault, FAULT_UNAVAILABLE, "this hub takes no deploys");
+    if (inbox_put(&hub->deployer->orders, &order->link)) return 0;
+    return fault_set(fault, FAULT_BUSY, "%d deploys are waiting", DEPLOYER_ORDERS_MAX);
+}
