@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "codec/mp.h"
 #include "codec/text.h"
+#include "run/deploys.h"
 #include "run/inside.h"
 
 enum { HUB_STOP_LOOK_US = 200 };
@@ -127,40 +127,32 @@ static int hub_open_store(struct hub *hub, const struct hub_options *given, stru
     return 0;
 }
 
-/* Meta "deploy": {"digest", "number"}. A folder that differs from that of the last start is the next deploy.
- */
+/* A folder that differs from what runs is the next deploy. */
 static int hub_number_deploy(struct hub *hub, struct fault *fault)
 {
-    char digest[2 * HASH_SIZE + 1];
+    struct deploys_now now;
+    struct deploy_record running;
+    struct arena arena = {0};
     if (!hub->sources) return 0;
-    struct hash hash = sources_digest(hub->sources);
-    hash_hex(&hash, digest);
-    struct buf stored = {0};
-    int found = engine_meta_get(hub->engine, slice_of("deploy"), &stored, fault);
-    if (found < 0) return -1;
+    char *folder = realpath(hub->scripts, NULL);
+    struct deploys_writer writer = {deploys_put_directly, hub->engine};
+    struct deploy_new what = {.sources = hub->sources,
+                              .folder = slice_of(folder),
+                              .at_ms = clock_now_ms(hub->clock),
+                              .why = DEPLOY_WHY_START};
+    struct hash digest = sources_digest(hub->sources);
+    int done = hub->read_only ? 0 : deploys_adopt(hub->engine, &writer, &what, fault);
+    if (done == 0) done = deploys_now(hub->engine, &now, fault) < 0 ? -1 : 0;
+    if (done == 0) hub->deploy = now.running;
     bool same = false;
-    struct slice bytes;
-    struct mp_value value;
-    struct mp_reader reader;
-    if (found && mp_find(buf_slice(&stored), slice_of("number"), &bytes)) {
-        reader = mp_reader_of(bytes);
-        if (mp_read(&reader, &value) == 0 && value.kind == MP_INT) hub->deploy = (uint64_t)value.integer;
+    if (done == 0 && now.running >= now.first && now.running > 0) {
+        done = deploys_load(hub->engine, now.running, &arena, &running, fault);
+        same = done == 0 && hash_equal(&running.digest, &digest);
     }
-    if (found && mp_find(buf_slice(&stored), slice_of("digest"), &bytes)) {
-        reader = mp_reader_of(bytes);
-        same = mp_read(&reader, &value) == 0 && value.kind == MP_TEXT && slice_is(value.text, digest);
-    }
-    buf_release(&stored);
-    if (same || hub->read_only) return 0;
-    hub->deploy++;
-    struct buf made = {0};
-    mp_put_map(&made, 2);
-    mp_put_text(&made, slice_of("digest"));
-    mp_put_text(&made, slice_of(digest));
-    mp_put_text(&made, slice_of("number"));
-    mp_put_int(&made, (int64_t)hub->deploy);
-    int done = engine_meta_put(hub->engine, slice_of("deploy"), buf_slice(&made), fault);
-    buf_release(&made);
+    if (done == 0 && !same && !hub->read_only)
+        done = deploys_add(hub->engine, &writer, &what, &hub->deploy, fault);
+    arena_release(&arena);
+    free(folder);
     return done;
 }
 
