@@ -33,8 +33,8 @@ enum deploy_why { DEPLOY_WHY_DEPLOY, DEPLOY_WHY_UNDEPLOY, DEPLOY_WHY_START, DEPL
 /* UNDONE: it ran, and was left by an undeploy or a rollback. */
 enum deploy_state { DEPLOY_RUNNING, DEPLOY_SUPERSEDED, DEPLOY_UNDONE };
 
-const char *deploy_why_name(enum deploy_why why);       /* "undeploy" */
-const char *deploy_state_name(enum deploy_state state); /* "superseded" */
+const char *deploys_why_name(enum deploy_why why);       /* "undeploy" */
+const char *deploys_state_name(enum deploy_state state); /* "superseded" */
 
 struct deploy_script {
     struct slice path; /* relative to the folder; its kind follows from it */
@@ -109,6 +109,17 @@ int deploys_each(struct engine *engine, uint64_t below,
                  void *user, struct fault *fault);
 int deploys_each_switch(struct engine *engine, bool (*each)(void *user, const struct deploy_switch *change),
                         void *user, struct fault *fault);
+
+/* --- telling --- */
+
+/* How many scripts differ: added, removed or changed. */
+size_t deploys_changed(const struct deploy_record *before, const struct deploy_record *after);
+/* Members of a JSON object that is open, without scripts and gate: number, time, actor, note, folder, state,
+ * forced, before, position, digest. */
+void deploys_put_members(const struct deploy_record *record, enum deploy_state state, struct buf *out);
+/* "scripts": { path: hash } */
+void deploys_put_scripts(const struct deploy_record *record, struct buf *out);
+void deploys_put_switch_json(const struct deploy_switch *change, struct buf *out);
 
 /* --- changing --- */
 

@@ -9,12 +9,12 @@ static const char *const why_names[] = {"deploy", "undeploy", "start", "rollback
 static const char *const state_names[] = {"running", "superseded", "undone"};
 enum { WHY_COUNT = sizeof why_names / sizeof *why_names };
 
-const char *deploy_why_name(enum deploy_why why)
+const char *deploys_why_name(enum deploy_why why)
 {
     return why_names[why];
 }
 
-const char *deploy_state_name(enum deploy_state state)
+const char *deploys_state_name(enum deploy_state state)
 {
     return state_names[state];
 }
@@ -88,7 +88,7 @@ void deploys_put_switch(const struct deploy_switch *change, struct buf *out)
     put_int(out, "number", (int64_t)change->number);
     put_int(out, "position", (int64_t)change->position);
     put_int(out, "to", (int64_t)change->to);
-    put_text(out, "why", slice_of(deploy_why_name(change->why)));
+    put_text(out, "why", slice_of(deploys_why_name(change->why)));
 }
 
 void deploys_put_now(const struct deploys_now *now, struct buf *out)
