@@ -53,6 +53,7 @@
     X(SERVICE_COMMIT, "service.commit", "handing what a service did to the log")                             \
     X(TASK_RUN, "task.run", "beginning a run of a task")                                                     \
     X(TASK_COMMIT, "task.commit", "handing what a task did to the log")                                      \
+    X(DEPLOY_PUT, "deploy.put", "keeping one of the values of a deploy")                                     \
     X(IMPORT_READ, "import.read", "reading the rows of an import")                                           \
     X(IMPORT_REJECTED, "import.rejected", "writing a refused row of an import")
 

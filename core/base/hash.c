@@ -33,6 +33,20 @@ void hash_hex(const struct hash *hash, char text[2 * HASH_SIZE + 1])
     sodium_bin2hex(text, 2 * HASH_SIZE + 1, hash->bytes, HASH_SIZE);
 }
 
+bool hash_of_hex(struct slice text, struct hash *hash)
+{
+    struct hash read;
+    char again[2 * HASH_SIZE + 1];
+    size_t size;
+    if (text.size != 2 * HASH_SIZE ||
+        sodium_hex2bin(read.bytes, HASH_SIZE, text.data, text.size, NULL, &size, NULL) || size != HASH_SIZE)
+        return false;
+    hash_hex(&read, again);
+    if (!slice_is(text, again)) return false; /* capitals */
+    *hash = read;
+    return true;
+}
+
 uint32_t hash_crc32(struct slice data)
 {
     return (uint32_t)crc32_z(0, (const unsigned char *)(data.data ? data.data : ""), data.size);

@@ -19,6 +19,8 @@ struct hash hash_chain(const struct hash *previous, const struct hash *envelope,
 bool hash_equal(const struct hash *a, const struct hash *b);
 /* 64 hex digits and a NUL. */
 void hash_hex(const struct hash *hash, char text[2 * HASH_SIZE + 1]);
+/* From 64 small hex digits; false if it is anything else. */
+bool hash_of_hex(struct slice text, struct hash *hash);
 
 /* CRC-32 (zlib): finds damage in one stored value. */
 uint32_t hash_crc32(struct slice data);

@@ -140,6 +140,9 @@ static void take_get(struct call *call)
     case ROUTE_READY: api_ready_take(call); return;
     case ROUTE_METRICS: api_metrics_take(call); return;
     case ROUTE_STATUS: api_status_take(call); return;
+    case ROUTE_DEPLOYS: api_deploys_take(call); return;
+    case ROUTE_DEPLOY: api_deploy_take(call); return;
+    case ROUTE_DEPLOY_SCRIPTS: api_deploy_scripts_take(call); return;
     case ROUTE_EVENTS: api_events_take(call); return;
     case ROUTE_TRACE: api_trace_take(call); return;
     case ROUTE_VIEW:

@@ -95,6 +95,13 @@ struct view_call {
     int64_t deadline_ms;
 };
 
+struct deploys_call {
+    struct api_page page;
+    uint64_t below;                      /* of the list: numbers below it are to come; 0: all */
+    const struct deploy_script *scripts; /* in the exchange's arena */
+    size_t next, script_count;
+};
+
 struct call {
     struct net *net;
     struct exchange *exchange;
@@ -113,6 +120,7 @@ struct call {
         struct trace_query *trace;
         struct events_call events;
         struct view_call view;
+        struct deploys_call deploys;
     };
 };
 
@@ -149,7 +157,10 @@ void api_state_take(struct call *call);   /* GET a stream */
 void api_trace_take(struct call *call);   /* GET what followed from what */
 void api_events_take(struct call *call);  /* GET the log */
 void api_stream_events_take(struct call *call);
-void api_view_take(struct call *call); /* GET a view or a document */
+void api_view_take(struct call *call);    /* GET a view or a document */
+void api_deploys_take(struct call *call); /* GET what was deployed */
+void api_deploy_take(struct call *call);
+void api_deploy_scripts_take(struct call *call);
 void api_health_take(struct call *call);
 void api_ready_take(struct call *call);
 void api_metrics_take(struct call *call);

@@ -5,7 +5,7 @@
 int query_parse(struct slice text, struct arena *arena, struct query *query, struct fault *fault)
 {
     query->count = 0;
-    const char *at = text.data, *end = text.data + text.size;
+    const char *at = text.data, *end = text.size ? text.data + text.size : at;
     while (at < end) {
         const char *stop = memchr(at, '&', (size_t)(end - at));
         if (!stop) stop = end;

@@ -20,6 +20,9 @@ static const struct {
     [ROUTE_REBUILD] = {"rebuild", WRITES},
     [ROUTE_TASK_RUN] = {"task_run", WRITES},
     [ROUTE_RETRY] = {"retry", WRITES},
+    [ROUTE_DEPLOYS] = {"deploys", READS},
+    [ROUTE_DEPLOY] = {"deploy", READS},
+    [ROUTE_DEPLOY_SCRIPTS] = {"deploy_scripts", READS},
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
@@ -183,6 +186,18 @@ static int match_status(const struct slice *rest, int count, struct slice path, 
     return no_route(path, fault);
 }
 
+/* /v1/deploys[/{number}[/scripts]] */
+static int match_deploys(const struct slice *rest, int count, struct slice path, struct route_match *match,
+                         struct fault *fault)
+{
+    match->route = count == 0 ? ROUTE_DEPLOYS : count == 1 ? ROUTE_DEPLOY : ROUTE_DEPLOY_SCRIPTS;
+    if (count > 2 || (count == 2 && !slice_is(rest[1], "scripts"))) return no_route(path, fault);
+    if (count && !target_number(rest[0], &match->number))
+        return fault_set(fault, FAULT_NOT_FOUND, "no deploy %.*s: a deploy has a number",
+                         SLICE_ARGS(rest[0]));
+    return 0;
+}
+
 int router_match(struct slice path, struct arena *arena, struct route_match *match, struct fault *fault)
 {
     *match = (struct route_match){.route = ROUTE_COUNT};
@@ -193,6 +208,7 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     if (!slice_is(segments[0], "v1")) return no_route(path, fault);
     if (slice_is(segments[1], "status"))
         return match_status(segments + 2, count - 2, path, arena, match, fault);
+    if (slice_is(segments[1], "deploys")) return match_deploys(segments + 2, count - 2, path, match, fault);
     if (count < 3) return no_route(path, fault);
     if (take_name(segments[1], "tenant", text_is_tenant, arena, &match->tenant, fault) < 0) return -1;
 

@@ -8,6 +8,8 @@
 #ifndef LORE_NET_ROUTER_H
 #define LORE_NET_ROUTER_H
 
+#include <stdint.h>
+
 #include "base/arena.h"
 #include "base/fault.h"
 #include "base/slice.h"
@@ -17,17 +19,20 @@ enum route {
     ROUTE_READY,
     ROUTE_METRICS,
     ROUTE_STATUS,
-    ROUTE_REBUILD,       /* name */
-    ROUTE_TASK_RUN,      /* name */
-    ROUTE_RETRY,         /* name: of a receptor, or courier */
-    ROUTE_EVENTS,        /* tenant */
-    ROUTE_BULK,          /* tenant */
-    ROUTE_TRACE,         /* tenant, id */
-    ROUTE_VIEW,          /* tenant, name ("context/name") */
-    ROUTE_DOCUMENT,      /* tenant, name, key */
-    ROUTE_SERVICE,       /* tenant, context, aggregate (the service) */
-    ROUTE_STREAM,        /* tenant, context, aggregate, id */
-    ROUTE_STREAM_EVENTS, /* the same */
+    ROUTE_REBUILD,  /* name */
+    ROUTE_TASK_RUN, /* name */
+    ROUTE_RETRY,    /* name: of a receptor, or courier */
+    ROUTE_DEPLOYS,
+    ROUTE_DEPLOY,         /* number */
+    ROUTE_DEPLOY_SCRIPTS, /* number */
+    ROUTE_EVENTS,         /* tenant */
+    ROUTE_BULK,           /* tenant */
+    ROUTE_TRACE,          /* tenant, id */
+    ROUTE_VIEW,           /* tenant, name ("context/name") */
+    ROUTE_DOCUMENT,       /* tenant, name, key */
+    ROUTE_SERVICE,        /* tenant, context, aggregate (the service) */
+    ROUTE_STREAM,         /* tenant, context, aggregate, id */
+    ROUTE_STREAM_EVENTS,  /* the same */
     ROUTE_COUNT
 };
 
@@ -36,6 +41,7 @@ enum method { METHOD_GET = 1, METHOD_HEAD = 2, METHOD_POST = 4, METHOD_OPTIONS =
 struct route_match {
     enum route route;
     struct slice tenant, context, aggregate, id, name, key; /* those that the route has; else empty */
+    uint64_t number;                                        /* of a deploy */
     /* /views/a/b is the view a/b, or the document b of the view a where that name is unique: only the hub
      * knows. Then these are the second reading of a ROUTE_VIEW; else empty. */
     struct slice short_name, short_key;

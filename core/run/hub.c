@@ -112,21 +112,37 @@ static size_t hub_threads(int wanted)
 }
 
 /* The release is the current one from here on. */
-static int hub_start(struct hub *hub, const struct hub_options *options, struct fault *fault)
+static int hub_start(struct hub *hub, struct release_parts parts, struct fault *fault)
 {
     struct release *release = atomic_load(&hub->release);
-    if (release && release_make_parts(release, &hub->parts, fault) < 0) return -1;
-    if (release && hub->read_only) return release_start_parts(release, fault);
     if (!release) return 0;
-    if (release->receptors) hub->courier = courier_new(hub);
+    if (release_make_parts(release, &parts, fault) < 0) return -1;
+    if (hub->read_only) return release_start_parts(release, fault);
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
     if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
     if (release_start_parts(release, fault) < 0) return -1;
-    if (hub->courier) courier_start(hub->courier);
     return deployer_start(hub, &hub->deployer, fault);
+}
+
+/* The folder's deploy, if it is due. What sends and runs by itself begins behind it: the code before it has
+ * nothing to do any more, unless the gate keeps it. */
+static int hub_launch(struct hub *hub, struct launch *launch, struct fault *fault)
+{
+    struct release_parts first = hub->parts;
+    if (launch->is_due) first.receptors = first.reactor = false;
+    if (hub_start(hub, first, fault) < 0) return -1;
+    if (hub->read_only) return 0;
+    if (hub->parts.receptors) hub->courier = courier_new(hub);
+    struct release *before = atomic_load(&hub->release);
+    if (launch->is_due && launch_deploy(launch, fault) < 0) return -1;
+    if (launch->is_due && atomic_load(&hub->release) == before &&
+        (release_make_parts(before, &hub->parts, fault) < 0 || release_start_parts(before, fault) < 0))
+        return -1;
+    if (hub->courier) courier_start(hub->courier);
+    return 0;
 }
 
 static void hub_set_parts(struct hub *hub, const struct hub_options *options)
@@ -162,8 +178,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     if (options->projectors >= 0 &&
         views_open(made, hub_threads(options->projectors), release, &made->views, fault) < 0)
         goto end;
-    done = hub_start(made, options, fault);
-    if (done == 0) done = launch_deploy(&launch, fault);
+    done = hub_launch(made, &launch, fault);
 end:
     launch_release(&launch);
     if (done < 0)

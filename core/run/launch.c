@@ -138,7 +138,7 @@ static int launch_compare(struct launch *launch, const struct deploy_record *run
     if (same)
         say_info("running deploy %llu, the folder holds %s%llu", (unsigned long long)running->number,
                  state == DEPLOY_UNDONE ? "undone " : "deploy ", (unsigned long long)last.number);
-    launch->is_due = !same;
+    launch->is_due = !same && !hub->read_only;
     return launch_fall_back(launch, running, fault);
 }
 
@@ -162,7 +162,6 @@ int launch_choose(struct launch *launch, struct fault *fault)
 int launch_deploy(struct launch *launch, struct fault *fault)
 {
     struct hub *hub = launch->hub;
-    if (!launch->is_due || hub->read_only) return 0;
     struct deploy_order order = {.kind = DEPLOY_ORDER_START, .folder = slice_of(launch->folder)};
     struct release *release = launch->loaded;
     launch->loaded = NULL;

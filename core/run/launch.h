@@ -10,6 +10,7 @@
 #ifndef LORE_RUN_LAUNCH_H
 #define LORE_RUN_LAUNCH_H
 
+#include "run/hub.h"
 #include "run/release.h"
 
 struct launch {

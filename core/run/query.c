@@ -108,6 +108,7 @@ int query_open(struct release *release, struct query **query, struct fault *faul
 
 void query_start(struct query *query)
 {
+    if (query->started) return;
     query->started = true;
     query->thread = thread_start(query_run, query, "query");
 }

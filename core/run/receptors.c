@@ -100,6 +100,7 @@ int receptors_start(struct receptors *receptors, struct fault *fault)
 {
     if (receptor_meta_load(receptors, fault) < 0) return -1;
     if (receptors->count == 0 || receptors->hub->read_only) return 0;
+    receptors->sender.deploy = receptors->release->deploy;
     receptors->started = true;
     receptors->thread = thread_start(receptors_run, receptors, "receptors");
     return 0;

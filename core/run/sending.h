@@ -23,6 +23,7 @@ struct hub;
 
 struct sender {
     struct hub *hub;
+    uint64_t deploy;       /* whose code sends; 0: nobody's */
     struct inbox answered; /* struct sending */
     struct command_pool commands;
     struct sending *waiting, **last_waiting; /* for a busy hub or service, in order */

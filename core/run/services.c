@@ -98,6 +98,7 @@ static void service_give_back(struct service_work *work)
 {
     struct command *command = work->command;
     command->is_decided = false;
+    command->deploy = 0;
     command->id = SLICE_NONE;
     command->events = NULL;
     command->event_count = 0;
@@ -135,7 +136,7 @@ static void service_submit(struct service_work *work)
     struct command *command = work->command;
     struct fault fault;
     command->is_decided = true;
-    command->deploy = reactor->release->deploy;
+    command->deploy = work->services->reactor->release->deploy;
     command->id = command->aggregate;
     command->done = service_committed;
     command->user = work;

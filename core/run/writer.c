@@ -1,5 +1,6 @@
 #include "run/writer.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -340,8 +341,8 @@ static void writer_put_metas(struct writer *writer)
         struct writer_meta *meta = (struct writer_meta *)list;
         list = list->next;
         struct fault ignored; /* a disk that fails is told by the next batch; who asked tries again */
-        meta->written =
-            engine_meta_put(writer->hub->engine, meta->key, buf_slice(&meta->value), &ignored) == 0;
+        struct fault *fault = meta->fault ? meta->fault : &ignored;
+        meta->written = engine_meta_put(writer->hub->engine, meta->key, buf_slice(&meta->value), fault) == 0;
         meta->done(meta);
     }
 }
@@ -414,6 +415,26 @@ void writer_put_meta(struct writer *writer, struct writer_meta *meta)
 {
     inbox_put_quietly(&writer->metas, &meta->link);
     inbox_wake(&writer->inbox);
+}
+
+static void keep_done(struct writer_meta *meta)
+{
+    sem_post(meta->user);
+}
+
+int writer_keep(void *user, struct slice key, struct slice value, struct fault *fault)
+{
+    struct fault met;
+    sem_t done;
+    struct writer_meta meta = {.key = key, .done = keep_done, .user = &done, .fault = &met};
+    sem_init(&done, 0, 0);
+    buf_put_slice(&meta.value, value);
+    writer_put_meta(user, &meta);
+    while (sem_wait(&done) < 0) continue; /* a signal came */
+    sem_destroy(&done);
+    buf_release(&meta.value);
+    if (!meta.written && fault) *fault = met;
+    return meta.written ? 0 : -1;
 }
 
 size_t writer_queue(struct writer *writer)

@@ -35,11 +35,15 @@ struct writer_meta {
     struct slice key;
     struct buf value;
     bool written;
+    struct fault *fault;                    /* why it was not written; may be NULL */
     void (*done)(struct writer_meta *meta); /* in the writer's thread, must not block */
     void *user;
 };
 /* From any thread; what was put before writer_stop is written. */
 void writer_put_meta(struct writer *writer, struct writer_meta *meta);
+/* The same, and waits until it is durable: from any thread but the writer's, on whom it waits, and before
+ * writer_stop. user: the writer. Fault: DISK. */
+int writer_keep(void *user, struct slice key, struct slice value, struct fault *fault);
 size_t writer_queue(struct writer *writer);
 const struct writer_stats *writer_stats(const struct writer *writer);
 

@@ -20,8 +20,6 @@
 #include "vm/tokens.h"
 
 enum {
-    FILE_SIZE_MAX =
-        4 << 20, /* a script of megabytes is data in the wrong place; and every state compiles it anew */
     FILES_MAX = 10000,
     FOLDERS_DEEP_MAX = 8 /* also ends links that point to their own parents */
 };
@@ -61,6 +59,12 @@ static struct hash token_hash(struct slice text)
     return hash;
 }
 
+static struct slice without_mark(struct slice text)
+{
+    bool marked = text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    return marked ? slice_make(text.data + 3, text.size - 3) : text;
+}
+
 /* path and text are copied. */
 static void add(struct sources *sources, struct slice path, struct slice text)
 {
@@ -70,8 +74,6 @@ static void add(struct sources *sources, struct slice path, struct slice text)
     }
     struct source *source = &sources->items[sources->count++];
     source->path = arena_copy(&sources->arena, path);
-    if (text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
-        text = slice_make(text.data + 3, text.size - 3);
     source->text = arena_copy(&sources->arena, text);
     source->tokens = token_hash(source->text);
     const char *first = memchr(source->path.data, '/', source->path.size);
@@ -124,9 +126,9 @@ static int read_whole(int fd, const char *path, struct buf *out, struct fault *f
         if (count < 0) return refuse(path, errno, fault);
         if (count == 0) return 0;
         out->size += (size_t)count;
-        if (out->size > FILE_SIZE_MAX)
+        if (out->size > SOURCES_TEXT_SIZE_MAX)
             return fault_set(fault, FAULT_TOO_LARGE, "%s: larger than %d MiB: keep data out of scripts", path,
-                             FILE_SIZE_MAX >> 20);
+                             SOURCES_TEXT_SIZE_MAX >> 20);
     }
 }
 
@@ -138,7 +140,7 @@ static int read_file(struct sources *sources, const char *path, struct slice rel
     if (fd < 0) return refuse(path, errno, fault);
     struct buf text = {0};
     int result = read_whole(fd, path, &text, fault);
-    if (result == 0) add(sources, relative, buf_slice(&text));
+    if (result == 0) add(sources, relative, without_mark(buf_slice(&text)));
     buf_release(&text);
     close(fd);
     return result;
@@ -233,7 +235,15 @@ struct sources *sources_of(const char *const *paths_and_texts)
 {
     struct sources *sources = sources_new("scripts");
     for (size_t i = 0; paths_and_texts[i] != NULL; i += 2)
-        add(sources, slice_of(paths_and_texts[i]), slice_of(paths_and_texts[i + 1]));
+        add(sources, slice_of(paths_and_texts[i]), without_mark(slice_of(paths_and_texts[i + 1])));
+    sort(sources);
+    return sources;
+}
+
+struct sources *sources_of_texts(const char *dir, const struct source_text *texts, size_t count)
+{
+    struct sources *sources = sources_new(dir);
+    for (size_t i = 0; i < count; i++) add(sources, texts[i].path, texts[i].text);
     sort(sources);
     return sources;
 }

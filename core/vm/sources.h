@@ -12,6 +12,11 @@
 #include "base/hash.h"
 #include "base/slice.h"
 
+enum {
+    SOURCES_TEXT_SIZE_MAX = 4 << 20
+}; /* a script of megabytes is data in the wrong place; and every state
+      compiles it anew */
+
 enum source_kind { SOURCE_DECLARATION, SOURCE_ON_DEMAND, SOURCE_SHARED };
 
 struct source {
@@ -31,6 +36,12 @@ struct sources;
 int sources_read(const char *dir, struct sources **sources, struct fault *fault);
 /* The same from memory, for tests: pairs of path and text, NULL at the end. */
 struct sources *sources_of(const char *const *paths_and_texts);
+/* From texts that sources_read once gave, in any order, each path once. dir is only what sources_dir tells.
+ * path and text are copied. */
+struct source_text {
+    struct slice path, text;
+};
+struct sources *sources_of_texts(const char *dir, const struct source_text *texts, size_t count);
 void sources_free(struct sources *sources);
 size_t sources_count(const struct sources *sources);
 const struct source *sources_at(const struct sources *sources, size_t index); /* in order of path */
