@@ -58,6 +58,8 @@ struct shape_type {
 
 struct shapes *shapes_new(void);
 void shapes_free(struct shapes *shapes);
+/* Forgets all; from now on it counts this log. */
+void shapes_begin(struct shapes *shapes, const struct engine_head *head);
 /* Counts the events of a record, which follows the one before it. */
 void shapes_add(struct shapes *shapes, const struct record *record);
 /* Up to here it counts. */
@@ -72,10 +74,12 @@ const struct shape_type *shapes_at(struct shapes *shapes, size_t index);
 int shapes_follow(struct shapes *shapes, struct engine *engine, uint64_t events_max, struct fault *fault);
 
 /* Faults: DISK, PERMISSION. */
-int shapes_save(const struct shapes *shapes, const char *path, struct fault *fault);
+int shapes_save(struct shapes *shapes, const char *path, struct fault *fault);
 /* 1: *shapes is what was saved, 0: there is none; faults: CORRUPT (it is not what was written), DISK,
  * PERMISSION. Whether it fits a log is asked by shapes_follow. */
 int shapes_load(const char *path, struct shapes **shapes, struct fault *fault);
+/* Of the bytes of such a file; false: it is not what was written. */
+bool shapes_read(struct slice bytes, struct shapes **shapes);
 /* What the log has by now, with the help of the file at path (NULL: without). Faults: of engine_read;
  * UNAVAILABLE when *stop (may be NULL) became true. */
 int shapes_of_log(struct engine *engine, const char *path, const atomic_bool *stop, struct shapes **shapes,
@@ -90,6 +94,9 @@ struct hash shapes_chain(const struct shapes *shapes); /* of the record that end
 
 /* Appends the shape of a value; false (and nothing appended): it has too many fields, or is damaged. */
 bool shape_put(struct buf *text, struct slice value);
+
+/* Calls each with "name:kind" of every field at the top of a record. False: it is damaged. */
+bool shape_put_fields(struct slice value, void (*each)(void *user, struct slice text), void *user);
 
 enum shape_kind { /* bits */
                   SHAPE_NIL = 1,
