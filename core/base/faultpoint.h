@@ -45,6 +45,7 @@
     X(RECEPTOR_SENT, "receptor.sent", "a receptor's message was handed over")                                \
     X(RECEPTOR_DONE, "receptor.done", "all that a receptor sent for an event is durable")                    \
     X(RECEPTOR_CHECKPOINT, "receptor.checkpoint", "keeping the checkpoints of receptors")                    \
+    X(SHAPES_WRITE, "shapes.write", "writing the counts of shapes")                                          \
     X(TIMERS_WRITE, "timers.write", "writing timers with their checkpoint")                                  \
     X(COURIER_DUE, "courier.due", "a timer is due, or a message is to go at once")                           \
     X(COURIER_SENT, "courier.sent", "the courier's message was handed over")                                 \

@@ -49,6 +49,14 @@ enum {
     LIMIT_INDEX_BEHIND =
         50000, /* events that the index may lag behind the log: bounds memory and start after a crash */
 
+    /* Shapes of events (store/shapes.h). A contract rarely nests beyond three; what is deeper lies in fields
+       of type any, which no contract looks into. */
+    LIMIT_SHAPE_DEPTH_MAX = 6,
+    LIMIT_SHAPE_FIELDS_MAX = 200, /* named in one shape: more are a map whose keys look like names */
+    LIMIT_SHAPES_MAX = 64, /* of one version of a type: six optional fields in any combination. Each costs the
+                              gate two events to read; beyond it fields are counted one by one. */
+    LIMIT_SHAPES_SIZE_MAX = 64 << 10, /* their texts: a thousand types at their bounds take 64 MiB */
+
     LIMIT_INSTRUCTIONS_MAX =
         10000000, /* (hub.lua) of one handler call: about 100 ms, so that others are not kept waiting. No
                      processor may run as many before the watchdog asks for the exact count (8 ms of CPU

@@ -64,8 +64,8 @@ const struct cli_command cli_verify = {
     .help = "Reads every page, record, index entry and document of a data directory, also beside a running "
             "hub, and names\n"
             "the first position that is wrong. Exit code 1 if anything is. Damage in index/, views/, "
-            "snapshots/ or timers/ is mended by\n"
-            "deleting that folder while no hub runs: it is built again from the log.",
+            "snapshots/, timers/ or shapes is mended by\n"
+            "deleting it while no hub runs: it is built again from the log.",
     .takes_data = true,
     .takes_json = true,
     .run = verify_run,

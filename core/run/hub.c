@@ -52,7 +52,7 @@ static int hub_make_data(struct hub *hub, const struct hub_options *options, str
  */
 static int hub_check_log(const struct hub *hub, struct fault *fault)
 {
-    static const char *const derived[] = {"index", "views", "snapshots", "timers"};
+    static const char *const derived[] = {"index", "views", "snapshots", "timers", "shapes"};
     char path[4096];
     snprintf(path, sizeof path, "%s/log", hub->data);
     if (hub->in_memory || access(path, F_OK) == 0 || errno != ENOENT) return 0;

@@ -4,6 +4,7 @@
 #include "base/say.h"
 #include "base/thread.h"
 #include "run/inside.h"
+#include "run/tally.h"
 
 enum {
     INDEXER_IDLE_MS = 500,        /* without an append for so long, the index catches up */
@@ -23,6 +24,7 @@ struct indexer {
     pthread_t thread;
     struct inbox inbox;
     struct outage_part outage;
+    struct tally *tally;
 };
 
 static void indexer_write(struct indexer *indexer, struct inbox_link *list)
@@ -82,11 +84,13 @@ struct indexer *indexer_start(struct hub *hub)
     indexer->hub = hub;
     inbox_init(&indexer->inbox, INDEXER_SNAPSHOTS_MAX);
     indexer->thread = thread_start(indexer_run, indexer, "indexer");
+    indexer->tally = tally_start(hub);
     return indexer;
 }
 
 void indexer_stop(struct indexer *indexer)
 {
+    tally_stop(indexer->tally);
     inbox_close(&indexer->inbox);
     pthread_join(indexer->thread, NULL);
 }
@@ -94,6 +98,7 @@ void indexer_stop(struct indexer *indexer)
 void indexer_free(struct indexer *indexer)
 {
     if (!indexer) return;
+    tally_free(indexer->tally);
     inbox_release(&indexer->inbox);
     mem_free(indexer);
 }

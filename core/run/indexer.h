@@ -1,5 +1,5 @@
 /* indexer.h: the thread that writes what may be written behind the answer: the log's index and snapshots of
- * states.
+ * states. Beside it runs the tally (tally.h).
  *
  * Threads: any. Owns: snapshots handed to it. */
 #ifndef LORE_RUN_INDEXER_H

@@ -174,6 +174,7 @@ int verify_directory(const char *path, void (*progress)(void *user, uint64_t eve
         {.name = "views", .run = verify_views, .timeout_ms = FILES_TIMEOUT_MS},
         {.name = "snapshots", .run = verify_snapshots, .timeout_ms = FILES_TIMEOUT_MS},
         {.name = "timers", .run = verify_timers, .timeout_ms = FILES_TIMEOUT_MS},
+        {.name = "shapes", .run = verify_shapes, .timeout_ms = RECORDS_TIMEOUT_MS},
     };
     char file[4096];
     *report = (struct verify_report){.ok = true};

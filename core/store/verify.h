@@ -4,7 +4,7 @@
  * position): pages of each LMDB file (magic, tree structure, free and reachable apart, each page once), each
  * record's CRC, MessagePack and chain, gapless positions and versions, recorded never back, names, outcomes
  * and their chain, both head slots, index against log in both directions, documents' checksums and their
- * indexes. Stops at the first damage of each part. */
+ * indexes, the counts of shapes against the log. Stops at the first damage of each part. */
 #ifndef LORE_STORE_VERIFY_H
 #define LORE_STORE_VERIFY_H
 

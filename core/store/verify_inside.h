@@ -45,5 +45,6 @@ void verify_index(const struct verify_part *part);
 void verify_views(const struct verify_part *part);
 void verify_snapshots(const struct verify_part *part);
 void verify_timers(const struct verify_part *part);
+void verify_shapes(const struct verify_part *part);
 
 #endif
