@@ -141,6 +141,9 @@ bench: deps ## measure, each figure beside its limit and beside Redis, Tarantool
 	@$(MAKE) --no-print-directory -s lore $(BUILD)/tests/bench/bare
 	@python3 tests/bench/bench.py --bare $(BUILD)/tests/bench/bare
 
+$(BUILD)/tests/bench/shadow: $(BUILD)/tests/bench/shadow.o $(patsubst %,$(BUILD)/lib%.a,run vm store codec base)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/bench/bare: $(BUILD)/tests/bench/bare.o
 	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LIB) -lm -ldl
 

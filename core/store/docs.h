@@ -101,6 +101,9 @@ int docs_read_meta(struct docs_read *read, struct slice key, struct slice *value
 /* Where it stands, behind the document last given: continue with range.after = this. Appends to cursor. */
 void docs_cursor(struct docs_read *read, struct buf *cursor);
 void docs_read_close(struct docs_read *read);
+/* The first tenant with documents behind the one in tenant, in byte order; empty: the first of all. 1: tenant
+ * is that one now, 0: there is none, -1 fault. */
+int docs_next_tenant(struct docs *docs, struct buf *tenant, struct fault *fault);
 
 /* Reads everything: each checksum, each document in its indexes, each index entry with its document. -1:
  * CORRUPT, naming generation and key. *documents may be NULL. */

@@ -279,3 +279,29 @@ int docs_read_meta(struct docs_read *read, struct slice key, struct slice *value
     if (key.size == 0 || key.size > DOCS_META_KEY_SIZE_MAX) return 0;
     return docs_find(read->docs, read->txn, read->docs->meta, key, value, fault);
 }
+
+/* A key is tenant 00 key, so the documents of all later tenants are behind tenant 01. */
+int docs_next_tenant(struct docs *docs, struct buf *tenant, struct fault *fault)
+{
+    CHECK(!docs->dirty);
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    if (environment_read(docs->environment, &txn, fault) < 0) return -1;
+    int code = mdb_cursor_open(txn, docs->documents, &cursor);
+    if (code == 0) {
+        MDB_val key, stored;
+        if (tenant->size) buf_put_byte(tenant, 1);
+        key = docs_val(buf_slice(tenant));
+        code = mdb_cursor_get(cursor, &key, &stored, tenant->size ? MDB_SET_RANGE : MDB_FIRST);
+        if (code == 0) {
+            struct slice found = docs_slice(key);
+            const char *end = memchr(found.data, 0, found.size);
+            buf_clear(tenant);
+            buf_put(tenant, found.data, end ? (size_t)(end - found.data) : found.size);
+        }
+        mdb_cursor_close(cursor);
+    }
+    environment_read_end(docs->environment, txn);
+    if (code == MDB_NOTFOUND) return 0;
+    return code ? environment_fault(docs->environment, code, "cannot read", fault) : 1;
+}

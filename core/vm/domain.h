@@ -57,16 +57,20 @@ struct slice domain_warnings(const struct domain *domain);
 
 /* --- what is declared; valid while the domain is open --- */
 
-struct domain_aggregate {
-    struct slice name;    /* "billing/bill" */
-    struct slice context; /* "billing" */
-    struct hash code; /* of its file, required modules, and the contracts and upcasters of its events: keys
-                         its snapshots */
-};
-
 struct domain_input {   /* one thing a code hash is made of */
     struct slice label; /* "billing/pricing.lua", "contract billing.BillClosed", "options" */
     struct hash hash;
+};
+
+struct domain_aggregate {
+    struct slice name;    /* "billing/bill" */
+    struct slice context; /* "billing" */
+    struct hash code;     /* of its file, required modules, and the contracts and upcasters of the events it
+                             applies: keys its snapshots */
+    struct hash rules; /* of all it decides by: that, and the contracts of its commands and of all events of
+                          its context */
+    const struct domain_input *inputs; /* what `rules` is made of, by label */
+    size_t input_count;
 };
 
 struct domain_projection {
@@ -173,6 +177,11 @@ int domain_check_command(struct domain *domain, int aggregate, struct slice type
 int domain_check_event(struct domain *domain, struct slice context, struct slice type, struct slice data,
                        struct arena *arena, struct slice *canonical, uint32_t *type_version,
                        struct fault *fault);
+
+/* A stored event of any version as the current contract has it: upcast, checked, canonical, in arena. What
+ * the upcasters see of it is the envelope. Faults: SCRIPT, BUDGET. */
+int domain_upcast_event(struct domain *domain, const struct envelope *envelope, struct slice data,
+                        struct arena *arena, struct slice *canonical, struct fault *fault);
 
 /* --- projections --- */
 

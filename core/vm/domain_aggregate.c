@@ -220,6 +220,50 @@ int domain_apply(struct domain *domain, struct domain_state *state, const struct
     return -1;
 }
 
+/* --- upcasting --- */
+
+struct upcasting {
+    struct domain *domain;
+    const struct contract_message *message;
+    const struct envelope *envelope;
+    struct slice data;
+};
+
+static int upcast_stored(lua_State *lua)
+{
+    const struct upcasting *upcasting = lua_touserdata(lua, 1);
+    struct domain *domain = upcasting->domain;
+    domain_push_event(domain, upcasting->message, upcasting->envelope->type_version, upcasting->data,
+                      domain->m_ref);
+    buf_clear(&domain->scratch);
+    value_encode(lua, -1, &domain->scratch, upcasting->message->name.data, domain->message_size_max);
+    return 0;
+}
+
+int domain_upcast_event(struct domain *domain, const struct envelope *envelope, struct slice data,
+                        struct arena *arena, struct slice *canonical, struct fault *fault)
+{
+    const struct contract_message *message =
+        contracts_find(loader_contracts(domain->loader), envelope->context, envelope->type);
+    if (!message || !message->is_event)
+        return fault_set(fault, FAULT_SCRIPT, "no contract has the event %.*s.%.*s",
+                         SLICE_ARGS(envelope->context), SLICE_ARGS(envelope->type));
+    struct upcasting upcasting = {domain, message, envelope, data};
+    struct fault failure;
+    envelope_view_open(domain->m, envelope, ENVELOPE_APPLYING);
+    lua_pushcfunction(domain->vm->lua, upcast_stored);
+    lua_pushlightuserdata(domain->vm->lua, &upcasting);
+    int result = vm_call(domain->vm, 1, 0, &failure);
+    envelope_view_close(domain->m);
+    if (result == 0) {
+        *canonical = arena_copy(arena, buf_slice(&domain->scratch));
+        return 0;
+    }
+    domain_blame_script(domain, NULL, "upcast", &failure);
+    if (fault) *fault = failure;
+    return -1;
+}
+
 /* --- execute --- */
 
 static struct execution *open_execution(lua_State *lua, const char *word)

@@ -63,16 +63,14 @@ struct loader_handler { /* function bill.apply.BillCreated(state, e, m) */
 };
 
 struct loader_aggregate {
-    struct domain_aggregate declared; /* name "billing/bill", context, code */
+    struct domain_aggregate declared; /* name "billing/bill", context, code, rules, inputs */
     struct slice short_name;          /* "bill" */
     struct slice initial;             /* canonical MessagePack; an empty map if there is none */
     const struct loader_handler *apply;
     size_t apply_count; /* in order of message name */
     const struct loader_handler *execute;
     size_t execute_count;
-    int conflicts;                     /* registry reference or LUA_NOREF */
-    const struct domain_input *inputs; /* what `code` is made of, by label */
-    size_t input_count;
+    int conflicts;     /* registry reference or LUA_NOREF */
     struct slice path; /* its file */
     int line;
 };

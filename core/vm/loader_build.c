@@ -167,20 +167,22 @@ static void add_closure(struct loader *loader, struct inputs *inputs)
     leave(loader);
 }
 
+static void add_contract(struct loader *loader, struct inputs *inputs, const struct contract_message *message)
+{
+    struct slice label =
+        arena_format(&loader->arena, "contract %s.%s", message->context.data, message->name.data);
+    add_input(loader, inputs, label, message->hash);
+    for (uint32_t version = 1; version < message->version; version++) {
+        label = arena_format(&loader->arena, "upcast %s.%s.v%u", message->context.data, message->name.data,
+                             version);
+        add_input(loader, inputs, label, message->upcaster_hashes[version - 1]);
+    }
+}
+
 static void add_contracts(struct loader *loader, struct inputs *inputs, const struct loader_handler *handlers,
                           size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct contract_message *message = handlers[i].message;
-        struct slice label =
-            arena_format(&loader->arena, "contract %s.%s", message->context.data, message->name.data);
-        add_input(loader, inputs, label, message->hash);
-        for (uint32_t version = 1; version < message->version; version++) {
-            label = arena_format(&loader->arena, "upcast %s.%s.v%u", message->context.data,
-                                 message->name.data, version);
-            add_input(loader, inputs, label, message->upcaster_hashes[version - 1]);
-        }
-    }
+    for (size_t i = 0; i < count; i++) add_contract(loader, inputs, handlers[i].message);
 }
 
 static struct hash declaration_hash(struct loader *loader, struct inputs *inputs,
@@ -263,6 +265,27 @@ static const struct slice *name_events(struct loader *loader, const struct loade
     return events;
 }
 
+static bool has_message(const struct loader_handler *handlers, size_t count,
+                        const struct contract_message *message)
+{
+    for (size_t i = 0; i < count; i++)
+        if (handlers[i].message == message) return true;
+    return false;
+}
+
+/* What decisions depend on beyond the code: which commands there are, and every event that a handler may
+ * give, applied or not. */
+static void add_rules(struct loader *loader, struct loader_aggregate *aggregate, struct inputs *inputs)
+{
+    add_contracts(loader, inputs, aggregate->execute, aggregate->execute_count);
+    for (size_t i = 0; i < contracts_count(loader->contracts); i++) {
+        const struct contract_message *message = contracts_at(loader->contracts, i);
+        if (message->is_event && slice_equal(message->context, aggregate->declared.context) &&
+            !has_message(aggregate->apply, aggregate->apply_count, message))
+            add_contract(loader, inputs, message);
+    }
+}
+
 static void build_aggregates(struct loader *loader)
 {
     size_t count = open_list(loader, "aggregates");
@@ -280,8 +303,10 @@ static void build_aggregates(struct loader *loader)
         struct inputs inputs = {0};
         aggregate->declared.code =
             declaration_hash(loader, &inputs, aggregate->apply, aggregate->apply_count);
-        aggregate->inputs = inputs.items;
-        aggregate->input_count = inputs.count;
+        add_rules(loader, aggregate, &inputs);
+        aggregate->declared.rules = code_hash(loader, &inputs);
+        aggregate->declared.inputs = inputs.items;
+        aggregate->declared.input_count = inputs.count;
         leave(loader);
     }
     leave(loader);
