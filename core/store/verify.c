@@ -78,6 +78,7 @@ static void add_counts(struct verify_report *report, const struct verify_report 
     report->streams += counts->streams;
     report->views += counts->views;
     report->documents += counts->documents;
+    report->more += counts->more;
     if (counts->head_position) report->head_position = counts->head_position;
 }
 
@@ -191,4 +192,25 @@ int verify_directory(const char *path, void (*progress)(void *user, uint64_t eve
         if (run_part(&parts[at], &listening, fault) < 0) return -1;
     }
     return 0;
+}
+
+static void find_more(void *user, const char *sentence)
+{
+    verify_find(user, 0, "%s", sentence);
+}
+
+static void run_more(const struct verify_part *part)
+{
+    struct verify_message done = {.kind = VERIFY_DONE};
+    done.counts.more = part->more->run(part->path, find_more, (void *)(uintptr_t)part);
+    verify_say(part, &done);
+}
+
+int verify_also(const char *path, const struct verify_more *more, struct verify_report *report,
+                struct fault *fault)
+{
+    struct listening listening = {.report = report};
+    struct verify_part part = {
+        .name = more->name, .run = run_more, .timeout_ms = FILES_TIMEOUT_MS, .path = path, .more = more};
+    return run_part(&part, &listening, fault);
 }

@@ -16,6 +16,7 @@
 struct verify_report {
     bool ok;
     uint64_t commits, events, outcomes, streams, views, documents;
+    uint64_t more; /* things of verify_also */
     uint64_t head_position;
     uint64_t bad_position; /* the first position that is wrong, 0 if none */
     char damage[1024]; /* which file, where, what; empty if ok. Several findings are separated by newlines. */
@@ -25,5 +26,14 @@ struct verify_report {
  * at all. */
 int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max),
                      void *user, struct verify_report *report, struct fault *fault);
+
+/* What the layers above keep in the log. Calls find for each damage; returns how many things it looked at. */
+struct verify_more {
+    const char *name; /* "deploys": for the finding of a crash */
+    uint64_t (*run)(const char *path, void (*find)(void *user, const char *sentence), void *user);
+};
+/* Looks at them in a child process too, into a report of verify_directory. */
+int verify_also(const char *path, const struct verify_more *more, struct verify_report *report,
+                struct fault *fault);
 
 #endif

@@ -22,6 +22,7 @@ struct verify_part {
     int timeout_ms;   /* without a word from the child */
     const char *path; /* the data directory */
     int pipe;
+    const struct verify_more *more;
 };
 
 void verify_say(const struct verify_part *part, struct verify_message *message);
