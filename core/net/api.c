@@ -160,6 +160,8 @@ static void take_post(struct call *call)
     case ROUTE_TASK_RUN: api_task_run_take(call); return;
     case ROUTE_RETRY: api_retry_take(call); return;
     case ROUTE_BULK: api_bulk_take(call); return;
+    case ROUTE_DEPLOYS: api_deploy_post(call); return;
+    case ROUTE_DEPLOY_UNDO: api_deploy_undo_post(call); return;
     default: api_command_take(call);
     }
 }
@@ -233,4 +235,5 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);
     if (route == ROUTE_TRACE && call->trace) buf_release(&call->trace->json);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
+    if (call->deploy) api_deploy_end(call);
 }

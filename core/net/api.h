@@ -115,6 +115,7 @@ struct call {
     struct call *previous, *next;
     struct command *command;
     struct bulk *bulk;
+    struct deploy_call *deploy; /* a POST to deploys */
     union {
         struct state_query *state;
         struct trace_query *trace;
@@ -168,6 +169,9 @@ void api_status_take(struct call *call);
 void api_rebuild_take(struct call *call);
 void api_task_run_take(struct call *call);
 void api_retry_take(struct call *call);
+void api_deploy_post(struct call *call); /* POST new scripts, or a plan of them */
+void api_deploy_undo_post(struct call *call);
+void api_deploy_end(struct call *call); /* the exchange is over */
 
 /* The log or a view moved on. */
 void api_events_moved(struct net *net);

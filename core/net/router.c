@@ -20,7 +20,8 @@ static const struct {
     [ROUTE_REBUILD] = {"rebuild", WRITES},
     [ROUTE_TASK_RUN] = {"task_run", WRITES},
     [ROUTE_RETRY] = {"retry", WRITES},
-    [ROUTE_DEPLOYS] = {"deploys", READS},
+    [ROUTE_DEPLOYS] = {"deploys", READS | WRITES},
+    [ROUTE_DEPLOY_UNDO] = {"deploy_undo", WRITES},
     [ROUTE_DEPLOY] = {"deploy", READS},
     [ROUTE_DEPLOY_SCRIPTS] = {"deploy_scripts", READS},
     [ROUTE_EVENTS] = {"events", READS},
@@ -186,11 +187,15 @@ static int match_status(const struct slice *rest, int count, struct slice path, 
     return no_route(path, fault);
 }
 
-/* /v1/deploys[/{number}[/scripts]] */
+/* /v1/deploys[/undo | /{number}[/scripts]] */
 static int match_deploys(const struct slice *rest, int count, struct slice path, struct route_match *match,
                          struct fault *fault)
 {
     match->route = count == 0 ? ROUTE_DEPLOYS : count == 1 ? ROUTE_DEPLOY : ROUTE_DEPLOY_SCRIPTS;
+    if (count == 1 && slice_is(rest[0], "undo")) {
+        match->route = ROUTE_DEPLOY_UNDO;
+        return 0;
+    }
     if (count > 2 || (count == 2 && !slice_is(rest[1], "scripts"))) return no_route(path, fault);
     if (count && !target_number(rest[0], &match->number))
         return fault_set(fault, FAULT_NOT_FOUND, "no deploy %.*s: a deploy has a number",

@@ -23,6 +23,7 @@ enum route {
     ROUTE_TASK_RUN, /* name */
     ROUTE_RETRY,    /* name: of a receptor, or courier */
     ROUTE_DEPLOYS,
+    ROUTE_DEPLOY_UNDO,
     ROUTE_DEPLOY,         /* number */
     ROUTE_DEPLOY_SCRIPTS, /* number */
     ROUTE_EVENTS,         /* tenant */

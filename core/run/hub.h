@@ -156,9 +156,11 @@ struct deploy_order {
     uint64_t specs_failed;
     bool force;  /* whatever the gate says */
     bool replay; /* the gate folds and decides the past anew; else only what is instant */
+    bool everything; /* a replay looks at all aggregates, not only at those that changed */
     /* of a replay; 0: all of it */
     int64_t since_ms;  /* only streams with events recorded since */
     int64_t budget_ms; /* what is not done by then is left out, and said so */
+    int64_t samples;   /* of each kind of difference; 0: a few */
     /* the answer */
     struct fault fault;  /* SCRIPTS: they do not load; REFUSED by the gate: see the report */
     uint64_t deploy;     /* that runs now */

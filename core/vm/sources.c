@@ -248,6 +248,48 @@ struct sources *sources_of_texts(const char *dir, const struct source_text *text
     return sources;
 }
 
+/* "billing/import/bills.lua": names that are neither empty nor hidden (so none is ..), and a script at the end. */
+static bool is_script_path(struct slice path)
+{
+    if (path.size < 5 || path.size >= PATH_MAX || memcmp(path.data + path.size - 4, ".lua", 4) != 0) return false;
+    int depth = 0;
+    for (size_t i = 0; i < path.size; i++) {
+        char c = path.data[i];
+        bool begins = i == 0 || path.data[i - 1] == '/';
+        if (c == 0 || c == '\n' || (begins && (c == '.' || c == '/'))) return false;
+        if (c == '/') depth++;
+    }
+    return depth <= FOLDERS_DEEP_MAX;
+}
+
+static int check_text(const char *dir, const struct source_text *text, struct fault *fault)
+{
+    int shown = text->path.size < 200 ? (int)text->path.size : 200;
+    if (!is_script_path(text->path))
+        return fault_set(fault, FAULT_MALFORMED, "%s/%.*s: a script's path is like billing/bill.lua", dir, shown,
+                         text->path.data ? text->path.data : "");
+    if (text->text.size > SOURCES_TEXT_SIZE_MAX)
+        return fault_set(fault, FAULT_TOO_LARGE, "%s/%.*s: larger than %d MiB: keep data out of scripts", dir, shown,
+                         text->path.data, SOURCES_TEXT_SIZE_MAX >> 20);
+    return 0;
+}
+
+int sources_make(const char *dir, const struct source_text *texts, size_t count, struct sources **out,
+                 struct fault *fault)
+{
+    if (count > FILES_MAX)
+        return fault_set(fault, FAULT_TOO_LARGE, "%s: more than %d scripts", dir, FILES_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (check_text(dir, &texts[i], fault) < 0) return -1;
+    struct sources *sources = sources_of_texts(dir, texts, count);
+    if (check_contexts(sources, fault) < 0) {
+        sources_free(sources);
+        return -1;
+    }
+    *out = sources;
+    return 0;
+}
+
 size_t sources_count(const struct sources *sources)
 {
     return sources->count;
