@@ -11,10 +11,12 @@
 
 #include <sodium.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/faultpoint.h"
 #include "base/say.h"
 #include "cli/cli.h"
+#include "vm/excerpt.h"
 
 #define LORE_VERSION "0.1.0"
 
@@ -131,7 +133,16 @@ int cli_fail(const struct fault *fault)
 void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault)
 {
     if (fault->code != FAULT_SCRIPTS || errors->size == 0) return;
-    fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(errors)));
+    struct sources *sources;
+    struct buf told = {0};
+    if (sources_read(scripts, &sources, NULL) == 0) {
+        excerpt_put_text(buf_slice(errors), sources, &told);
+        sources_free(sources);
+    } else {
+        buf_put_slice(&told, buf_slice(errors));
+    }
+    fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&told)));
+    buf_release(&told);
     size_t count = 0;
     for (size_t at = 0; at < errors->size; at++) count += errors->data[at] == '\n';
     fault_set(fault, FAULT_SCRIPTS, "%zu error%s in %s", count, count == 1 ? "" : "s", scripts);

@@ -6,6 +6,7 @@
 #include "base/limit.h"
 #include "codec/mp.h"
 #include "codec/text.h"
+#include "run/policy.h"
 #include "run/reach.h"
 
 static void catalog_add(struct catalog *catalog, struct map *map, struct slice text)
@@ -79,6 +80,8 @@ static int catalog_check_options(struct slice hub_options, struct fault *fault)
             return fault_set(fault, FAULT_SCRIPTS, "hub.lua is damaged");
         }
     }
+    struct policy policy;
+    if (policy_read(&policy, hub_options, fault) < 0) return -1;
     struct reach reach;
     if (reach_init(&reach, hub_options, fault) < 0) return -1;
     reach_release(&reach);

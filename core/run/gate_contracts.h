@@ -5,20 +5,21 @@
  * the log and put through the new upcasters and contract, as a handler would get them. Appended to json:
  *
  *   "contracts":[{"event":"billing.BillClosed","version":1,"events":12345,"verdict":"breaks",
- *                 "error":"…","field":"lines[].price","position":17,"stream":"main/billing/bill/7",
- *                 "example":{…}}, …],
+ *                 "error":"…","field":"lines[].price","before":true,
+ *                 "position":17,"stream":"main/billing/bill/7","example":{…}}, …],
  *   "back":[{"event":"billing.BillClosed","version":2,"reason":"…"}, …]
  *
- *   verdict  breaks: a handler or state needs the event and would not get what the contract says
- *            loses:  the event is read, but a field of it is not in the contract any more; or nothing reads
- *                    the type (it was removed, or has no handler)
+ *   verdict  breaks: a handler or state needs the event and cannot get it as the contract says
+ *            loses:  a field of the event is not in the contract any more; or the type is not, or it has no
+ *                    handler any more
  *            fine:   all of it is read. One row for each type and version without any other row, and one for
- *                    each field that an upcaster turned into something else
+ *                    each field that an upcaster makes something else of
  *   events   how many have this: of all shapes it was found in
- *   error    not in fine rows: the words of contract or upcaster ("BillClosed.sum: expected decimal, got
- *            nothing"), or what became of the field
+ *   error    the words of contract or upcaster ("BillClosed.sum: expected decimal, got nothing"), or what
+ *            became of the field; absent where nothing is to be said
  *   field    the path in the stored event; absent where it is the event as a whole or the error names it
- *   position, stream, example: of one such event; absent where its record is erased
+ *   before   the running version does not read this either: it is not counted. Else absent
+ *   position, stream, example: of one such event; absent in fine rows and where its record is erased
  *
  * Rows are in order of event and version; breaks before loses before fine. "back" names what new scripts may
  * write and the running version does not read as it is: event types it does not have or has in a lower
@@ -46,7 +47,7 @@ struct gate_contracts {
 };
 
 struct gate_contracts_counts {
-    uint64_t breaks, loses, fine;         /* rows */
+    uint64_t breaks, loses, fine;         /* rows; of the first two without those that were before */
     uint64_t breaks_events, loses_events; /* of the rows */
     uint64_t back;                        /* rows of "back" */
 };
@@ -55,5 +56,9 @@ struct gate_contracts_counts {
  * UNAVAILABLE (*stop). */
 int gate_contracts(const struct gate_contracts *gate, struct buf *json, struct gate_contracts_counts *counts,
                    struct fault *fault);
+
+/* gate_back.c: "back" alone. */
+void gate_contracts_back(const struct gate_contracts *gate, struct buf *json,
+                         struct gate_contracts_counts *counts);
 
 #endif

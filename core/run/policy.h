@@ -3,7 +3,8 @@
  *     deploy = { refuse = { "specs", "contracts_break", "errors" } }         these and nothing else
  *     deploy = { refuse = { documents_removed = 100, errors = false } }      the default, but for these
  *
- * A name refuses as soon as one is counted; a number refuses above it; false never. "loads" always refuses.
+ * A name, or true, refuses as soon as one is counted; a number refuses above it; false never. "loads" always
+ * refuses; with an empty table nothing else does.
  *
  *     struct policy policy;
  *     if (policy_read(&policy, domain_hub_options(domain), &fault) < 0) ...

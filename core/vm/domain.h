@@ -183,6 +183,35 @@ int domain_check_event(struct domain *domain, struct slice context, struct slice
 int domain_upcast_event(struct domain *domain, const struct envelope *envelope, struct slice data,
                         struct arena *arena, struct slice *canonical, struct fault *fault);
 
+/* --- contracts of events, for who compares those of two domains --- */
+
+struct domain_event_type {
+    struct slice context, name;
+    uint32_t version;
+    bool handled; /* by an aggregate's apply, a projection or a receptor */
+};
+/* In order of context and name; *at is 0 at first. False at the end. */
+bool domain_next_event_type(const struct domain *domain, size_t *at, struct domain_event_type *type);
+bool domain_find_event_type(const struct domain *domain, struct slice context, struct slice name,
+                            struct domain_event_type *type);
+
+struct domain_field {
+    struct slice
+        path; /* "lines[].price", "rates{}", as in store/shapes.h; containers before what is inside */
+    struct slice type; /* "decimal"; of containers "record", "list", "map" */
+    bool optional;
+};
+/* Every place of an event of the current version; the list and its texts are in arena. */
+size_t domain_event_fields(const struct domain *domain, struct slice context, struct slice name,
+                           struct arena *arena, const struct domain_field **fields);
+/* A stored event (of any version) held against its contract: upcast as for a handler, what the contract does
+ * not declare taken away, checked and normalised. Handlers get an event of the current version as it is
+ * stored: where that differs from *canonical (in arena), they do not get what the contract says. Faults:
+ * NOT_FOUND (no such event), CONTRACT with the path, SCRIPT and BUDGET of upcasters (see
+ * domain_must_repeat). */
+int domain_read_event(struct domain *domain, const struct envelope *envelope, struct slice data,
+                      struct arena *arena, struct slice *canonical, struct fault *fault);
+
 /* --- projections --- */
 
 struct drafts; /* the documents of one projection, tenant and partition that are live in this state, not all

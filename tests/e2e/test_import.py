@@ -469,7 +469,7 @@ class Import(Case):
         for name in ("none", "bad", "typo"):
             os.remove(os.path.join(self.scripts, f"billing/import/{name}.lua"))
         self.edit("billing/bill.lua", "bill.apply.BillCreated", "bill.apply.BillCraeted")
-        self.refuse(*self.arguments(path), code=1, pattern=r"^\S+billing/bill\.lua:4: [^\n]*BillCraeted[^\n]*\nlore: 1 error in \S+\n$")
+        self.refuse(*self.arguments(path), code=1, pattern=r"^\S+billing/bill\.lua:4: [^\n]*BillCraeted[^\n]*\n    \S[^\n]*BillCraeted[^\n]*\nlore: 1 error in \S+\n$")
         self.edit("billing/bill.lua", "bill.apply.BillCraeted", "bill.apply.BillCreated")
         figures = self.take(path)
         self.assertEqual(figures["commands"] + figures["facts"], 60, "none of it left anything behind")
