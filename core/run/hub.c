@@ -165,7 +165,7 @@ static size_t hub_threads(int wanted)
 
 static int hub_start(struct hub *hub, struct fault *fault)
 {
-    if (hub->sources && query_start(hub, &hub->query, fault) < 0) return -1;
+    if (query_start(hub, &hub->query, fault) < 0) return -1;
     if (hub->read_only) return hub->reactor ? reactor_start(hub->reactor, fault) : 0;
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
@@ -298,7 +298,13 @@ int hub_query_trace(struct hub *hub, struct trace_query *query, struct fault *fa
 {
     if (!catalog_has_tenant(&hub->catalog, query->tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));
-    query->link.is_trace = true;
+    query->link.kind = QUERY_TRACE;
+    return hub_query(hub, &query->link, fault);
+}
+
+int hub_query_blame(struct hub *hub, struct blame_query *query, struct fault *fault)
+{
+    query->link.kind = QUERY_BLAME;
     return hub_query(hub, &query->link, fault);
 }
 

@@ -1,5 +1,5 @@
-/* query.h: the thread that answers for states, now and in the past, with a domain of its own, and for traces:
- * no shard waits for it.
+/* query.h: the thread that answers for states, now and in the past, with a domain of its own, for traces and
+ * for who made what: no shard waits for it.
  *
  * Threads: any. Owns: nothing of the queries. */
 #ifndef LORE_RUN_QUERY_H
