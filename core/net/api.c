@@ -145,6 +145,7 @@ static void take_get(struct call *call)
     case ROUTE_DEPLOY_SCRIPTS: api_deploy_scripts_take(call); return;
     case ROUTE_EVENTS: api_events_take(call); return;
     case ROUTE_TRACE: api_trace_take(call); return;
+    case ROUTE_BLAME: api_blame_take(call); return;
     case ROUTE_VIEW:
     case ROUTE_DOCUMENT: api_view_take(call); return;
     case ROUTE_STREAM: api_state_take(call); return;
@@ -234,6 +235,7 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (call->command) command_pool_give(&net->commands, call->command);
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);
     if (route == ROUTE_TRACE && call->trace) buf_release(&call->trace->json);
+    if (route == ROUTE_BLAME && call->blame) buf_release(&call->blame->json);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
     if (call->deploy) api_deploy_end(call);
 }

@@ -119,6 +119,7 @@ struct call {
     union {
         struct state_query *state;
         struct trace_query *trace;
+        struct blame_query *blame;
         struct events_call events;
         struct view_call view;
         struct deploys_call deploys;
@@ -156,6 +157,7 @@ void api_command_take(struct call *call); /* POST to a stream or service */
 void api_bulk_take(struct call *call);    /* POST many commands */
 void api_state_take(struct call *call);   /* GET a stream */
 void api_trace_take(struct call *call);   /* GET what followed from what */
+void api_blame_take(struct call *call);   /* GET which deploy, file and command made it */
 void api_events_take(struct call *call);  /* GET the log */
 void api_stream_events_take(struct call *call);
 void api_view_take(struct call *call);    /* GET a view or a document */

@@ -27,6 +27,7 @@ static const struct {
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
+    [ROUTE_BLAME] = {"blame", READS},
     [ROUTE_VIEW] = {"view", READS},
     [ROUTE_DOCUMENT] = {"document", READS},
     [ROUTE_SERVICE] = {"service", WRITES},
@@ -226,6 +227,10 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     if (slice_is(rest[0], "trace") && left == 2) {
         match->route = ROUTE_TRACE;
         return take_id(rest[1], arena, &match->id, fault);
+    }
+    if (slice_is(rest[0], "blame") && left == 1) {
+        match->route = ROUTE_BLAME;
+        return 0;
     }
     if (slice_is(rest[0], "commands") && left == 1) {
         match->route = ROUTE_BULK;

@@ -29,6 +29,7 @@ enum route {
     ROUTE_EVENTS,         /* tenant */
     ROUTE_BULK,           /* tenant */
     ROUTE_TRACE,          /* tenant, id */
+    ROUTE_BLAME,          /* tenant */
     ROUTE_VIEW,           /* tenant, name ("context/name") */
     ROUTE_DOCUMENT,       /* tenant, name, key */
     ROUTE_SERVICE,        /* tenant, context, aggregate (the service) */

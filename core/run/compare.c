@@ -9,6 +9,7 @@ enum { COMPARE_SAMPLES = 5, COMPARE_PAGE = 4096 }; /* documents until a generati
 
 struct compare_side { /* one generation, read in order of tenant and key */
     struct docs *docs;
+    struct docs_read *given; /* a snapshot of all tenants, the caller's; NULL: page by page */
     struct docs_read *read;
     struct buf tenant, last; /* last: the key where the page begins */
     unsigned left;           /* of the page */
@@ -41,10 +42,26 @@ static int compare_open_page(struct compare_side *side, struct fault *fault)
     return docs_read_open(side->docs, &range, &side->read, fault);
 }
 
+static int compare_next_given(struct compare_side *side, struct fault *fault)
+{
+    int found = docs_read_next(side->given, &side->key, &side->value, fault);
+    side->has = found == 1;
+    side->ended = found == 0;
+    if (found != 1) return found;
+    const char *end = memchr(side->key.data, 0, side->key.size);
+    if (!end) return fault_set(fault, FAULT_CORRUPT, "a document without a tenant");
+    size_t tenant_size = (size_t)(end - side->key.data);
+    buf_clear(&side->tenant);
+    buf_put(&side->tenant, side->key.data, tenant_size);
+    side->key = slice_make(end + 1, side->key.size - tenant_size - 1);
+    return 0;
+}
+
 /* The next document; side->has tells whether there is one. What it had before is gone. */
 static int compare_next(struct compare_side *side, struct fault *fault)
 {
     side->has = false;
+    if (side->given) return side->ended ? 0 : compare_next_given(side, fault);
     while (side->docs && !side->ended) {
         if (side->read && side->left == 0) {
             buf_clear(&side->last);
@@ -262,8 +279,8 @@ int compare_run(const struct compare_options *options, struct compare **compare,
     int64_t began_ns = clock_monotonic_ns();
     struct compare_run run = {.options = options,
                               .report = MEM_NEW(struct compare),
-                              .before = {.docs = options->before},
-                              .after = {.docs = options->after},
+                              .before = {.docs = options->before, .given = options->before_read},
+                              .after = {.docs = options->after, .given = options->after_read},
                               .samples = options->samples ? options->samples : COMPARE_SAMPLES,
                               .fault = fault};
     int done = compare_all(&run);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "base/thread.h"
+#include "codec/json.h"
 #include "run/deploys.h"
 #include "run/gate.h"
 #include "run/inside.h"
@@ -22,6 +23,7 @@ struct deployer {
     atomic_bool stopping;   /* a gate that runs gives up */
     pthread_mutex_t lock;   /* the list of those that are ending */
     struct release *ending; /* by `older` */
+    struct gate_progress progress;
 };
 
 /* A release on its way to become the current one: all that it needs is made. */
@@ -167,6 +169,14 @@ static int deployer_record(struct deployer *deployer, const struct deploy_order 
     return deploys_add(deployer->hub->engine, &writer, &what, &release->deploy, fault);
 }
 
+static void deployer_say_undone(struct deploy_order *order, uint64_t undone, int64_t began_ns)
+{
+    struct buf *out = &order->report;
+    say_info("deploy %llu is undone", (unsigned long long)undone);
+    buf_format(out, "{\"deploy\":%llu,\"undone\":%llu,\"seconds\":%.3f}", (unsigned long long)order->deploy,
+               (unsigned long long)undone, (double)(clock_monotonic_ns() - began_ns) / 1e9);
+}
+
 static int deployer_go_live(struct deployer *deployer, struct deploy_order *order, struct release *release,
                             uint64_t undone_to, bool forced, struct fault *fault)
 {
@@ -174,6 +184,7 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
     struct ready ready = {.release = release};
     int64_t began_ns = clock_monotonic_ns();
     uint64_t before = hub_deploy_number(hub);
+    atomic_store(&deployer->progress.state, GATE_SWITCHING);
     int done = ready_make(deployer, &ready, fault);
     if (done == 0 && undone_to) {
         struct deploys_writer writer = deployer_writer(deployer);
@@ -192,7 +203,7 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
         say_info("deploy %llu runs%s (%lld ms)", (unsigned long long)release->deploy,
                  undone_to ? " again" : "", (long long)((clock_monotonic_ns() - began_ns) / 1000000));
         order->deploy = release->deploy;
-        if (undone_to) say_info("deploy %llu is undone", (unsigned long long)before);
+        if (undone_to) deployer_say_undone(order, before, began_ns);
     } else if (ready.crew) {
         crew_abandon(ready.crew);
     }
@@ -215,69 +226,69 @@ static int deployer_undeploy(struct deployer *deployer, struct deploy_order *ord
         done = fault_set(fault, FAULT_NOT_FOUND, "deploy %llu is the first: there is none to go back to",
                          (unsigned long long)number);
     if (done == 0) done = deploys_sources(hub->engine, running.before, &sources, fault);
-    if (done == 0) done = release_load(hub, sources, &release, NULL, fault);
+    if (done == 0 && (done = release_load(hub, sources, &release, NULL, fault)) < 0) sources_free(sources);
     if (done == 0) done = deployer_go_live(deployer, order, release, running.before, false, fault);
     arena_release(&arena);
     return done;
 }
 
-static bool deployer_is_same(const struct hub *hub, const struct release *release)
+static bool deployer_is_same(const struct gate *gate)
 {
-    struct release *running = atomic_load(&((struct hub *)hub)->release);
-    struct hash here = sources_digest(running->sources), there = sources_digest(release->sources);
+    struct hash here = sources_digest(gate->running->sources), there = sources_digest(gate->next->sources);
     return hash_equal(&here, &there);
 }
 
-/* The release is this function's. */
-static int deployer_deploy(struct deployer *deployer, struct deploy_order *order, struct release *release)
+/* gate->next is loaded, and this function's. */
+static int deployer_deploy(struct deployer *deployer, struct gate *gate)
 {
-    struct hub *hub = deployer->hub;
-    struct gate gate = {.hub = hub, .release = release, .order = order, .stop = &deployer->stopping};
-    if (order->kind != DEPLOY_ORDER_PLAN && deployer_is_same(hub, release)) {
-        release_let_go(release);
-        order->deploy = hub_deploy_number(hub);
-        gate_say_same(&gate);
-        return 0;
-    }
-    int done = gate_run(&gate, &order->fault);
-    bool refused = done == 0 && gate.refusals > 0;
-    if (done == 0 && refused && !order->force && order->kind != DEPLOY_ORDER_PLAN)
-        done = fault_set(&order->fault, FAULT_REFUSED, "the gate refuses this deploy: %s", gate.first_refusal);
-    if (done < 0 || order->kind == DEPLOY_ORDER_PLAN) {
-        order->deploy = hub_deploy_number(hub);
-        release_let_go(release);
-        return done;
-    }
-    return deployer_go_live(deployer, order, release, 0, refused && order->force, &order->fault);
+    struct deploy_order *order = gate->order;
+    struct fault *fault = &order->fault;
+    bool is_plan = order->kind == DEPLOY_ORDER_PLAN, is_same = deployer_is_same(gate);
+    order->deploy = gate->running->deploy;
+    if (is_same) gate_say_same(gate);
+    int done = is_same ? 0 : gate_run(gate, fault);
+    bool refused = done == 0 && gate->refusals > 0;
+    if (refused && !is_plan && !order->force)
+        done = fault_set(fault, FAULT_REFUSED, "the gate refuses this deploy: %s", gate->first_refusal);
+    if (done == 0 && !is_plan && !is_same)
+        return deployer_go_live(deployer, order, gate->next, 0, refused, fault);
+    release_let_go(gate->next);
+    return done;
 }
 
-static int deployer_load(struct deployer *deployer, struct deploy_order *order, struct release **release)
+static struct gate deployer_gate(struct deployer *deployer, struct deploy_order *order)
 {
-    struct buf errors = {0};
-    struct sources *sources = order->sources;
-    order->sources = NULL;
-    struct gate gate = {.hub = deployer->hub, .order = order};
-    int done = gate_load(&gate, sources, release, &errors, &order->fault);
-    buf_release(&errors);
-    return done;
+    atomic_store(&deployer->progress.began_ns, clock_monotonic_ns());
+    return (struct gate){.hub = deployer->hub,
+                         .running = atomic_load(&deployer->hub->release),
+                         .order = order,
+                         .stop = &deployer->stopping,
+                         .progress = &deployer->progress,
+                         .began_ns = clock_monotonic_ns()};
 }
 
 static void deployer_do(struct deployer *deployer, struct deploy_order *order)
 {
-    struct release *release;
+    struct gate gate = deployer_gate(deployer, order);
+    struct sources *sources = order->sources;
+    order->sources = NULL;
     order->fault.code = FAULT_NONE;
     if (order->kind == DEPLOY_ORDER_UNDEPLOY)
         deployer_undeploy(deployer, order);
-    else if (deployer_load(deployer, order, &release) == 0)
-        deployer_deploy(deployer, order, release);
+    else if (gate_load(&gate, sources, &order->fault) == 0)
+        deployer_deploy(deployer, &gate);
+    atomic_store(&deployer->progress.state, GATE_IDLE);
 }
 
 int deployer_start_with(struct deployer *deployer, struct release *release, struct deploy_order *order,
                         struct fault *fault)
 {
+    struct gate gate = deployer_gate(deployer, order);
+    gate.next = release;
     domain_thread_start();
-    int done = deployer_deploy(deployer, order, release);
+    int done = deployer_deploy(deployer, &gate);
     domain_thread_stop();
+    atomic_store(&deployer->progress.state, GATE_IDLE);
     if (done < 0 && order->fault.code == FAULT_REFUSED) {
         say_error("%s", order->fault.text);
         say_error("deploy %llu runs; lore deploy --plan shows the report, --force deploys all the same",
@@ -346,6 +357,23 @@ void deployer_free(struct deployer *deployer)
     inbox_release(&deployer->orders);
     pthread_mutex_destroy(&deployer->lock);
     mem_free(deployer);
+}
+
+void deployer_status(struct deployer *deployer, struct buf *ndjson)
+{
+    const struct gate_progress *progress = &deployer->progress;
+    enum gate_state state = atomic_load(&progress->state);
+    if (state == GATE_IDLE) return;
+    bool replays = state == GATE_REPLAYING;
+    buf_put_byte(ndjson, '{');
+    json_put_text_member(ndjson, "kind", slice_of("deploy"));
+    json_put_text_member(ndjson, "state", slice_of(gate_state_name(state)));
+    json_put_int_member(ndjson, "done",
+                        (int64_t)atomic_load(replays ? &progress->shadow.streams : &progress->done));
+    json_put_int_member(ndjson, "of",
+                        (int64_t)atomic_load(replays ? &progress->shadow.streams_total : &progress->of));
+    json_put_name(ndjson, "seconds");
+    buf_format(ndjson, "%.1f}\n", (double)(clock_monotonic_ns() - atomic_load(&progress->began_ns)) / 1e9);
 }
 
 void deployer_look(struct deployer *deployer)

@@ -30,6 +30,8 @@ void deployer_look(struct deployer *deployer);
  * What the gate refuses is said, and no fault. */
 int deployer_start_with(struct deployer *deployer, struct release *release, struct deploy_order *order,
                         struct fault *fault);
+/* A line of lore status while something is under way. */
+void deployer_status(struct deployer *deployer, struct buf *ndjson);
 /* Whether a run of this task for this tenant is under way in a release that is ending. */
 bool deployer_task_runs(struct deployer *deployer, struct slice task, struct slice tenant);
 

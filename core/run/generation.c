@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "codec/mp.h"
@@ -316,10 +317,12 @@ int generation_complete(struct generation *generation, uint64_t position, struct
         done = docs_commit(write, fault);
     else
         docs_abort(write);
-    if (done == 0)
+    if (done == 0) {
         atomic_store(&generation->position, position);
-    else
+        generation->built_ns = clock_monotonic_ns();
+    } else {
         atomic_store(&generation->complete, false);
+    }
     return done;
 }
 

@@ -111,11 +111,19 @@ static size_t hub_threads(int wanted)
     return cores > HUB_SHARDS_MAX ? HUB_SHARDS_MAX : (size_t)cores;
 }
 
+/* Who made what can be asked of the log alone. */
+static int hub_start_without_scripts(struct hub *hub, struct fault *fault)
+{
+    if (query_open(hub, NULL, &hub->query, fault) < 0) return -1;
+    query_start(hub->query);
+    return 0;
+}
+
 /* The release is the current one from here on. */
 static int hub_start(struct hub *hub, struct release_parts parts, struct fault *fault)
 {
     struct release *release = atomic_load(&hub->release);
-    if (!release) return 0;
+    if (!release) return hub_start_without_scripts(hub, fault);
     if (release_make_parts(release, &parts, fault) < 0) return -1;
     if (hub->read_only) return release_start_parts(release, fault);
     hub->indexer = indexer_start(hub);
@@ -204,7 +212,8 @@ void hub_stop(struct hub *hub)
         if (hub->shards[at]) shard_stop(hub->shards[at]);
     if (hub->writer) writer_stop(hub->writer);
     if (hub->views) views_stop(hub->views);
-    if (release && release->query) query_stop(release->query);
+    struct query *query = release ? release->query : hub->query;
+    if (query) query_stop(query);
     if (hub->indexer) indexer_stop(hub->indexer);
 }
 
@@ -218,6 +227,7 @@ void hub_close(struct hub *hub)
     deployer_free(hub->deployer);
     views_free(hub->views);
     release_let_go(atomic_load(&hub->release));
+    query_free(hub->query);
     indexer_free(hub->indexer);
     if (hub->snaps) snaps_close(hub->snaps);
     engine_close(hub->engine);
@@ -262,23 +272,25 @@ int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise)
     return limit;
 }
 
-/* aggregate: what it asks for is one, else NULL. */
+/* state: what asks for the state of an aggregate, else NULL. */
+static int hub_query_check(struct hub *hub, const struct release *release, struct slice tenant,
+                           const struct state_query *state, struct fault *fault)
+{
+    if (atomic_load(&hub->stopping)) /* nothing is put behind the end */
+        return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (!release) return state ? fault_set(fault, FAULT_UNAVAILABLE, "this hub has no scripts") : 0;
+    if (tenant.size && !catalog_has_tenant(&release->catalog, tenant))
+        return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(tenant));
+    return !state || catalog_find(&release->catalog, state->context, state->aggregate, fault) ? 0 : -1;
+}
+
 static int hub_query(struct hub *hub, struct slice tenant, const struct state_query *state,
                      struct query_link *link, struct fault *fault)
 {
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
-    int done = 0;
-    if (!release)
-        done = fault_set(fault, FAULT_UNAVAILABLE, "this hub has no scripts");
-    else if (!catalog_has_tenant(&release->catalog, tenant))
-        done = fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(tenant));
-    else if (state && !catalog_find(&release->catalog, state->context, state->aggregate, fault))
-        done = -1;
-    else if (atomic_load(&hub->stopping)) /* nothing is put behind the end */
-        done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
-    else
-        done = query_put(release->query, link, fault);
+    int done = hub_query_check(hub, release, tenant, state, fault);
+    if (done == 0) done = query_put(release ? release->query : hub->query, link, fault);
     release_leave(&visit);
     return done;
 }
@@ -290,7 +302,13 @@ int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fa
 
 int hub_query_trace(struct hub *hub, struct trace_query *query, struct fault *fault)
 {
-    query->link.is_trace = true;
+    query->link.kind = QUERY_TRACE;
+    return hub_query(hub, query->tenant, NULL, &query->link, fault);
+}
+
+int hub_query_blame(struct hub *hub, struct blame_query *query, struct fault *fault)
+{
+    query->link.kind = QUERY_BLAME;
     return hub_query(hub, query->tenant, NULL, &query->link, fault);
 }
 

@@ -61,9 +61,11 @@ int64_t hub_limit(struct hub *hub, const char *name, int64_t otherwise);
 
 /* --- the past and the present of a stream --- */
 
+enum query_kind { QUERY_STATE, QUERY_TRACE, QUERY_BLAME };
+
 struct query_link {
     struct inbox_link link;
-    bool is_trace;
+    enum query_kind kind;
 };
 
 struct state_query {
@@ -95,6 +97,26 @@ struct trace_query {
 };
 /* As hub_query_state. */
 int hub_query_trace(struct hub *hub, struct trace_query *query, struct fault *fault);
+
+/* --- who made it --- */
+
+struct blame_query {
+    struct slice tenant;
+    /* one of: */
+    uint64_t position;          /* of an event */
+    struct slice event;         /* its id */
+    struct slice aggregate, id; /* a stream: "billing/bill", its last commits */
+    uint64_t commits;           /* at least 1 */
+    struct slice view, key;     /* a document */
+    /* the answer, filled before done */
+    struct fault fault;
+    struct buf json; /* see run/blame.h */
+    void (*done)(struct blame_query *query);
+    void *user;
+    struct query_link link; /* the hub's own */
+};
+/* As hub_query_state. */
+int hub_query_blame(struct hub *hub, struct blame_query *query, struct fault *fault);
 
 /* --- views --- */
 

@@ -32,6 +32,7 @@ struct hub {
     struct shard *shards[HUB_SHARDS_MAX];
     struct writer *writer;
     struct indexer *indexer;
+    struct query *query; /* of a hub without scripts; else the release's */
     struct views *views;
     struct courier *courier; /* NULL: as receptors */
     struct deployer *deployer;

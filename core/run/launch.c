@@ -37,10 +37,11 @@ int launch_read(struct launch *launch, struct hub *hub, const struct hub_options
 {
     launch->hub = hub;
     if (!hub->scripts) return 0;
-    struct sources *sources;
+    struct sources *sources = NULL;
     launch->folder = realpath(hub->scripts, NULL);
     if (sources_read(hub->scripts, &sources, &launch->fault) < 0 ||
         release_load(hub, sources, &launch->loaded, options->errors, &launch->fault) < 0) {
+        if (sources) sources_free(sources);
         if (launch_has_log(options)) return 0;
         *fault = launch->fault;
         return -1;
@@ -89,9 +90,11 @@ static int launch_recorded(struct launch *launch, uint64_t number, struct fault 
 {
     struct sources *sources;
     struct release *release;
-    if (deploys_sources(launch->hub->engine, number, &sources, fault) < 0 ||
-        release_load(launch->hub, sources, &release, NULL, fault) < 0)
+    if (deploys_sources(launch->hub->engine, number, &sources, fault) < 0) return -1;
+    if (release_load(launch->hub, sources, &release, NULL, fault) < 0) {
+        sources_free(sources);
         return -1;
+    }
     launch_run(launch, release, number);
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include "run/blame.h"
 #include "run/fold.h"
 #include "run/inside.h"
 #include "run/trace.h"
@@ -13,8 +14,8 @@ struct query {
     struct release *release;
     bool started;
     pthread_t thread;
-    struct domain *domain;
-    struct inbox inbox; /* struct query_link */
+    struct domain *domain; /* NULL: a hub without scripts, of which no states are asked */
+    struct inbox inbox;    /* struct query_link */
     atomic_size_t memory;
 };
 
@@ -61,20 +62,36 @@ static void query_take_trace(struct query *query, struct trace_query *asked)
     asked->done(asked);
 }
 
+static void query_take_blame(struct query *query, struct blame_query *asked)
+{
+    asked->fault.code = FAULT_NONE;
+    blame_collect(query->hub->engine, &query->hub->stopping, asked, &asked->json, &asked->fault);
+    asked->done(asked);
+}
+
 static void query_take(struct query *query, struct inbox_link *list)
 {
     while (list) {
         struct query_link *link = (struct query_link *)list;
         list = list->next; /* what is asked is the asker's again with done */
         inbox_done(&query->inbox, 1);
-        if (link->is_trace)
-            query_take_trace(query,
-                             (struct trace_query *)((char *)link - offsetof(struct trace_query, link)));
-        else
+        switch (link->kind) {
+        case QUERY_STATE:
             query_take_state(query,
                              (struct state_query *)((char *)link - offsetof(struct state_query, link)));
+            break;
+        case QUERY_TRACE:
+            query_take_trace(query,
+                             (struct trace_query *)((char *)link - offsetof(struct trace_query, link)));
+            break;
+        case QUERY_BLAME:
+            query_take_blame(query,
+                             (struct blame_query *)((char *)link - offsetof(struct blame_query, link)));
+            break;
+        }
     }
-    atomic_store_explicit(&query->memory, domain_memory(query->domain), memory_order_relaxed);
+    if (query->domain)
+        atomic_store_explicit(&query->memory, domain_memory(query->domain), memory_order_relaxed);
 }
 
 static void *query_run(void *user)
@@ -92,12 +109,12 @@ static void *query_run(void *user)
     return NULL;
 }
 
-int query_open(struct release *release, struct query **query, struct fault *fault)
+int query_open(struct hub *hub, struct release *release, struct query **query, struct fault *fault)
 {
     struct query *made = MEM_NEW(struct query);
-    made->hub = release->hub;
+    made->hub = hub;
     made->release = release;
-    if (release_domain(release, &made->domain, fault) < 0) {
+    if (release && release_domain(release, &made->domain, fault) < 0) {
         mem_free(made);
         return -1;
     }
@@ -124,7 +141,7 @@ void query_stop(struct query *query)
 void query_free(struct query *query)
 {
     if (!query) return;
-    domain_close(query->domain);
+    if (query->domain) domain_close(query->domain);
     inbox_release(&query->inbox);
     mem_free(query);
 }

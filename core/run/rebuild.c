@@ -345,7 +345,9 @@ int rebuild_restart_whole(struct generation *generation, struct fault *fault)
     struct view *view = generation->view;
     int done = 0;
     pthread_mutex_lock(&view->views->lock);
-    if (view->next == generation && !atomic_load(&generation->retired)) {
+    if (view->planned == generation) {
+        done = rebuild_restart_planned(view, fault);
+    } else if (view->next == generation && !atomic_load(&generation->retired)) {
         char reason[VIEWS_REASON_SIZE];
         memcpy(reason, generation->reason, sizeof reason);
         done = rebuild_start(view, 1, reason, fault);

@@ -1,6 +1,7 @@
 /* A view goes from the code of one release to that of the next. */
 #include <stdio.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/say.h"
 #include "run/rebuild_inside.h"
@@ -43,6 +44,19 @@ int rebuild_prepare(struct view *view, struct fault *fault)
     return 0;
 }
 
+int rebuild_restart_planned(struct view *view, struct fault *fault)
+{
+    struct generation *before = view->planned, *made;
+    struct crew *crew = atomic_load(&before->crew);
+    if (generation_create(view, view->coming, before->number, 1, before->reason, &made, fault) < 0) return -1;
+    atomic_store(&made->held_at, atomic_load(&before->held_at));
+    made->began_ns = made->said_ns = clock_monotonic_ns();
+    view->planned = made;
+    rebuild_claim(made, crew);
+    rebuild_drop(before, true);
+    return 0;
+}
+
 /* A complete one that is not needed now may be needed by the next change. */
 static void rebuild_put_away(struct view *view, struct generation *generation)
 {
@@ -72,6 +86,7 @@ static void rebuild_change_next(struct view *view, struct crew *crew)
         snprintf(view->next->reason, sizeof view->next->reason, "the code is again what it was");
     } else {
         view->next = rebuild_take(&view->planned);
+        CHECK(view->next); /* it was prepared */
         atomic_store(&view->next->held_at, 0);
     }
     say_info("%s: rebuilding (%s)", view->name.data, view->next->reason);

@@ -12,11 +12,10 @@ enum { RELEASE_LOOK_US = 200 };
 /* --- loading --- */
 
 /* The limits of hub.lua are known only after a first load. */
-static int release_open_domain(struct release *release, struct domain **domain, struct buf *errors,
-                               struct fault *fault)
+struct domain_options release_domain_options(const struct release *release)
 {
     const struct catalog *catalog = &release->catalog;
-    struct domain_options options = {
+    return (struct domain_options){
         .sources = release->sources,
         .on_demand_later = true,
         .memory_max = (size_t)catalog_limit(catalog, "state_memory", 0),
@@ -25,12 +24,12 @@ static int release_open_domain(struct release *release, struct domain **domain, 
         .message_size_max = (size_t)catalog_limit(catalog, "message_size", 0),
         .document_size_max = (size_t)catalog_limit(catalog, "document_size", 0),
     };
-    return domain_open(&options, domain, errors, fault);
 }
 
 int release_domain(struct release *release, struct domain **domain, struct fault *fault)
 {
-    return release_open_domain(release, domain, NULL, fault);
+    struct domain_options options = release_domain_options(release);
+    return domain_open(&options, domain, NULL, fault);
 }
 
 int release_load(struct hub *hub, struct sources *sources, struct release **release, struct buf *errors,
@@ -41,8 +40,10 @@ int release_load(struct hub *hub, struct sources *sources, struct release **rele
     made->sources = sources;
     made->serial = atomic_fetch_add(&hub->serial, 1) + 1;
     atomic_init(&made->holds, 1);
-    if (release_open_domain(made, &made->checked, errors, fault) < 0 ||
+    struct domain_options options = release_domain_options(made);
+    if (domain_open(&options, &made->checked, errors, fault) < 0 ||
         catalog_init(&made->catalog, made->checked, fault) < 0) {
+        made->sources = NULL;
         release_let_go(made);
         return -1;
     }
@@ -68,7 +69,7 @@ void release_let_go(struct release *release)
     query_free(release->query);
     if (release->checked) domain_close(release->checked);
     catalog_release(&release->catalog);
-    sources_free(release->sources);
+    if (release->sources) sources_free(release->sources);
     mem_free(release);
 }
 
@@ -77,7 +78,7 @@ void release_let_go(struct release *release)
 int release_make_parts(struct release *release, const struct release_parts *parts, struct fault *fault)
 {
     struct domain *domain = release->checked;
-    if (parts->query && !release->query && query_open(release, &release->query, fault) < 0) return -1;
+    if (parts->query && !release->query && query_open(release->hub, release, &release->query, fault) < 0) return -1;
     if (parts->receptors && !release->receptors && receptors_open(release, domain, &release->receptors, fault) < 0) return -1;
     bool runs = domain_service_count(domain) + domain_task_count(domain) > 0;
     if (parts->reactor && runs && !release->reactor)

@@ -48,10 +48,12 @@ struct visit {
     unsigned side;
 };
 
-/* Takes the sources, also if it fails. errors gets every error of the scripts, may be NULL. Faults: SCRIPTS,
+/* Takes the sources; if it fails they are still the caller's. errors gets every error of the scripts, may be NULL. Faults: SCRIPTS,
  * BUDGET. The caller holds it. */
 int release_load(struct hub *hub, struct sources *sources, struct release **release, struct buf *errors,
                  struct fault *fault);
+/* What its domains are opened with. */
+struct domain_options release_domain_options(const struct release *release);
 /* A domain of its own. */
 int release_domain(struct release *release, struct domain **domain, struct fault *fault);
 void release_hold(struct release *release);

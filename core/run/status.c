@@ -131,6 +131,7 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     status_hub(hub, ndjson);
     for (size_t at = 0; at < hub->shard_count; at++) status_shard(hub->shards[at], ndjson);
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
+    if (hub->deployer) deployer_status(hub->deployer, ndjson);
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
     if (release && release->receptors) receptors_status(release->receptors, ndjson);

@@ -372,7 +372,23 @@ static void put_tree(const struct trace *trace, const struct node *root, struct 
     buf_put_text(json, "}\n");
 }
 
-static int trace_run(struct trace *trace, struct buf *json, struct fault *fault)
+static void put_causes(const struct trace *trace, struct slice id, struct buf *json)
+{
+    const struct node *node = NULL;
+    for (size_t at = 0; at < trace->node_count && !node; at++)
+        if (trace->nodes[at]->is_event && slice_equal(trace->nodes[at]->id, id)) node = trace->nodes[at];
+    buf_put_byte(json, '[');
+    bool some = false;
+    for (node = node ? node->parent : NULL; node && node->parent; node = node->parent) {
+        if (some) buf_put_byte(json, ',');
+        some = true;
+        put_node(node, json);
+    }
+    buf_put_byte(json, ']');
+}
+
+/* event: whose causes are told; empty: all of the tree is. */
+static int trace_run(struct trace *trace, struct slice event, struct buf *json, struct fault *fault)
 {
     struct slice asked = trace->id;
     if (read_event_id(trace, fault) < 0 || collect(trace, fault) < 0) return -1;
@@ -384,22 +400,37 @@ static int trace_run(struct trace *trace, struct buf *json, struct fault *fault)
         return fault_set(fault, FAULT_NOT_FOUND, "no command, event or correlation %.*s", SLICE_ARGS(asked));
     struct node root = {.depth = -1};
     make_tree(trace, &root);
-    put_tree(trace, &root, json);
+    if (event.size)
+        put_causes(trace, event, json);
+    else
+        put_tree(trace, &root, json);
     return 0;
 }
 
-int trace_collect(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
-                  struct buf *json, struct fault *fault)
+static int trace_ask(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
+                     struct slice event, struct buf *json, struct fault *fault)
 {
     struct trace trace = {.engine = engine, .stopping = stopping, .tenant = tenant, .id = id};
     struct engine_head head = engine_head(engine);
     memcpy(trace.log_id, head.log_id, sizeof head.log_id);
     trace.nodes = mem_alloc(TRACE_NODES_MAX * sizeof *trace.nodes);
-    int done = trace_run(&trace, json, fault);
+    int done = trace_run(&trace, event, json, fault);
     mem_free(trace.nodes);
     mem_free(trace.founds);
     buf_release(&trace.needle);
     arena_release(&trace.scratch);
     arena_release(&trace.arena);
     return done;
+}
+
+int trace_collect(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
+                  struct buf *json, struct fault *fault)
+{
+    return trace_ask(engine, stopping, tenant, id, SLICE_NONE, json, fault);
+}
+
+int trace_causes(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
+                 struct buf *json, struct fault *fault)
+{
+    return trace_ask(engine, stopping, tenant, id, id, json, fault);
 }

@@ -25,4 +25,9 @@
 int trace_collect(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
                   struct buf *json, struct fault *fault);
 
+/* id: of an event. Appends a JSON array with the nodes above it, the nearest first: its command, what caused
+ * that, and so on. Empty if the event is in a trace too long to be told. Faults: as above. */
+int trace_causes(struct engine *engine, const atomic_bool *stopping, struct slice tenant, struct slice id,
+                 struct buf *json, struct fault *fault);
+
 #endif

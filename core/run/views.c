@@ -155,7 +155,11 @@ int views_start(struct views *views, struct release *release, struct fault *faul
 static int views_bring_back(struct view *view, struct fault *fault)
 {
     char why[VIEWS_REASON_SIZE] = "it is new";
-    return views_open_one(view, view->coming, why, fault);
+    if (views_open_one(view, view->coming, why, fault) < 0) return -1;
+    if (view->answering) return 0;
+    view->planned = view->next;
+    view->next = NULL;
+    return 0;
 }
 
 int views_prepare(struct views *views, const struct release *release, struct fault *fault)

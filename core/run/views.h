@@ -104,7 +104,7 @@ struct generation {
     struct spill *spill;      /* what was put aside for them, once that is done */
     uint32_t partition_next;  /* the next to be folded; under the lock */
     uint32_t partitions_done; /* at the target and on disk, from the first on; under the lock */
-    int64_t began_ns, said_ns;
+    int64_t began_ns, said_ns, built_ns;
     uint64_t began_position; /* sum over the partitions, or the checkpoint of one that catches up */
 };
 

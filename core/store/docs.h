@@ -85,6 +85,7 @@ int docs_meta_each(struct docs *docs, struct slice prefix,
  * not declared, MALFORMED for a bad cursor, a bound that is no scalar, or bounds without an index. A read is
  * one LMDB snapshot: keep it short. meta values read through it (docs_read_meta) are of the same snapshot. */
 struct docs_range {
+    bool all; /* of every tenant: keys are tenant, NUL, key; neither tenant nor index */
     struct slice tenant;
     struct slice index; /* empty: by key */
     struct slice min, max;

@@ -107,6 +107,10 @@ static int index_open(struct docs_read *read, const struct docs_range *range, st
 
 static int range_open(struct docs_read *read, const struct docs_range *range, struct fault *fault)
 {
+    if (range->all) {
+        buf_put_slice(&read->place, range->after);
+        return 0;
+    }
     if (range->tenant.size > LIMIT_TENANT_SIZE_MAX ||
         (range->tenant.size > 0 && memchr(range->tenant.data, 0, range->tenant.size)))
         return fault_set(fault, FAULT_MALFORMED, "\"%.*s\" is no tenant", SLICE_ARGS(range->tenant));

@@ -101,6 +101,14 @@ int domain_find_projection(const struct domain *domain, struct slice name);
 uint32_t domain_event_version(const struct domain *domain, struct slice context, struct slice type);
 /* Contracts, aggregates, projections as one JSON object, for --json, docs and specs. */
 void domain_describe(const struct domain *domain, struct buf *json);
+struct domain_place {  /* in the scripts */
+    struct slice path; /* "billing/bill.lua" */
+    int line;
+};
+/* Where what name ("billing/bill": an aggregate, a service, a task or a receptor) does with a message of this
+ * type is defined; false if it is not. */
+bool domain_handler_place(const struct domain *domain, struct slice name, struct slice type,
+                          struct domain_place *place);
 /* The options of hub.lua as MessagePack (an empty map without the file). */
 struct slice domain_hub_options(const struct domain *domain);
 

@@ -1,0 +1,222 @@
+#include "run/plan.h"
+
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "run/projector.h"
+#include "run/rebuild_inside.h"
+
+enum { PLAN_LOOK_MS = 20 };
+
+struct plan_run {
+    struct plan *plan;
+    struct views *views;
+    struct crew *crew;
+    int64_t until_ns;
+};
+
+/* --- waiting --- */
+
+static bool plan_is_over(const struct plan_run *run)
+{
+    const struct plan *plan = run->plan;
+    return (plan->stop && atomic_load(plan->stop)) || clock_monotonic_ns() >= run->until_ns;
+}
+
+/* Under the views' lock. */
+static bool plan_is_built(const struct generation *generation)
+{
+    return atomic_load(&generation->complete) &&
+           atomic_load(&generation->position) >= atomic_load(&generation->held_at);
+}
+
+static void plan_pause(void)
+{
+    struct timespec pause = {.tv_nsec = PLAN_LOOK_MS * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
+static uint64_t plan_progress(struct plan_run *run)
+{
+    uint64_t sum = 0;
+    pthread_mutex_lock(&run->views->lock);
+    for (size_t at = 0; at < run->views->count; at++)
+        if (run->views->list[at]->planned) sum += generation_progress(run->views->list[at]->planned);
+    pthread_mutex_unlock(&run->views->lock);
+    return sum;
+}
+
+/* False: the time was over before. */
+static bool plan_wait_for_all(struct plan_run *run)
+{
+    for (;;) {
+        bool built = true;
+        pthread_mutex_lock(&run->views->lock);
+        for (size_t at = 0; at < run->views->count; at++) {
+            const struct generation *planned = run->views->list[at]->planned;
+            built = built && (!planned || !atomic_load(&planned->crew) || plan_is_built(planned));
+        }
+        pthread_mutex_unlock(&run->views->lock);
+        if (run->plan->progress) atomic_store(run->plan->progress, plan_progress(run));
+        if (built || plan_is_over(run)) return built;
+        plan_pause();
+    }
+}
+
+static bool plan_wait_for(struct plan_run *run, const struct generation *generation)
+{
+    for (;;) {
+        pthread_mutex_lock(&run->views->lock);
+        bool built = plan_is_built(generation);
+        pthread_mutex_unlock(&run->views->lock);
+        if (built || plan_is_over(run)) return built;
+        plan_pause();
+    }
+}
+
+/* --- building --- */
+
+static void plan_begin(struct plan_run *run)
+{
+    uint64_t head = engine_head(run->plan->hub->engine).position;
+    pthread_mutex_lock(&run->views->lock);
+    for (size_t at = 0; at < run->views->count; at++) {
+        struct generation *planned = run->views->list[at]->planned;
+        if (!planned || !run->views->list[at]->coming) continue;
+        uint64_t position = atomic_load(&planned->position);
+        atomic_store(&planned->held_at, atomic_load(&planned->complete) && position > head ? position : head);
+        if (head == 0) continue;
+        planned->began_ns = planned->said_ns = clock_monotonic_ns();
+        rebuild_claim(planned, run->crew);
+    }
+    pthread_mutex_unlock(&run->views->lock);
+}
+
+/* --- comparing --- */
+
+/* What answers, as it is now. NULL: nothing does. */
+static int plan_open_before(struct plan_run *run, struct view *view, struct generation **before,
+                            struct docs_read **read, uint64_t *position, struct fault *fault)
+{
+    struct docs_range all = {.all = true};
+    struct slice value;
+    pthread_mutex_lock(&run->views->lock);
+    *before = view->answering;
+    if (*before) generation_hold(*before);
+    pthread_mutex_unlock(&run->views->lock);
+    *read = NULL;
+    if (!*before) return 0;
+    if (docs_read_open((*before)->docs, &all, read, fault) < 0) return -1;
+    int found = docs_read_meta(*read, slice_of("position"), &value, fault);
+    *position = found == 1 ? generation_number(value) : 0;
+    return found < 0 ? -1 : 0;
+}
+
+static void plan_close_before(struct plan_run *run, struct generation *before, struct docs_read *read)
+{
+    if (read) docs_read_close(read);
+    if (!before) return;
+    pthread_mutex_lock(&run->views->lock);
+    generation_let_go(before);
+    pthread_mutex_unlock(&run->views->lock);
+}
+
+/* The planned one to this position, or further where it is already. */
+static bool plan_align(struct plan_run *run, struct generation *planned, uint64_t position)
+{
+    if (position <= atomic_load(&planned->position)) return true;
+    atomic_store(&planned->held_at, position);
+    struct crew *crew = atomic_load(&planned->crew);
+    for (size_t at = 0; crew && at < crew->count; at++) projector_wake(crew->projectors[at]);
+    return plan_wait_for(run, planned);
+}
+
+static int plan_compare(struct plan_run *run, struct view *view, struct generation *planned,
+                        struct compare **compare, struct fault *fault)
+{
+    struct docs_range all = {.all = true};
+    struct generation *before;
+    struct docs_read *before_read, *after_read = NULL;
+    uint64_t position = 0;
+    int done = plan_open_before(run, view, &before, &before_read, &position, fault);
+    bool aligned = done == 0 && plan_align(run, planned, position);
+    if (aligned) done = docs_read_open(planned->docs, &all, &after_read, fault);
+    if (aligned && done == 0) {
+        struct compare_options options = {.before = before ? before->docs : NULL,
+                                          .after = planned->docs,
+                                          .before_read = before_read,
+                                          .after_read = after_read,
+                                          .samples = run->plan->samples,
+                                          .stop = run->plan->stop};
+        done = compare_run(&options, compare, fault);
+    }
+    if (after_read) docs_read_close(after_read);
+    plan_close_before(run, before, before_read);
+    return done;
+}
+
+static int plan_view(struct plan_run *run, struct view *view, struct fault *fault)
+{
+    struct plan *plan = run->plan;
+    char reason[VIEWS_REASON_SIZE] = "";
+    pthread_mutex_lock(&run->views->lock);
+    struct generation *planned = view->planned, *kept = NULL;
+    const struct view_code *code = view->coming;
+    bool is_declared = view->code != NULL;
+    if (!planned && code && !rebuild_is_of(view->answering, code))
+        kept = rebuild_is_of(view->next, code) ? view->next : view->previous;
+    struct plan_view told = {.name = view->name, .is_kept = kept != NULL};
+    if (planned || kept) memcpy(reason, (planned ? planned : kept)->reason, sizeof reason);
+    bool gone = is_declared && !code;
+    pthread_mutex_unlock(&run->views->lock);
+    if (!planned && !kept && !gone) return 0;
+    struct compare *compare = NULL;
+    told.reason = gone ? "it is no longer declared" : reason;
+    if (planned && plan_is_built(planned)) {
+        told.events = atomic_load(&planned->position);
+        told.seconds = (double)(planned->built_ns - planned->began_ns) / 1e9;
+        if (plan_compare(run, view, planned, &compare, fault) < 0) return -1;
+    }
+    told.compare = compare;
+    plan->each(plan->user, &told);
+    if (compare) compare_free(compare);
+    return 0;
+}
+
+/* The planned generations are let go by the crew; one that is not built to its end is of no use. */
+static void plan_end(struct plan_run *run)
+{
+    pthread_mutex_lock(&run->views->lock);
+    for (size_t at = 0; at < run->views->count; at++) {
+        struct view *view = run->views->list[at];
+        if (!view->planned || atomic_load(&view->planned->crew) != run->crew) continue;
+        if (atomic_load(&view->planned->complete)) {
+            rebuild_claim(view->planned, NULL);
+        } else {
+            rebuild_drop(view->planned, true);
+            view->planned = NULL;
+        }
+    }
+    pthread_mutex_unlock(&run->views->lock);
+    crew_abandon(run->crew);
+}
+
+int plan_run(struct plan *plan, struct fault *fault)
+{
+    struct plan_run run = {.plan = plan, .views = plan->hub->views, .until_ns = INT64_MAX};
+    if (!run.views) return 0;
+    if (plan->budget_ms) run.until_ns = clock_monotonic_ns() + plan->budget_ms * 1000000LL;
+    if (views_prepare(run.views, plan->release, fault) < 0 ||
+        crew_start(run.views, plan->release, true, &run.crew, fault) < 0)
+        return -1;
+    plan_begin(&run);
+    plan_wait_for_all(&run);
+    int done = 0;
+    for (size_t at = 0; at < run.views->count && done == 0; at++) done = plan_view(&run, run.views->list[at], fault);
+    if (done == 0 && plan->stop && atomic_load(plan->stop))
+        done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    plan_end(&run);
+    return done;
+}
