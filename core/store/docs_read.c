@@ -179,7 +179,7 @@ static int step(struct docs_read *read, MDB_val *key, MDB_val *stored, struct sl
         buf_put_slice(&read->scratch, buf_slice(&read->prefix));
         buf_put_slice(&read->scratch, from_min ? min : place);
         *key = docs_val(buf_slice(&read->scratch));
-        code = mdb_cursor_get(read->cursor, key, stored, MDB_SET_RANGE);
+        code = mdb_cursor_get(read->cursor, key, stored, read->scratch.size ? MDB_SET_RANGE : MDB_FIRST);
         if (code == 0 && !from_min && slice_equal(docs_slice(*key), buf_slice(&read->scratch)))
             code = mdb_cursor_get(read->cursor, key, stored, MDB_NEXT);
     }
