@@ -429,3 +429,9 @@ bool shape_each(struct slice text,
     buf_release(&parser.path);
     return fine;
 }
+
+bool shape_is_below(struct slice path, struct slice parent)
+{
+    return parent.size && path.size > parent.size && memcmp(path.data, parent.data, parent.size) == 0 &&
+           strchr(".[{", path.data[parent.size]);
+}

@@ -119,5 +119,7 @@ bool shape_each(struct slice text,
                 void (*each)(void *user, struct slice path, unsigned int kinds, struct slice kind,
                              bool optional),
                 void *user);
+/* Whether a path is inside of another: "lines[].note" of "lines[]" and "lines". */
+bool shape_is_below(struct slice path, struct slice parent);
 
 #endif

@@ -9,12 +9,12 @@
 #include "store/shapes.h"
 #include "unit/store/disk_support.h"
 
-static unsigned seed = 7;
+static uint64_t seed = 7;
 
 static unsigned draw(unsigned below)
 {
-    seed = seed * 1103515245u + 12345u;
-    return (seed >> 8) % below;
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (unsigned)(seed >> 33) % below;
 }
 
 static struct fault fault;
