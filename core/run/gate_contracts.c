@@ -36,15 +36,38 @@ struct findings { /* of one domain */
 /* --- the rows --- */
 
 static struct row *find_row(const struct findings *findings, const struct shape_type *type,
-                            enum verdict verdict, struct slice field, const struct slice *error)
+                            enum verdict verdict, struct slice field, struct slice error)
 {
     for (size_t at = findings->count; at-- > 0;) {
         struct row *row = &findings->rows[at];
         if (row->type == type && row->verdict == verdict && slice_equal(row->field, field) &&
-            (!error || slice_equal(row->error, *error)))
+            slice_equal(row->error, error))
             return row;
     }
     return NULL;
+}
+
+/* Without "shop/contracts.lua:12: ": the same error may move to another line. */
+static struct slice words_of(struct slice error)
+{
+    const char *at = error.data, *end = at + error.size;
+    while (at < end && *at != ':' && *at != ' ') at++;
+    const char *digits = at < end && *at == ':' ? at + 1 : end;
+    for (at = digits; at < end && *at >= '0' && *at <= '9';) at++;
+    if (at == digits || end - at < 2 || at[0] != ':' || at[1] != ' ') return error;
+    return slice_make(at + 2, (size_t)(end - at) - 2);
+}
+
+static bool has_row(const struct findings *findings, const struct row *row)
+{
+    for (size_t at = 0; at < findings->count; at++) {
+        const struct row *other = &findings->rows[at];
+        if (row->type == other->type && row->verdict == other->verdict &&
+            slice_equal(row->field, other->field) &&
+            slice_equal(words_of(row->error), words_of(other->error)))
+            return true;
+    }
+    return false;
 }
 
 /* The texts are copied. */
@@ -91,7 +114,7 @@ static void note(const struct sight *sight, enum verdict verdict, struct slice f
 {
     const struct shape *shape = &sight->type->shapes[sight->shape];
     if (shape->is_field && field.size && !is_of_field(field, shape)) return; /* its own shape tells */
-    struct row *row = find_row(sight->findings, sight->type, verdict, field, &error);
+    struct row *row = find_row(sight->findings, sight->type, verdict, field, error);
     if (!row) row = make_row(sight->findings, sight->type, verdict, field, error, sight->position);
     if (row->shape == sight->shape) return;
     row->shape = sight->shape;
@@ -400,10 +423,7 @@ static int put_rows(struct findings *findings, const struct findings *running, s
     int done = 0;
     for (size_t at = 0; at < findings->count && done == 0; at++) {
         struct row *row = &findings->rows[at];
-        /* Where the error names the field, its words may have changed with the file: the same verdict will
-         * do. */
-        row->before = row->verdict != FINE && running &&
-                      find_row(running, row->type, row->verdict, row->field, NULL) != NULL;
+        row->before = row->verdict != FINE && running && has_row(running, row);
         count_row(row, counts);
         if (at) buf_put_byte(json, ',');
         done = put_row(findings, row, json);

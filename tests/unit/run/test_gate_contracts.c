@@ -322,6 +322,24 @@ static void test_as_before(void **state)
     assert_counts(0, 0, 0, 0);
 }
 
+/* An error that only moves is the same; another one of the same event is not. */
+static void test_not_as_before(void **state)
+{
+    store("Placed", 1, "{'sum':1}");
+    const char *report = gate("contracts [[ Placed! (sum: integer, what: string) ]]", plain,
+                              "contracts [[ Placed! (sum: integer, who: string) ]]", plain);
+    assert_null(strstr(report, "'before'"));
+    assert_counts(1, 0, 0, 1 + 1);
+    report = gate("\n\ncontracts [[ Placed!2 (sum: integer) ]]\n"
+                  "function upcast.Placed.v1(e) error('no') end\n",
+                  plain,
+                  "contracts [[ Placed!2 (sum: integer) ]]\n"
+                  "function upcast.Placed.v1(e) error('no') end\n",
+                  plain);
+    assert_has(report, "'error':'shop/contracts.lua:4: no','before':true");
+    assert_counts(0, 0, 0, 0);
+}
+
 static void test_stop(void **state)
 {
     atomic_bool stop = true;
@@ -447,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_removed_type, make, unmake),
         cmocka_unit_test_setup_teardown(test_no_handler_any_more, make, unmake),
         cmocka_unit_test_setup_teardown(test_as_before, make, unmake),
+        cmocka_unit_test_setup_teardown(test_not_as_before, make, unmake),
         cmocka_unit_test_setup_teardown(test_stop, make, unmake),
         cmocka_unit_test_setup_teardown(test_random, make, unmake),
         cmocka_unit_test_setup_teardown(test_back, make, unmake),
