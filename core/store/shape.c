@@ -341,7 +341,7 @@ static bool look(struct parser parser, unsigned int *kinds)
         begins = open == 0 && byte == '|';
         open += (byte == '{' || byte == '[') - (byte == '}' || byte == ']');
     }
-    return !begins || *kinds == 0;
+    return *kinds && !begins;
 }
 
 static void tell(struct parser *parser, unsigned int kinds, bool optional)

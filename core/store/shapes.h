@@ -114,7 +114,8 @@ enum shape_kind { /* bits */
 
 /* Calls each with every place in a shape: path "lines[].note", "rates{}", kinds of what is there as bits and
  * as text ("float|integer"), whether it is missing in some. Containers before what is in them. Of a shape
- * that is_field: the one. False: the text is no shape. */
+ * that is_field: the one. False: the text is no shape; what was told of it
+ * means nothing. */
 bool shape_each(struct slice text,
                 void (*each)(void *user, struct slice path, unsigned int kinds, struct slice kind,
                              bool optional),

@@ -138,10 +138,25 @@ static void test_places(void **state)
     assert_places("{a:\xe2\x80\xa6}", "a=\xe2\x80\xa6 ");
     assert_places("amount:decimal", "amount=decimal ");
     assert_places("lines:list", "lines=list ");
-    static const char *const wrong[] = {
-        "",      "{",   "{a}",   "{a:}",         "{a:integer",  "{a:integer}}",
-        "{a:b}", "a:",  "{:}",   "{a:integer|}", "{*integer}",  "[integer",
-        "\xe2",  "{,}", "{a:[}", "[]]",          "{a:integer,}"};
+    static const char *const wrong[] = {"",
+                                        "{",
+                                        "{a}",
+                                        "{a:}",
+                                        "{a:integer",
+                                        "{a:integer}}",
+                                        "{a:b}",
+                                        "a:",
+                                        "{:}",
+                                        "{a:integer|}",
+                                        "{*integer}",
+                                        "[integer",
+                                        "\xe2",
+                                        "{,}",
+                                        "{a:[}",
+                                        "{m:{*:,x:nil}",
+                                        "{m:{*:}}",
+                                        "[]]",
+                                        "{a:integer,}"};
     for (size_t at = 0; at < sizeof wrong / sizeof *wrong; at++) assert_places(wrong[at], NULL);
 }
 
