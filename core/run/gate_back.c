@@ -33,12 +33,6 @@ static const struct domain_field *find_field(const struct fields *fields, struct
     return NULL;
 }
 
-static bool is_below(struct slice path, struct slice parent)
-{
-    return parent.size && path.size > parent.size && memcmp(path.data, parent.data, parent.size) == 0 &&
-           strchr(".[{", path.data[parent.size]);
-}
-
 /* What is of one type can be read where the other is expected. */
 static bool fits(struct slice written, struct slice expected)
 {
@@ -55,7 +49,7 @@ static void put_written(struct back *back, const struct fields *written, const s
     struct slice told = SLICE_NONE;
     for (size_t at = 0; at < written->count; at++) {
         const struct domain_field *field = &written->items[at];
-        if (is_below(field->path, told)) continue;
+        if (shape_is_below(field->path, told)) continue;
         const struct domain_field *other = find_field(known, field->path);
         if (other && fits(field->type, other->type)) {
             if (slice_is(other->type, "any")) told = field->path;
@@ -77,7 +71,7 @@ static void put_missing(struct back *back, const struct fields *written, const s
     struct slice told = SLICE_NONE;
     for (size_t at = 0; at < known->count; at++) {
         const struct domain_field *field = &known->items[at];
-        if (is_below(field->path, told)) continue;
+        if (shape_is_below(field->path, told)) continue;
         const struct domain_field *other = find_field(written, field->path);
         /* Below what differs, or is any in one of them, nothing can be compared. */
         if (!other || !slice_equal(other->type, field->type)) told = field->path;

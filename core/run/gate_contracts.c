@@ -17,8 +17,9 @@ struct row {
     struct slice error, field; /* may be empty */
     uint64_t position;         /* of an example */
     uint64_t whole;            /* events of whole shapes that have it */
-    uint64_t
-        by_field; /* of events counted by field: the most of one field, since others are the same events */
+    /* Events counted by field: those of its own; without a field the most of any, since those of others are
+     * the same events. */
+    uint64_t by_field;
     size_t shape; /* index of the last one counted */
     bool before;  /* the running version has it too */
 };
@@ -35,15 +36,38 @@ struct findings { /* of one domain */
 /* --- the rows --- */
 
 static struct row *find_row(const struct findings *findings, const struct shape_type *type,
-                            enum verdict verdict, struct slice field, const struct slice *error)
+                            enum verdict verdict, struct slice field, struct slice error)
 {
     for (size_t at = findings->count; at-- > 0;) {
         struct row *row = &findings->rows[at];
         if (row->type == type && row->verdict == verdict && slice_equal(row->field, field) &&
-            (!error || slice_equal(row->error, *error)))
+            slice_equal(row->error, error))
             return row;
     }
     return NULL;
+}
+
+/* Without "shop/contracts.lua:12: ": the same error may move to another line. */
+static struct slice words_of(struct slice error)
+{
+    const char *at = error.data, *end = at + error.size;
+    while (at < end && *at != ':' && *at != ' ') at++;
+    const char *digits = at < end && *at == ':' ? at + 1 : end;
+    for (at = digits; at < end && *at >= '0' && *at <= '9';) at++;
+    if (at == digits || end - at < 2 || at[0] != ':' || at[1] != ' ') return error;
+    return slice_make(at + 2, (size_t)(end - at) - 2);
+}
+
+static bool has_row(const struct findings *findings, const struct row *row)
+{
+    for (size_t at = 0; at < findings->count; at++) {
+        const struct row *other = &findings->rows[at];
+        if (row->type == other->type && row->verdict == other->verdict &&
+            slice_equal(row->field, other->field) &&
+            slice_equal(words_of(row->error), words_of(other->error)))
+            return true;
+    }
+    return false;
 }
 
 /* The texts are copied. */
@@ -77,15 +101,27 @@ struct sight { /* one example of one shape */
     bool handled, upcast;
 };
 
+/* Whether "lines[].n" is in what "lines:list" counts. */
+static bool is_of_field(struct slice path, const struct shape *shape)
+{
+    size_t size = 0;
+    while (size < path.size && !strchr(".[{", path.data[size])) size++;
+    return shape->text.size > size && memcmp(shape->text.data, path.data, size) == 0 &&
+           shape->text.data[size] == ':';
+}
+
 static void note(const struct sight *sight, enum verdict verdict, struct slice field, struct slice error)
 {
     const struct shape *shape = &sight->type->shapes[sight->shape];
-    struct row *row = find_row(sight->findings, sight->type, verdict, field, &error);
+    if (shape->is_field && field.size && !is_of_field(field, shape)) return; /* its own shape tells */
+    struct row *row = find_row(sight->findings, sight->type, verdict, field, error);
     if (!row) row = make_row(sight->findings, sight->type, verdict, field, error, sight->position);
     if (row->shape == sight->shape) return;
     row->shape = sight->shape;
     if (!shape->is_field)
         row->whole += shape->events;
+    else if (field.size)
+        row->by_field += shape->events;
     else if (shape->events > row->by_field)
         row->by_field = shape->events;
 }
@@ -172,12 +208,6 @@ static const struct place *find_place(const struct places *places, struct slice 
     return NULL;
 }
 
-static bool is_below(struct slice path, struct slice parent)
-{
-    return parent.size && path.size > parent.size && memcmp(path.data, parent.data, parent.size) == 0 &&
-           strchr(".[{", path.data[parent.size]);
-}
-
 static void compare_place(const struct sight *sight, const struct place *stored, const struct place *made)
 {
     struct arena *arena = &sight->findings->arena;
@@ -205,7 +235,8 @@ static void compare(const struct sight *sight, struct slice stored, struct slice
     for (size_t at = 0; fine && at < before.count; at++) {
         const struct place *place = &before.items[at];
         const struct place *made = find_place(&after, place->path);
-        if (place->kinds == SHAPE_NIL || is_below(place->path, told) || (made && made->kinds == place->kinds))
+        if (place->kinds == SHAPE_NIL || shape_is_below(place->path, told) ||
+            (made && made->kinds == place->kinds))
             continue;
         told = place->path;
         compare_place(sight, place, made);
@@ -392,10 +423,7 @@ static int put_rows(struct findings *findings, const struct findings *running, s
     int done = 0;
     for (size_t at = 0; at < findings->count && done == 0; at++) {
         struct row *row = &findings->rows[at];
-        /* Where the error names the field, its words may have changed with the file: the same verdict will
-         * do. */
-        row->before = row->verdict != FINE && running &&
-                      find_row(running, row->type, row->verdict, row->field, NULL) != NULL;
+        row->before = row->verdict != FINE && running && has_row(running, row);
         count_row(row, counts);
         if (at) buf_put_byte(json, ',');
         done = put_row(findings, row, json);

@@ -341,7 +341,7 @@ static bool look(struct parser parser, unsigned int *kinds)
         begins = open == 0 && byte == '|';
         open += (byte == '{' || byte == '[') - (byte == '}' || byte == ']');
     }
-    return !begins || *kinds == 0;
+    return *kinds && !begins;
 }
 
 static void tell(struct parser *parser, unsigned int kinds, bool optional)
@@ -428,4 +428,10 @@ bool shape_each(struct slice text,
     bool fine = parser.end > parser.at && parse(&parser, false, 0) && parser.at == parser.end;
     buf_release(&parser.path);
     return fine;
+}
+
+bool shape_is_below(struct slice path, struct slice parent)
+{
+    return parent.size && path.size > parent.size && memcmp(path.data, parent.data, parent.size) == 0 &&
+           strchr(".[{", path.data[parent.size]);
 }

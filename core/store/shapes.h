@@ -114,10 +114,13 @@ enum shape_kind { /* bits */
 
 /* Calls each with every place in a shape: path "lines[].note", "rates{}", kinds of what is there as bits and
  * as text ("float|integer"), whether it is missing in some. Containers before what is in them. Of a shape
- * that is_field: the one. False: the text is no shape. */
+ * that is_field: the one. False: the text is no shape; what was told of it
+ * means nothing. */
 bool shape_each(struct slice text,
                 void (*each)(void *user, struct slice path, unsigned int kinds, struct slice kind,
                              bool optional),
                 void *user);
+/* Whether a path is inside of another: "lines[].note" of "lines[]" and "lines". */
+bool shape_is_below(struct slice path, struct slice parent);
 
 #endif

@@ -9,12 +9,12 @@
 #include "store/shapes.h"
 #include "unit/store/disk_support.h"
 
-static unsigned seed = 7;
+static uint64_t seed = 7;
 
 static unsigned draw(unsigned below)
 {
-    seed = seed * 1103515245u + 12345u;
-    return (seed >> 8) % below;
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (unsigned)(seed >> 33) % below;
 }
 
 static struct fault fault;
@@ -138,10 +138,25 @@ static void test_places(void **state)
     assert_places("{a:\xe2\x80\xa6}", "a=\xe2\x80\xa6 ");
     assert_places("amount:decimal", "amount=decimal ");
     assert_places("lines:list", "lines=list ");
-    static const char *const wrong[] = {
-        "",      "{",   "{a}",   "{a:}",         "{a:integer",  "{a:integer}}",
-        "{a:b}", "a:",  "{:}",   "{a:integer|}", "{*integer}",  "[integer",
-        "\xe2",  "{,}", "{a:[}", "[]]",          "{a:integer,}"};
+    static const char *const wrong[] = {"",
+                                        "{",
+                                        "{a}",
+                                        "{a:}",
+                                        "{a:integer",
+                                        "{a:integer}}",
+                                        "{a:b}",
+                                        "a:",
+                                        "{:}",
+                                        "{a:integer|}",
+                                        "{*integer}",
+                                        "[integer",
+                                        "\xe2",
+                                        "{,}",
+                                        "{a:[}",
+                                        "{m:{*:,x:nil}",
+                                        "{m:{*:}}",
+                                        "[]]",
+                                        "{a:integer,}"};
     for (size_t at = 0; at < sizeof wrong / sizeof *wrong; at++) assert_places(wrong[at], NULL);
 }
 
