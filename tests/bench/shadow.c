@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     struct shadow *shadow;
     struct shadow_progress progress = {0};
     if (argc < 4) return 2;
-    const struct engine_options opening = {.path = argv[1], .read_only = true};
+    const struct engine_options opening = {.path = argv[1]};
     if (engine_open_lmdb(&opening, &engine, &fault) < 0) return fail(&fault);
     if (argv[2][0] && sources_read(argv[2], &running, &fault) < 0) return fail(&fault);
     if (sources_read(argv[3], &next, &fault) < 0) return fail(&fault);
