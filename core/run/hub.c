@@ -30,6 +30,11 @@ int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors,
     return domain_open(&options, domain, errors, fault);
 }
 
+uint64_t hub_deploy_number(struct hub *hub)
+{
+    return hub->deploy;
+}
+
 static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain,
                     struct fault *fault)
 {

@@ -226,6 +226,7 @@ static void views_info_rebuild(const struct view *view, struct view_info *info)
     uint64_t progress = generation_progress(next);
     info->rebuilding = true;
     info->new_generation = next->number;
+    info->new_deploy = next->deploy;
     info->new_position = progress;
     double seconds = (double)(clock_monotonic_ns() - next->began_ns) / 1e9;
     if (next->began_ns && seconds > 0 && progress > next->began_position)
@@ -241,6 +242,7 @@ void views_info(struct view *view, struct view_info *info)
     pthread_mutex_lock(&view->views->lock);
     if (view->answering) {
         info->generation = view->answering->number;
+        info->deploy = view->answering->deploy;
         info->position = atomic_load(&view->answering->position);
         info->parked = atomic_load(&view->answering->parked);
         info->stopped = atomic_load(&view->answering->stopped);
