@@ -185,6 +185,7 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
     int64_t began_ns = clock_monotonic_ns();
     uint64_t before = hub_deploy_number(hub);
     atomic_store(&deployer->progress.state, GATE_SWITCHING);
+    if (undone_to) release->deploy = undone_to;
     int done = ready_make(deployer, &ready, fault);
     if (done == 0 && undone_to) {
         struct deploys_writer writer = deployer_writer(deployer);
@@ -193,7 +194,6 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
                                        .note = order->note,
                                        .to = undone_to,
                                        .why = DEPLOY_WHY_UNDEPLOY};
-        release->deploy = undone_to;
         done = deploys_switch(hub->engine, &writer, &change, fault);
     } else if (done == 0) {
         done = deployer_record(deployer, order, release, forced, fault);

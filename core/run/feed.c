@@ -70,6 +70,7 @@ static bool feed_read_parked(void *user, struct slice key, struct slice value)
     if (feed_is_aside(feed) && split_partition(&feed->generation->plan, tenant->name, key) != feed->partition)
         return true;
     struct feed_parked *parked = feed_park(tenant, key, generation_member(value, "position"), text.text);
+    parked->deploy = generation_member(value, "deploy");
     parked->skipped = generation_member(value, "skipped");
     parked->stored = true;
     return true;
@@ -272,6 +273,7 @@ static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t 
     if (failure == DRAFTS_KEY) {
         struct feed_parked *parked =
             feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
+        parked->deploy = hub_deploy_number(feed->generation->view->views->hub);
         parked->changed = true;
         return true;
     }

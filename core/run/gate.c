@@ -304,7 +304,8 @@ static int gate_judge(struct gate *gate, struct fault *fault)
 
 int gate_run(struct gate *gate, struct fault *fault)
 {
-    gate_begin(gate, false, gate_number(gate));
+    gate->next->deploy = gate_number(gate); /* until it is recorded */
+    gate_begin(gate, false, gate->next->deploy);
     gate_put_scripts(gate->running->sources, gate->next->sources, &gate->order->report);
     gate_put_warnings(gate);
     gate_put_specs(gate);

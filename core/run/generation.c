@@ -58,9 +58,11 @@ static bool generation_count_one(void *user, struct slice key, struct slice valu
 
 static void generation_describe(const struct generation *generation, struct buf *out)
 {
-    mp_put_map(out, 5);
+    mp_put_map(out, 6);
     mp_put_text(out, slice_of("complete"));
     mp_put_int(out, atomic_load(&generation->complete));
+    mp_put_text(out, slice_of("deploy"));
+    mp_put_int(out, (int64_t)generation->deploy);
     mp_put_text(out, slice_of("log"));
     mp_put_text(out, slice_of(generation->view->views->hub->log_id));
     mp_put_text(out, slice_of("number"));
@@ -166,6 +168,7 @@ static int generation_read(struct generation *generation, const struct views *vi
     if (found == 1) {
         struct slice map = buf_slice(&bytes);
         generation->number = generation_member(map, "number");
+        generation->deploy = generation_member(map, "deploy");
         atomic_store(&generation->complete, generation_member(map, "complete") == 1);
         uint64_t partitions = generation_member(map, "partitions");
         generation->partition_count =
@@ -270,6 +273,7 @@ int generation_create(struct view *view, const struct view_code *code, uint64_t 
     struct generation *made = MEM_NEW(struct generation);
     made->view = view;
     made->number = number;
+    made->deploy = code->deploy;
     made->partition_count = partitions;
     memcpy(made->code, code->hash, sizeof made->code);
     snprintf(made->reason, sizeof made->reason, "%s", reason);

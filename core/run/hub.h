@@ -123,12 +123,13 @@ int hub_query_blame(struct hub *hub, struct blame_query *query, struct fault *fa
 struct view_info {
     char name[2 * 64 + 2]; /* "billing/outstanding_invoices" */
     uint64_t generation;   /* that answers; 0: none yet */
+    uint64_t deploy;       /* under which that was built first; 0: by a lore that did not keep it */
     uint64_t position;     /* every event up to it is in the view */
     uint64_t head;         /* of the log, when asked */
     uint64_t parked;       /* keys */
     bool stopped;          /* for at least one tenant */
     bool rebuilding;
-    uint64_t new_generation, new_position;
+    uint64_t new_generation, new_deploy, new_position;
     double rate; /* events a second of the rebuild */
     double seconds_left;
     char reason[256]; /* why it rebuilds: "pricing.lua changed" */

@@ -117,6 +117,7 @@ void indexer_snapshot(struct indexer *indexer, const struct stream_id *stream, c
     made->snapshot.stream.id = arena_copy(&made->arena, stream->id);
     made->snapshot.code = *code;
     made->snapshot.version = version;
+    made->snapshot.deploy = hub_deploy_number(indexer->hub);
     made->state = *state;
     made->snapshot.state = buf_slice(&made->state);
     *state = (struct buf){0};

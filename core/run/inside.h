@@ -53,6 +53,8 @@ struct hub {
     bool stopped;
 };
 
+/* Of the deploy whose code runs. */
+uint64_t hub_deploy_number(struct hub *hub);
 /* A domain of the hub's scripts under hub.lua's limits. */
 int hub_domain_open(struct hub *hub, struct domain **domain, struct fault *fault);
 /* Of the current release; 0: none. */

@@ -32,6 +32,7 @@ struct receptor_key {
     /* stuck */
     bool stuck;
     uint64_t version, position; /* of the event to go on with */
+    uint64_t deploy;            /* whose code failed last */
     unsigned attempts;
     int64_t due_ms; /* receptor_parked_ms: parked */
     char *error;

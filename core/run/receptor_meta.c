@@ -1,6 +1,7 @@
 /* The checkpoints of receptors: the log's named value "receptors", a MessagePack list of
  *
- *   { code, name, position, stuck = [ { aggregate, attempts, error, id, position, tenant, version } … ] }
+ *   { code, name, position, stuck = [ { aggregate, attempts, deploy, error, id, position, tenant, version } …
+ * ] }
  *
  * Receptors that are no longer declared keep theirs: a rename undone goes on where it was. */
 #include "run/receptor.h"
@@ -30,9 +31,10 @@ static void put_int_member(struct buf *out, const char *name, uint64_t value)
 
 static void put_stuck(const struct receptor_key *key, struct buf *out)
 {
-    mp_put_map(out, 7);
+    mp_put_map(out, 8);
     put_text_member(out, "aggregate", key->stream.aggregate);
     put_int_member(out, "attempts", key->attempts);
+    put_int_member(out, "deploy", key->deploy);
     put_text_member(out, "error", slice_of(key->error));
     put_text_member(out, "id", key->stream.id);
     put_int_member(out, "position", key->position);
@@ -148,6 +150,7 @@ static int meta_load_stuck(struct receptor *receptor, struct slice stuck, bool f
     struct receptor_key *key = receptor_key_get(receptor, &stream);
     key->position = int_member(stuck, "position");
     key->version = version;
+    key->deploy = int_member(stuck, "deploy");
     receptor_key_load(key, forgive ? 0 : (unsigned)int_member(stuck, "attempts"),
                       text_member(stuck, "error"));
     return 0;

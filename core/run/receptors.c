@@ -205,6 +205,7 @@ static void receptors_status_stuck(const struct receptor_key *key, struct buf *o
     json_put_inside(out, key->stream.id);
     buf_put_byte(out, '"');
     json_put_int_member(out, "position", (int64_t)key->position);
+    json_put_int_member(out, "deploy", (int64_t)key->deploy);
     json_put_text_member(out, "error", slice_of(key->error));
     json_put_int_member(out, "attempts", key->attempts);
     json_put_int_member(out, "skipped", version < key->version ? 0 : (int64_t)(version - key->version));

@@ -66,6 +66,7 @@ static void status_failure(struct status_failures *failures, const char *kind, s
     json_put_text_member(failures->out, "tenant", tenant);
     if (key) json_put_text_member(failures->out, "key", *key);
     json_put_int_member(failures->out, "position", (int64_t)generation_member(value, "position"));
+    json_put_int_member(failures->out, "deploy", (int64_t)generation_member(value, "deploy"));
     if (mp_find(value, slice_of("error"), &error)) json_put_mp_member(failures->out, "error", error);
     if (key) json_put_int_member(failures->out, "skipped", (int64_t)generation_member(value, "skipped"));
     status_end(failures->out);
@@ -96,6 +97,7 @@ static void status_view(struct hub *hub, size_t index, struct buf *out)
     status_begin(out, "projection");
     json_put_text_member(out, "name", slice_of(info.name));
     json_put_int_member(out, "generation", (int64_t)info.generation);
+    json_put_int_member(out, "deploy", (int64_t)info.deploy);
     json_put_int_member(out, "position", (int64_t)info.position);
     json_put_int_member(out, "lag", (int64_t)(info.head - info.position));
     json_put_int_member(out, "parked", (int64_t)info.parked);
@@ -105,6 +107,7 @@ static void status_view(struct hub *hub, size_t index, struct buf *out)
         json_put_name(out, "rebuilding");
         buf_put_byte(out, '{');
         json_put_int_member(out, "generation", (int64_t)info.new_generation);
+        json_put_int_member(out, "deploy", (int64_t)info.new_deploy);
         json_put_int_member(out, "position", (int64_t)info.new_position);
         status_put_number(out, "rate", info.rate);
         json_put_name(out, "seconds_left");

@@ -21,11 +21,12 @@ enum { VIEWS_FOUND_MAX = 64 }; /* directories of one projection that a start loo
 
 /* --- opening --- */
 
-static struct view_code *views_code(const struct domain_projection *declared)
+static struct view_code *views_code(const struct domain_projection *declared, uint64_t deploy)
 {
     struct view_code *code = MEM_NEW(struct view_code);
     struct arena *arena = &code->arena;
     hash_hex(&declared->code, code->hash);
+    code->deploy = deploy;
     code->keyed = declared->keyed;
     struct domain_input *inputs = arena_zero(arena, (declared->input_count + 1) * sizeof *inputs);
     for (size_t at = 0; at < declared->input_count; at++)
@@ -136,7 +137,7 @@ int views_open(struct hub *hub, size_t projectors, struct release *release, stru
         const struct domain_projection *declared = domain_projection(release->checked, (int)at);
         struct view *view = views_add(made, declared);
         if (!view) return fault_set(fault, FAULT_TOO_LARGE, "more than %d projections", VIEWS_MAX);
-        view->code = views_code(declared);
+        view->code = views_code(declared, release->deploy);
         if (views_open_one(view, view->code, why, fault) < 0) return -1;
     }
     return 0;
@@ -172,7 +173,7 @@ int views_prepare(struct views *views, const struct release *release, struct fau
         const struct domain_projection *declared = domain_projection(release->checked, (int)at);
         struct view *view = views_add(views, declared);
         if (!view) return fault_set(fault, FAULT_TOO_LARGE, "more than %d projections", VIEWS_MAX);
-        view->coming = views_code(declared);
+        view->coming = views_code(declared, release->deploy);
         bool is_new = !view->code && !view->answering && !view->next;
         if ((is_new ? views_bring_back : rebuild_prepare)(view, fault) < 0) return -1;
     }
@@ -333,6 +334,7 @@ static void views_info_rebuild(const struct view *view, struct view_info *info)
     uint64_t progress = generation_progress(next);
     info->rebuilding = true;
     info->new_generation = next->number;
+    info->new_deploy = next->deploy;
     info->new_position = progress;
     double seconds = (double)(clock_monotonic_ns() - next->began_ns) / 1e9;
     if (next->began_ns && seconds > 0 && progress > next->began_position)
@@ -348,6 +350,7 @@ bool views_info(struct view *view, struct view_info *info)
     pthread_mutex_lock(&view->views->lock);
     if (view->answering) {
         info->generation = view->answering->number;
+        info->deploy = view->answering->deploy;
         info->position = atomic_load(&view->answering->position);
         info->parked = atomic_load(&view->answering->parked);
         info->stopped = atomic_load(&view->answering->stopped);

@@ -16,15 +16,15 @@
  * stands still then.
  *
  * Meta values of a generation (docs.h), each written together with the documents it speaks of:
- *   generation            {complete, log, number, partitions, reason}
+ *   generation            {complete, deploy, log, number, partitions, reason}
  *   code                  the hash, hexadecimal
  *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told
  * in words position              every event up to it is in the documents (complete generations)
  *   partition/<i>         the same for one partition while it is being built
  *   chain                 of the commit at that position; while partitions are built, at their end
  *   split                 where its partitions begin and all of them end (split.h)
- *   stopped/<tenant>      {error, position}: the event at which the projection stopped for this tenant
- *   parked/<tenant>\0<key>  {error, position, skipped}
+ *   stopped/<tenant>      {deploy, error, position}: the event at which the projection stopped for this
+ * tenant parked/<tenant>\0<key>  {deploy, error, position, skipped}
  *
  * Threads: views_* from any. The lock guards which generations there are and who holds them; what a
  * generation holds is its feeders'. */
@@ -81,6 +81,7 @@ struct generation {
     char *path;
     struct docs *docs;
     uint64_t number;
+    uint64_t deploy; /* under which it was begun; 0: unknown */
     char code[2 * HASH_SIZE + 1];
     char reason[VIEWS_REASON_SIZE]; /* why it was built */
     uint32_t partition_count;       /* while it is being built */
@@ -112,6 +113,7 @@ struct generation {
 struct view_code {
     struct arena arena;
     char hash[2 * HASH_SIZE + 1];
+    uint64_t deploy;
     bool keyed;
     const struct domain_input *inputs;
     size_t input_count;

@@ -1,5 +1,6 @@
-/* One database, "snapshots": tenant 00 aggregate 00 id 00 code -> version (8 bytes, little endian), state,
- * CRC-32 over key and the rest. */
+/* One database, "snapshots": tenant 00 aggregate 00 id 00 code -> version and deploy (8 bytes each, little
+ * endian), state, CRC-32 over key and the rest. The version's highest bit says that a deploy follows: without
+ * it the snapshot is of a lore that kept none. */
 #include "store/snaps.h"
 
 #include <pthread.h>
@@ -11,7 +12,9 @@
 #include "base/say.h"
 #include "store/environment.h"
 
-enum { VERSION_SIZE = 8, CRC_SIZE = 4, STREAM_CODES_MAX = 64 };
+static const uint64_t WITH_DEPLOY = 1ULL << 63;
+
+enum { VERSION_SIZE = 8, DEPLOY_SIZE = 8, CRC_SIZE = 4, STREAM_CODES_MAX = 64 };
 
 struct snaps {
     struct environment *environment; /* NULL: empty for ever (read only) */
@@ -58,9 +61,19 @@ static bool value_open(MDB_val key, MDB_val value, uint64_t *version, struct sli
     struct slice inside = slice_make(value.mv_data, value.mv_size - CRC_SIZE);
     uint64_t crc = little_get(inside.data + inside.size, CRC_SIZE);
     if (crc != value_crc(slice_make(key.mv_data, key.mv_size), inside)) return false;
-    *version = little_get(inside.data, VERSION_SIZE);
-    *state = slice_make(inside.data + VERSION_SIZE, inside.size - VERSION_SIZE);
+    uint64_t first = little_get(inside.data, VERSION_SIZE);
+    size_t before = VERSION_SIZE + (first & WITH_DEPLOY ? DEPLOY_SIZE : 0);
+    if (inside.size < before) return false;
+    *version = first & ~WITH_DEPLOY;
+    *state = slice_make(inside.data + before, inside.size - before);
     return true;
+}
+
+/* Of a value that is whole. */
+static uint64_t value_deploy(MDB_val value)
+{
+    const char *bytes = value.mv_data;
+    return little_get(bytes, VERSION_SIZE) & WITH_DEPLOY ? little_get(bytes + VERSION_SIZE, DEPLOY_SIZE) : 0;
 }
 
 /* --- open and close --- */
@@ -194,7 +207,8 @@ static int put_one(struct snaps *snaps, MDB_txn *txn, const struct snapshot *sna
     uint64_t version;
     struct slice state;
     if (found && value_open(key, value, &version, &state) && version > snapshot->version) return 0;
-    little_put(value_bytes, snapshot->version, VERSION_SIZE);
+    little_put(value_bytes, snapshot->version | WITH_DEPLOY, VERSION_SIZE);
+    little_put(value_bytes, snapshot->deploy, DEPLOY_SIZE);
     buf_put_slice(value_bytes, snapshot->state);
     little_put(value_bytes, value_crc(buf_slice(key_bytes), buf_slice(value_bytes)), CRC_SIZE);
     value = (MDB_val){value_bytes->size, value_bytes->data};
@@ -282,6 +296,31 @@ int snaps_get(struct snaps *snaps, const struct stream_id *stream, const struct 
         result = get_inside(snaps, (MDB_val){key.size, key.data}, version, state, fault);
     }
     buf_release(&key);
+    return result;
+}
+
+int snaps_deploy(struct snaps *snaps, const struct stream_id *stream, const struct hash *code,
+                 uint64_t *deploy, struct fault *fault)
+{
+    struct buf bytes = {0};
+    MDB_txn *txn;
+    int result = 0;
+    if (!snaps->environment || !stream_key(&bytes, stream)) goto end;
+    buf_put(&bytes, code->bytes, HASH_SIZE);
+    if ((result = environment_read(snaps->environment, &txn, fault)) < 0) goto end;
+    MDB_val key = {bytes.size, bytes.data}, value;
+    uint64_t version;
+    struct slice state;
+    int found = mdb_get(txn, snaps->snapshots, &key, &value);
+    if (found == 0 && value_open(key, value, &version, &state)) {
+        *deploy = value_deploy(value);
+        result = 1;
+    }
+    environment_read_end(snaps->environment, txn);
+    if (found && found != MDB_NOTFOUND)
+        result = environment_fault(snaps->environment, found, "cannot read", fault);
+end:
+    buf_release(&bytes);
     return result;
 }
 

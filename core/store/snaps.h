@@ -25,6 +25,7 @@ struct snapshot {
     struct hash code;
     uint64_t version;
     struct slice state; /* MessagePack */
+    uint64_t deploy;    /* whose code folded it */
 };
 
 /* read_only on a directory that is not there, or dirty: opens as empty. One that is too damaged to be opened
@@ -37,6 +38,10 @@ int snaps_put(struct snaps *snaps, const struct snapshot *batch, size_t count, s
 /* 1 found (state appended), 0 none, -1 fault. */
 int snaps_get(struct snaps *snaps, const struct stream_id *stream, const struct hash *code, uint64_t *version,
               struct buf *state, struct fault *fault);
+/* The deploy that a snapshot was made under: 1 found, 0 none, -1 fault. 0 for one of a lore that did not keep
+ * it. */
+int snaps_deploy(struct snaps *snaps, const struct stream_id *stream, const struct hash *code,
+                 uint64_t *deploy, struct fault *fault);
 /* Reads everything. Fault: CORRUPT. */
 int snaps_check(struct snaps *snaps, uint64_t *snapshots, struct fault *fault);
 

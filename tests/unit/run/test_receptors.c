@@ -156,6 +156,7 @@ static void a_key_is_parked_in_the_end(void **state)
     wait_until(hub, status_has,
                "'kind':'parked','name':'ledger/notes','tenant':'main','key':'bank/account/a'");
     assert_true(status_has(hub, "the book is broken"));
+    assert_true(status_has(hub, "'position':1,'deploy':1,'error'"));
     quiet(hub);
     add(hub, "a", 2);
     quiet(hub);
@@ -167,6 +168,7 @@ static void a_key_is_parked_in_the_end(void **state)
     hub = open_kept(); /* the same code: it stays parked */
     quiet(hub);
     assert_true(status_has(hub, "'parked':1"));
+    assert_true(status_has(hub, "'deploy':1,'error'"));
     assert_int_equal(hub_retry(hub, slice_of("ledger/note"), &test_fault), -1);
     assert_non_null(strstr(test_fault.text, "did you mean ledger/notes?"));
     assert_int_equal(hub_retry(hub, slice_of("ledger/notes"), &test_fault), 0);

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <lmdb.h>
+
 #include "store/snaps.h"
 
 static struct stream_id stream_of(const char *tenant, const char *id)
@@ -27,7 +29,7 @@ static void put(struct snaps *snaps, const char *tenant, const char *id, int cod
                 const char *state)
 {
     struct fault fault;
-    struct snapshot snapshot = {stream_of(tenant, id), code_of(code), version, slice_of(state)};
+    struct snapshot snapshot = {stream_of(tenant, id), code_of(code), version, slice_of(state), 1};
     assert_done(snaps_put(snaps, &snapshot, 1, &fault));
 }
 
@@ -147,6 +149,77 @@ static void one_that_cannot_be_opened_is_made_anew(void **state)
     snaps_close(snaps);
 }
 
+static void expect_deploy(struct snaps *snaps, const char *id, int found, uint64_t expected)
+{
+    struct fault fault;
+    struct stream_id stream = stream_of("acme", id);
+    struct hash hash = code_of(1);
+    uint64_t deploy = 77;
+    assert_int_equal(snaps_deploy(snaps, &stream, &hash, &deploy, &fault), found);
+    if (found) assert_int_equal(deploy, expected);
+}
+
+static void one_tells_under_which_deploy_it_was_made(void **state)
+{
+    struct fault fault;
+    struct snaps *snaps = snaps_start(test_path("deploy"), false);
+    struct snapshot snapshot = {stream_of("acme", "7"), code_of(1), 10, slice_of("ten"), 41};
+    assert_done(snaps_put(snaps, &snapshot, 1, &fault));
+    expect_deploy(snaps, "7", 1, 41);
+    snapshot.version = 11;
+    snapshot.deploy = 300;
+    assert_done(snaps_put(snaps, &snapshot, 1, &fault));
+    expect_deploy(snaps, "7", 1, 300);
+    expect(snaps, "acme", "7", 1, 11, "ten");
+    expect_deploy(snaps, "8", 0, 0);
+    snaps_close(snaps);
+}
+
+/* As a lore wrote it that kept no deploys: version, state, CRC. */
+static void put_old(const char *path, const char *id, uint64_t version, const char *state)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi database;
+    struct buf key = {0}, value = {0};
+    struct hash code = code_of(1);
+    buf_put(&key, "acme", 5);
+    buf_put(&key, "billing/bill", 13);
+    buf_put(&key, id, strlen(id) + 1);
+    buf_put(&key, code.bytes, HASH_SIZE);
+    buf_put(&value, &version, sizeof version);
+    buf_put_text(&value, state);
+    uint32_t crc = hash_crc32(buf_slice(&value)) ^ (hash_crc32(buf_slice(&key)) * 0x9e3779b1u);
+    buf_put(&value, &crc, sizeof crc);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 1), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0666), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "snapshots", 0, &database), 0);
+    MDB_val at = {key.size, key.data}, stored = {value.size, value.data};
+    assert_int_equal(mdb_put(txn, database, &at, &stored, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    buf_release(&key);
+    buf_release(&value);
+}
+
+static void one_of_before_is_still_read(void **state)
+{
+    struct snaps *snaps = snaps_start(test_path("before"), false);
+    put(snaps, "acme", "8", 1, 3, "three");
+    snaps_close(snaps);
+    put_old(test_path("before"), "7", 10, "ten");
+    snaps = snaps_start(test_path("before"), false);
+    expect(snaps, "acme", "7", 1, 10, "ten");
+    expect_deploy(snaps, "7", 1, 0);
+    put(snaps, "acme", "7", 1, 9, "nine");
+    expect(snaps, "acme", "7", 1, 10, "ten");
+    put(snaps, "acme", "7", 1, 11, "eleven");
+    expect(snaps, "acme", "7", 1, 11, "eleven");
+    snaps_close(snaps);
+}
+
 static void another_boot_drops_all(void **state)
 {
     struct snaps *snaps = snaps_start(test_path("boot"), false);
@@ -243,6 +316,8 @@ int main(void)
         cmocka_unit_test(impossible_streams_have_none),
         cmocka_unit_test(a_damaged_one_is_ignored_and_removed),
         cmocka_unit_test(one_that_cannot_be_opened_is_made_anew),
+        cmocka_unit_test(one_tells_under_which_deploy_it_was_made),
+        cmocka_unit_test(one_of_before_is_still_read),
         cmocka_unit_test(another_boot_drops_all),
         cmocka_unit_test(a_kill_leaves_what_was_put),
         cmocka_unit_test(threads_write_at_once),
