@@ -55,7 +55,7 @@ static int tasks_add_tenants(struct tasks *tasks, int64_t now_ms, struct fault *
             struct chore *chore = task_chore(task, tenant, fault);
             if (!chore) return -1;
             int64_t after_ms = tasks->looked_ms ? tasks->looked_ms : task->seen_ms;
-            if (chore->last_due_ms > after_ms) after_ms = chore->last_due_ms;
+            if (chore->last_moment_ms > after_ms) after_ms = chore->last_moment_ms;
             pthread_mutex_lock(&tasks->reactor->mutex);
             if (tasks->schedule) chore_plan(chore, after_ms, now_ms);
             pthread_mutex_unlock(&tasks->reactor->mutex);
