@@ -15,12 +15,14 @@
 
 enum { HUB_STOP_LOOK_US = 200 };
 
-int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors, struct fault *fault)
+static int hub_open_domain(struct hub *hub, bool counts_runs, struct domain **domain, struct buf *errors,
+                           struct fault *fault)
 {
     const struct catalog *catalog = &hub->catalog;
     struct domain_options options = {
         .sources = hub->sources,
         .on_demand_later = true,
+        .counts_runs = counts_runs,
         .memory_max = (size_t)catalog_limit(catalog, "state_memory", 0),
         .instructions_max = (uint64_t)catalog_limit(catalog, "instructions", 0),
         .call_memory_max = (size_t)catalog_limit(catalog, "call_memory", 0),
@@ -28,6 +30,16 @@ int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors,
         .document_size_max = (size_t)catalog_limit(catalog, "document_size", 0),
     };
     return domain_open(&options, domain, errors, fault);
+}
+
+int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors, struct fault *fault)
+{
+    return hub_open_domain(hub, false, domain, errors, fault);
+}
+
+int hub_domain_open_for_runs(struct hub *hub, struct domain **domain, struct fault *fault)
+{
+    return hub_open_domain(hub, true, domain, NULL, fault);
 }
 
 static int hub_load(struct hub *hub, const struct hub_options *options, struct domain **domain,

@@ -57,5 +57,7 @@ struct hub {
 
 /* A domain of the hub's scripts under hub.lua's limits. */
 int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors, struct fault *fault);
+/* One in which services and tasks run beside each other. */
+int hub_domain_open_for_runs(struct hub *hub, struct domain **domain, struct fault *fault);
 
 #endif

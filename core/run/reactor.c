@@ -209,7 +209,7 @@ int reactor_open(struct hub *hub, const struct reactor_options *options, struct 
                  struct fault *fault)
 {
     struct domain *domain;
-    if (hub_domain_open(hub, &domain, NULL, fault) < 0) return -1;
+    if (hub_domain_open_for_runs(hub, &domain, fault) < 0) return -1;
     struct reactor *made = MEM_NEW(struct reactor);
     made->hub = hub;
     made->domain = domain;
