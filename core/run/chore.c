@@ -195,6 +195,7 @@ static void chore_rest(struct chore *chore, bool recorded)
     reactor->tasks_moved = true;
     pthread_mutex_lock(&reactor->mutex);
     if (recorded) {
+        atomic_fetch_add(chore->run_error.size ? &chore->task->failed : &chore->task->done, 1);
         chore->last_due_ms = chore->run_due_ms;
         chore->last_duration_ms = chore->duration_ms;
         buf_clear(&chore->last_error);
@@ -305,6 +306,7 @@ static void chore_ended(struct reactor_run *run, enum domain_run_state state, st
     }
     reactor_run_end(run);
     if (state == DOMAIN_RUN_RETRIES || late) {
+        atomic_fetch_add(&chore->task->put_off, 1);
         if (!chore->asked) {
             chore_wait(chore, delay_ms, fault);
             return;

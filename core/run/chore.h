@@ -37,7 +37,8 @@ struct task {
     struct slice name; /* "invoice_expiration" */
     struct cron cron;
     struct zone *zone;
-    int64_t seen_ms; /* first */
+    int64_t seen_ms;                     /* first */
+    atomic_ullong done, failed, put_off; /* runs, since the start */
     struct chore *chores;
 };
 

@@ -51,7 +51,8 @@ struct courier {
     int64_t retry_ns;     /* 0: the disk takes what is written */
     struct outage_part outage;
     pthread_mutex_t lock; /* timers: changed by the thread, read by courier_status */
-    atomic_ullong settled;
+    atomic_ullong settled, delivered, failed, put_off;
+    atomic_size_t in_flight; /* the sender's, for who asks */
     bool moved;
 };
 
@@ -215,6 +216,7 @@ static void courier_put_off(struct courier *courier, const struct timer *timer, 
 static void courier_again(struct courier *courier, const struct command *command, struct timer timer)
 {
     struct timer_key from = timer.key;
+    atomic_fetch_add(&courier->failed, 1);
     timer.attempts++;
     timer.key.due_ms = timer.attempts > courier->retries_max
                            ? INT64_MAX
@@ -233,6 +235,7 @@ static void courier_again(struct courier *courier, const struct command *command
 static void courier_later(struct courier *courier, const struct command *command, struct timer timer)
 {
     struct timer_key from = timer.key;
+    atomic_fetch_add(&courier->put_off, 1);
     timer.key.due_ms = clock_now_ms(courier->hub->clock) + command->retry_ms;
     courier_put_off(courier, &timer, &from);
 }
@@ -242,6 +245,7 @@ static void courier_told(struct sending *sending, struct fault *fault)
     struct parcel *parcel = sending->owner;
     const struct command *command = sending->command;
     struct courier *courier = (struct courier *)((char *)sending->sender - offsetof(struct courier, sender));
+    if (!fault) atomic_fetch_add(&courier->delivered, 1);
     if (parcel->stray) {
         parcels_leave(&courier->parcels, parcel);
     } else if (!fault || !sending->sender->closing) { /* at the end the rest stays where it is */
@@ -496,6 +500,7 @@ static void *courier_run(void *user)
         bool fires = courier->timers && courier->position >= head && !courier_rests(courier) &&
                      courier_fire(courier, now_ms);
         sender_rouse(&courier->sender);
+        atomic_store_explicit(&courier->in_flight, courier->sender.in_flight, memory_order_relaxed);
         bool idle = !more && !fires && courier->sender.in_flight == 0 && courier->change_count == 0;
         courier_show(courier, idle);
         int timeout_ms = more ? 0 : courier_timeout(courier, now_ms);
@@ -587,22 +592,41 @@ static bool courier_status_parked(void *user, const struct timer *timer)
     return true;
 }
 
+static void courier_read_info(struct courier *courier, struct courier_info *info)
+{
+    uint64_t head = engine_head(courier->hub->engine).position, count = 0;
+    *info = (struct courier_info){.position = atomic_load(&courier->settled),
+                                  .in_flight = atomic_load(&courier->in_flight),
+                                  .delivered = atomic_load(&courier->delivered),
+                                  .failed = atomic_load(&courier->failed),
+                                  .put_off = atomic_load(&courier->put_off)};
+    /* Where nobody ever sent anything it does not even look. */
+    if (names_find(engine_names(courier->hub->engine), slice_of(SENT_TYPE)) == 0) info->position = head;
+    if (courier->timers) count = timers_count(courier->timers, &info->parked);
+    info->waiting = count - info->parked;
+    info->lag = info->position < head ? head - info->position : 0;
+}
+
+void courier_info(struct courier *courier, struct courier_info *info)
+{
+    pthread_mutex_lock(&courier->lock);
+    courier_read_info(courier, info);
+    pthread_mutex_unlock(&courier->lock);
+}
+
 void courier_status(struct courier *courier, struct buf *ndjson)
 {
-    uint64_t parked = 0, head = engine_head(courier->hub->engine).position;
-    uint64_t settled = atomic_load(&courier->settled);
+    struct courier_info info;
     struct fault ignored;
-    /* Where nobody ever sent anything it does not even look. */
-    if (names_find(engine_names(courier->hub->engine), slice_of(SENT_TYPE)) == 0) settled = head;
     pthread_mutex_lock(&courier->lock);
-    uint64_t waiting = courier->timers ? timers_count(courier->timers, &parked) : 0;
+    courier_read_info(courier, &info);
     buf_put_byte(ndjson, '{');
     json_put_text_member(ndjson, "kind", slice_of("courier"));
     json_put_text_member(ndjson, "name", slice_of(COURIER_NAME));
-    json_put_int_member(ndjson, "position", (int64_t)settled);
-    json_put_int_member(ndjson, "lag", settled < head ? (int64_t)(head - settled) : 0);
-    json_put_int_member(ndjson, "waiting", (int64_t)(waiting - parked));
-    json_put_int_member(ndjson, "parked", (int64_t)parked);
+    json_put_int_member(ndjson, "position", (int64_t)info.position);
+    json_put_int_member(ndjson, "lag", (int64_t)info.lag);
+    json_put_int_member(ndjson, "waiting", (int64_t)info.waiting);
+    json_put_int_member(ndjson, "parked", (int64_t)info.parked);
     buf_put_text(ndjson, "}\n");
     if (courier->timers) timers_each_parked(courier->timers, courier_status_parked, ndjson, &ignored);
     pthread_mutex_unlock(&courier->lock);

@@ -44,6 +44,11 @@ void courier_look(struct courier *courier);
 void courier_retry(struct courier *courier);
 /* All of the log up to position is delivered, in timers/ or parked, and nothing there is due. */
 bool courier_settled(struct courier *courier, uint64_t position);
+struct courier_info {
+    uint64_t position, lag, in_flight, waiting, parked;
+    uint64_t delivered, failed, put_off; /* since the start: outcomes, attempts, answers "later" */
+};
+void courier_info(struct courier *courier, struct courier_info *info);
 void courier_status(struct courier *courier, struct buf *ndjson);
 
 #endif

@@ -3,16 +3,30 @@
 
 #include "base/clock.h"
 #include "run/inside.h"
+#include "run/metrics.h"
+#include "run/reactor_inside.h"
 
-static void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
+void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void metrics_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
+void metrics_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
 {
     metrics_head(out, name, type, help);
     buf_format(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+void metrics_named(struct buf *out, const char *name, const char *label, struct slice of, uint64_t value)
+{
+    buf_format(out, "%s{%s=\"%.*s\"} %llu\n", name, label, SLICE_ARGS(of), (unsigned long long)value);
+}
+
+void metrics_outcome(struct buf *out, const char *name, const char *label, struct slice of,
+                     const char *outcome, uint64_t value)
+{
+    buf_format(out, "%s{%s=\"%.*s\",outcome=\"%s\"} %llu\n", name, label, SLICE_ARGS(of), outcome,
+               (unsigned long long)value);
 }
 
 static void metrics_commands(struct hub *hub, struct buf *out)
@@ -84,6 +98,8 @@ static void metrics_shards(struct hub *hub, struct buf *out)
     buf_format(out, "lore_lua_memory_bytes{of=\"shards\"} %zu\n", memory);
     if (hub->views)
         buf_format(out, "lore_lua_memory_bytes{of=\"projectors\"} %zu\n", views_memory(hub->views));
+    if (hub->reactor)
+        buf_format(out, "lore_lua_memory_bytes{of=\"services\"} %zu\n", atomic_load(&hub->reactor->memory));
     if (hub->query) buf_format(out, "lore_lua_memory_bytes{of=\"queries\"} %zu\n", query_memory(hub->query));
 }
 
@@ -122,4 +138,7 @@ void hub_metrics(struct hub *hub, struct buf *text)
     metrics_writer(hub, text);
     metrics_shards(hub, text);
     metrics_views(hub, text);
+    if (hub->receptors) metrics_receptors(hub->receptors, text);
+    if (hub->courier) metrics_courier(hub->courier, text);
+    if (hub->reactor) metrics_reactor(hub->reactor, text);
 }

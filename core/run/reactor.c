@@ -162,6 +162,7 @@ static void *reactor_main(void *user)
     while (!reactor_is_closed(reactor)) {
         int timeout_ms = tasks_turn(reactor->tasks); /* first: services may have a queue for ever */
         services_turn(reactor->services);
+        atomic_store_explicit(&reactor->running, reactor->run_count, memory_order_relaxed);
         atomic_store_explicit(&reactor->memory, domain_memory(reactor->domain), memory_order_relaxed);
         fetch_wait(reactor->fetch, reactor->paused ? 0 : timeout_ms);
         reactor_resume(reactor);

@@ -53,7 +53,8 @@ struct reactor {
     struct reactor_run *runs;
     struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
     size_t run_count, run_count_max;
-    size_t commits; /* on their way to the log; each comes back as an arrival */
+    atomic_size_t running; /* run_count, for who asks */
+    size_t commits;        /* on their way to the log; each comes back as an arrival */
     struct services *services;
     struct tasks *tasks;
     bool tasks_moved; /* one may have to be begun before the moment that was waited for */
@@ -96,6 +97,7 @@ void services_turn(struct services *services);
 /* The end: those that wait are told so. Runs have been ended. */
 void services_give_up(struct services *services);
 void services_status(struct services *services, struct buf *ndjson);
+void services_metrics(struct services *services, struct buf *out);
 
 /* --- tasks.c --- */
 int tasks_open(struct reactor *reactor, bool schedule, struct tasks **tasks, struct fault *fault);
@@ -106,5 +108,6 @@ int tasks_run(struct tasks *tasks, struct slice name, struct command *command, s
 /* Begins what is due; returns the ms until something will be, -1: nothing. */
 int tasks_turn(struct tasks *tasks);
 void tasks_status(struct tasks *tasks, struct buf *ndjson);
+void tasks_metrics(struct tasks *tasks, struct buf *out);
 
 #endif

@@ -115,6 +115,8 @@ static void what_nobody_takes_is_parked(void **state)
     wait_until(hub, status_has, "'waiting':0,'parked':1");
     assert_true(status_has(hub, "Note to ledger/entry/a: "));
     assert_true(status_has(hub, "the book is broken"));
+    expect_metric(hub, "\nlore_courier_parked 1\n");
+    expect_metric(hub, "\nlore_courier_failed_total 2\n");
     tell_entry(hub, "a", "Mend");
     move_clock(hub, 30LL * DAY_MS);
     quiet(hub);
@@ -359,11 +361,18 @@ static void a_cancel_reaches_who_waits(void **state)
     wait_until(hub, status_has, "'waiting':2,'parked':0");
     quiet(hub);
     assert_true(status_has(hub, "'waiting':2,'parked':0"));
+    expect_metric(hub, "\nlore_courier_waiting 2\n");
+    expect_metric(hub, "\nlore_courier_in_flight 0\n");
+    expect_metric(hub, "\nlore_courier_put_off_total 4\n");
+    expect_metric(hub, "\nlore_service_runs_total{service='ledger/mail',outcome='put_off'} 4\n");
     move_clock(hub, 4 * DAY_MS);
     wait_until(hub, status_has, "'waiting':0,'parked':0");
     quiet(hub);
     assert_true(log_has(hub, "mail:Mailed:2 "));
     assert_false(log_has(hub, "mail:Mailed:3 "));
+    expect_metric(hub, "\nlore_courier_delivered_total 2\n");
+    expect_metric(hub, "\nlore_service_runs_total{service='ledger/mail',outcome='done'} 2\n");
+    expect_metric(hub, "\nlore_receptor_lag{receptor='ledger/notes'} 0\n");
     leave(hub);
 }
 

@@ -196,6 +196,9 @@ static void a_run_that_fails_is_recorded(void **state)
     set_clock(hub, "2026-02-02T04:00Z");
     ran(hub, "2026-02-02T04:00:00");
     assert_false(status_has(hub, "'error'"));
+    expect_metric(hub, "\nlore_task_runs_total{task='chores/tick',outcome='done'} 1\n");
+    expect_metric(hub, "\nlore_task_runs_total{task='chores/tick',outcome='failed'} 1\n");
+    expect_metric(hub, "\nlore_task_running{task='chores/tick'} 0\n");
     expect_runs(hub,
                 "main tick 2026-02-02T03:00 schedule failed; main tick 2026-02-02T04:00 schedule done; ");
     expect_log(hub, "tick:$TaskRan:1 tick:Ticked:2 tick:$TaskRan:3 ");
