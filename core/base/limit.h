@@ -65,6 +65,8 @@ enum {
     LIMIT_STATE_MEMORY_MAX = 512 << 20, /* of one Lua state, caches included */
     LIMIT_RUN_CALLS_MAX = 100, /* how often a run of a service or task, between what it waits for and pages of
                                   views, may use the instructions of one call */
+    LIMIT_RUN_MEMORY_SHARE = 32,   /* of the state's memory one run may keep while it waits, 16 MiB: so many
+                                      must do so before others are refused */
     LIMIT_RUN_REQUESTS_MAX = 1000, /* HTTP requests of one run */
     LIMIT_WATCHDOG_TICK_MS = 4,    /* what the kernel counts CPU time in */
     LIMIT_WATCHDOG_TICKS =

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -41,10 +42,17 @@ static int clock_file_read(struct clock_file *clock, struct fault *fault)
     return 0;
 }
 
+static const char *clock_file_name(const struct clock_file *clock)
+{
+    const char *slash = strrchr(clock->path, '/');
+    return slash ? slash + 1 : clock->path;
+}
+
 static void clock_file_on_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
     struct clock_file *clock = event->data;
     struct fault fault;
+    if (name && strcmp(name, clock_file_name(clock)) != 0) return;
     if (clock_file_read(clock, &fault) == 0) clock->told(clock->user);
 }
 
@@ -53,6 +61,16 @@ static void clock_file_free(uv_handle_t *event)
     struct clock_file *clock = event->data;
     mem_free(clock->path);
     mem_free(clock);
+}
+
+/* Its folder is, since the file may be replaced by another one of its name. */
+static int clock_file_watch(struct clock_file *clock)
+{
+    size_t size = (size_t)(clock_file_name(clock) - clock->path);
+    char *folder = size ? mem_text(clock->path, size) : mem_text(".", 1);
+    int error = uv_fs_event_start(&clock->event, clock_file_on_event, folder, 0);
+    mem_free(folder);
+    return error;
 }
 
 int clock_file_open(const char *path, uv_loop_t *loop, void (*told)(void *user), void *user,
@@ -67,7 +85,7 @@ int clock_file_open(const char *path, uv_loop_t *loop, void (*told)(void *user),
     uv_fs_event_init(loop, &made->event);
     uv_unref((uv_handle_t *)&made->event);
     /* Watched before it is read, so that nothing is missed. */
-    int error = uv_fs_event_start(&made->event, clock_file_on_event, path, 0);
+    int error = clock_file_watch(made);
     if (error) fault_errno(fault, -error, "cannot watch %s", path);
     if (error || clock_file_read(made, fault) < 0) {
         clock_file_close(made);

@@ -5,8 +5,9 @@
  *     options.clock = clock_file_clock(clock);
  *     clock_file_close(clock);                     and let the loop run once more
  *
- * The file is written again in place; told is called in the loop's thread once the clock stands there. What
- * is no moment, as a file that is being written, leaves the clock where it was.
+ * The file is written again in place, or replaced by another one of its name; told is called in the loop's
+ * thread once the clock stands there. What is no moment, as a file that is being written, leaves the clock
+ * where it was.
  *
  * Threads: the clock any, the rest the loop's. Owns: the handle in the loop. */
 #ifndef LORE_CLI_CLOCK_FILE_H

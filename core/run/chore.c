@@ -107,42 +107,63 @@ static int64_t moment_of(struct slice data, const char *name)
     return ms;
 }
 
-/* What its last commit says. */
+static bool text_of(struct slice data, const char *name, struct slice *text)
+{
+    struct slice bytes;
+    struct mp_value value;
+    if (!mp_find(data, slice_of(name), &bytes)) return false;
+    struct mp_reader reader = mp_reader_of(bytes);
+    if (mp_read(&reader, &value) < 0 || value.kind != MP_TEXT) return false;
+    *text = value.text;
+    return true;
+}
+
+/* What its last run came to. */
+static void chore_remember_last(struct chore *chore, struct slice data)
+{
+    struct slice bytes, error;
+    struct mp_value value;
+    chore->last_due_ms = moment_of(data, "due");
+    if (mp_find(data, slice_of("duration_ms"), &bytes)) {
+        struct mp_reader reader = mp_reader_of(bytes);
+        if (mp_read(&reader, &value) == 0 && value.kind == MP_INT) chore->last_duration_ms = value.integer;
+    }
+    if (text_of(data, "error", &error)) buf_put_slice(&chore->last_error, error);
+}
+
 static void chore_remember(struct chore *chore, const struct record *record)
 {
     struct record_event event = {0};
-    struct slice bytes;
-    struct mp_value value;
+    struct slice by;
     while (record_next_event(record, &event)) {
         if (!slice_is(names_get(record->names, event.type), TASK_RAN_TYPE)) continue;
-        chore->last_due_ms = moment_of(event.data, "due");
-        if (mp_find(event.data, slice_of("duration_ms"), &bytes)) {
-            struct mp_reader reader = mp_reader_of(bytes);
-            if (mp_read(&reader, &value) == 0 && value.kind == MP_INT)
-                chore->last_duration_ms = value.integer;
-        }
-        if (mp_find(event.data, slice_of("error"), &bytes)) {
-            struct mp_reader reader = mp_reader_of(bytes);
-            if (mp_read(&reader, &value) == 0 && value.kind == MP_TEXT)
-                buf_put_slice(&chore->last_error, value.text);
-        }
+        if (chore->last_due_ms == INT64_MIN) chore_remember_last(chore, event.data);
+        if (!text_of(event.data, "by", &by) || !slice_is(by, "hand"))
+            chore->last_moment_ms = moment_of(event.data, "due");
     }
 }
 
+/* From the last commit back to the last one that was for a moment: those by hand do not count. */
 static int chore_read(struct chore *chore, struct fault *fault)
 {
     struct engine *engine = chore->task->reactor->hub->engine;
     struct stream_id stream = {chore->tenant, chore->task->declared->name, chore->task->name};
-    struct engine_cursor *cursor;
-    struct record record;
     uint64_t version, position;
     if (engine_stream_head(engine, &stream, &version, &position, fault) < 0) return -1;
-    if (version == 0) return 0;
-    if (engine_read_stream(engine, &stream, version, &cursor, fault) < 0) return -1;
-    int more = engine_cursor_next(cursor, &record, fault);
-    if (more == 1) chore_remember(chore, &record);
-    engine_cursor_close(cursor);
-    return more < 0 ? -1 : 0;
+    while (version > 0 && chore->last_moment_ms == INT64_MIN) {
+        struct engine_cursor *cursor;
+        struct record record;
+        if (engine_read_stream(engine, &stream, version, &cursor, fault) < 0) return -1;
+        int more = engine_cursor_next(cursor, &record, fault);
+        version = 0;
+        if (more == 1) {
+            chore_remember(chore, &record);
+            version = record.first_version - 1;
+        }
+        engine_cursor_close(cursor);
+        if (more < 0) return -1;
+    }
+    return 0;
 }
 
 /* --- runs --- */
@@ -174,6 +195,7 @@ static void chore_rest(struct chore *chore, bool recorded)
     reactor->tasks_moved = true;
     pthread_mutex_lock(&reactor->mutex);
     if (recorded) {
+        atomic_fetch_add(chore->run_error.size ? &chore->task->failed : &chore->task->done, 1);
         chore->last_due_ms = chore->run_due_ms;
         chore->last_duration_ms = chore->duration_ms;
         buf_clear(&chore->last_error);
@@ -183,6 +205,7 @@ static void chore_rest(struct chore *chore, bool recorded)
     chore->command = NULL;
     bool scheduled = !chore->asked;
     chore->asked = false;
+    if (recorded && scheduled) chore->last_moment_ms = chore->run_due_ms;
     if (scheduled) chore_plan(chore, chore->run_due_ms, clock_now_ms(reactor->hub->clock));
     pthread_mutex_unlock(&reactor->mutex);
     watch_wake(&reactor->hub->watch);
@@ -283,6 +306,7 @@ static void chore_ended(struct reactor_run *run, enum domain_run_state state, st
     }
     reactor_run_end(run);
     if (state == DOMAIN_RUN_RETRIES || late) {
+        atomic_fetch_add(&chore->task->put_off, 1);
         if (!chore->asked) {
             chore_wait(chore, delay_ms, fault);
             return;
@@ -371,7 +395,7 @@ struct chore *chore_new(struct task *task, struct slice tenant, struct fault *fa
     chore->task = task;
     chore->tenant = slice_make(mem_text(tenant.data, tenant.size), tenant.size);
     chore->due_ms = INT64_MAX;
-    chore->last_due_ms = INT64_MIN;
+    chore->last_due_ms = chore->last_moment_ms = INT64_MIN;
     if (chore_read(chore, fault) == 0) return chore;
     chore_free(chore);
     return NULL;

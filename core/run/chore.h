@@ -9,9 +9,9 @@
  *  1. The moments of a task are given by its declaration alone: the multiples of its interval since 1970, the
  * moments of its cron, its one moment. So after a restart they are the same, and the id of a run is made of
  * (log, tenant, task, moment): a moment is in the log once whatever happens.
- *  2. What was done last is read from the log: a task's commits end with $TaskRan. A task that never ran
- * counts from when it was first seen, a named value of the log, so that moments missed before its first run
- * are missed too.
+ *  2. What was done last is read from the log: a task's commits end with $TaskRan. A run by hand is no
+ * moment of the schedule and is passed over. A task that never ran counts from when it was first seen, a
+ * named value of the log, so that moments missed before its first run are missed too.
  *  3. Moments that pass while the hub is down or the chore still runs are missed: made up for by one run for
  * the last of them, or skipped. A run that was cut off by a kill was not recorded, so its moment is missed.
  *  4. A run that fails is recorded as failed and not repeated; only retry() and what is not the script's
@@ -37,7 +37,8 @@ struct task {
     struct slice name; /* "invoice_expiration" */
     struct cron cron;
     struct zone *zone;
-    int64_t seen_ms; /* first */
+    int64_t seen_ms;                     /* first */
+    atomic_ullong done, failed, put_off; /* runs, since the start */
     struct chore *chores;
 };
 
@@ -62,7 +63,8 @@ struct chore {
     int64_t run_due_ms, began_ms, began_ns, duration_ms;
     struct buf run_error; /* empty: it went well */
     /* the last one recorded */
-    int64_t last_due_ms; /* INT64_MIN: none */
+    int64_t last_due_ms;    /* INT64_MIN: none */
+    int64_t last_moment_ms; /* of the last one by the schedule; INT64_MIN: none */
     int64_t last_duration_ms;
     struct buf last_error;
 };

@@ -7,12 +7,12 @@
 #include "base/clock.h"
 #include "base/faultpoint.h"
 #include "base/hash.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "base/thread.h"
 #include "codec/json.h"
 #include "run/inside.h"
+#include "run/parcels.h"
 #include "run/sending.h"
 #include "run/sent.h"
 #include "store/timers.h"
@@ -27,15 +27,9 @@ enum {
     COURIER_BEHIND_MAX = 50000, /* positions that timers/ may lag behind when nothing else is to be written */
     COURIER_FIRST_MS = 1000,
     COURIER_LAST_MS = 60000,
-    COURIER_CHAIN_MS = 1000, /* who waits so long begins a new chain of causes */
-    MAP_KEY_SIZE = 12
-};
-
-/* One message on its way. */
-struct parcel {
-    struct timer timer;           /* key.due_ms INT64_MIN: it came from the log at once */
-    struct parcel *older, *newer; /* of those at once, in log order */
-    uint8_t map_key[MAP_KEY_SIZE];
+    COURIER_CHAIN_MS = 1000,    /* who waits so long begins a new chain of causes */
+    COURIER_LANE_MAX = 512,     /* messages under way to one service */
+    COURIER_SERVICES_MAX = 2048 /* and to all of them: the rest of the window is the aggregates' */
 };
 
 struct courier {
@@ -48,8 +42,7 @@ struct courier {
     unsigned retries_max;
     uint32_t sent_type; /* the number of $Sent, 0: nobody ever sent */
     uint64_t position;  /* read up to here */
-    struct parcel *oldest, *newest;
-    struct map under_way;   /* of timers/: position and ordinal -> struct parcel */
+    struct parcels parcels;
     struct timer_key fired; /* timers/ up to here were taken */
     struct timer_change *changes;
     size_t change_count, change_max;
@@ -58,7 +51,8 @@ struct courier {
     int64_t retry_ns;     /* 0: the disk takes what is written */
     struct outage_part outage;
     pthread_mutex_t lock; /* timers: changed by the thread, read by courier_status */
-    atomic_ullong settled;
+    atomic_ullong settled, delivered, failed, put_off;
+    atomic_size_t in_flight; /* the sender's, for who asks */
     bool moved;
 };
 
@@ -75,14 +69,12 @@ static void courier_change(struct courier *courier, enum timer_change_kind kind,
     change->kind = kind;
     change->timer = *timer;
     if (from) change->from = *from;
+    if (kind != TIMER_SET && kind != TIMER_MOVE) return;
     /* It may have to be taken before those that were. */
-    if ((kind == TIMER_SET || kind == TIMER_MOVE) && timer->key.due_ms <= courier->fired.due_ms)
+    if (timer->key.due_ms >= LANE_FIRST_MS && timer->key.due_ms != INT64_MAX)
+        lane_put(parcels_lane_of(&courier->parcels, timer->key.due_ms), &timer->key);
+    else if (timer->key.due_ms <= courier->fired.due_ms)
         courier->fired = (struct timer_key){.due_ms = INT64_MIN};
-}
-
-static uint64_t courier_done_to(const struct courier *courier)
-{
-    return courier->oldest ? courier->oldest->timer.key.position - 1 : courier->position;
 }
 
 /* The environment is of no use any more: everything is read from the log again. */
@@ -97,6 +89,7 @@ static void courier_begin_anew(struct courier *courier)
     courier->position = 0;
     courier->change_count = 0;
     courier->fired = (struct timer_key){.due_ms = INT64_MIN};
+    parcels_let_go(&courier->parcels);
 }
 
 static void courier_failed(struct courier *courier, const struct fault *fault)
@@ -113,6 +106,20 @@ static void courier_failed(struct courier *courier, const struct fault *fault)
 static bool courier_rests(const struct courier *courier)
 {
     return courier->retry_ns && clock_monotonic_ns() < courier->retry_ns;
+}
+
+/* Which services had no room when the hub ended. */
+static void courier_find_lanes(struct courier *courier)
+{
+    struct timer_key after = {LANE_FIRST_MS - 1, UINT64_MAX, UINT32_MAX};
+    struct timer first;
+    struct fault fault;
+    int found;
+    while ((found = timers_due(courier->timers, &after, INT64_MAX - 1, &first, 1, &fault)) == 1) {
+        parcels_lane_of(&courier->parcels, first.key.due_ms)->waits = true;
+        after.due_ms = first.key.due_ms;
+    }
+    if (found < 0) courier_failed(courier, &fault);
 }
 
 /* Whether timers/ is open. It is made when the first message is sent, so who never sends has none. */
@@ -133,6 +140,7 @@ static bool courier_is_ready(struct courier *courier)
         courier_begin_anew(courier); /* the log was cut back */
     else if (position > courier->position)
         courier->position = position;
+    courier_find_lanes(courier);
     /* Other scripts are another chance for what is parked. */
     if (timers_mark(courier->timers) != hub_deploy_number(courier->hub)) atomic_store(&courier->retry_wanted, true);
     return true;
@@ -142,7 +150,8 @@ static void courier_write(struct courier *courier, bool all)
 {
     struct fault fault;
     if (!courier->timers || courier_rests(courier)) return;
-    uint64_t position = courier_done_to(courier), written = timers_position(courier->timers);
+    uint64_t position = parcels_done_to(&courier->parcels, courier->position),
+             written = timers_position(courier->timers);
     if (courier->change_count == 0 && (all ? position == written : position < written + COURIER_BEHIND_MAX))
         return;
     if (timers_write(courier->timers, courier->changes, courier->change_count, position, hub_deploy_number(courier->hub),
@@ -159,55 +168,16 @@ static void courier_write(struct courier *courier, bool all)
 
 /* --- sending --- */
 
-static struct slice courier_map_key(const struct timer_key *key, uint8_t bytes[MAP_KEY_SIZE])
+/* NULL: to an aggregate. */
+static struct lane *courier_lane(struct courier *courier, const struct domain_send *send)
 {
-    memcpy(bytes, &key->position, 8);
-    memcpy(bytes + 8, &key->ordinal, 4);
-    return slice_make(bytes, MAP_KEY_SIZE);
+    return send->to_service ? parcels_lane(&courier->parcels, send->context, send->target) : NULL;
 }
 
-static struct parcel *courier_parcel(const struct timer *timer)
+static bool courier_has_room(const struct courier *courier, const struct lane *lane)
 {
-    struct parcel *parcel = MEM_NEW(struct parcel);
-    parcel->timer = *timer;
-    courier_map_key(&timer->key, parcel->map_key);
-    return parcel;
-}
-
-static struct slice courier_parcel_key(const struct parcel *parcel)
-{
-    return slice_make(parcel->map_key, sizeof parcel->map_key);
-}
-
-static void courier_enter(struct courier *courier, struct parcel *parcel)
-{
-    if (parcel->timer.key.due_ms != INT64_MIN) {
-        map_put(&courier->under_way, courier_parcel_key(parcel), parcel);
-        return;
-    }
-    parcel->older = courier->newest;
-    if (courier->newest)
-        courier->newest->newer = parcel;
-    else
-        courier->oldest = parcel;
-    courier->newest = parcel;
-}
-
-static void courier_leave(struct courier *courier, struct parcel *parcel)
-{
-    if (parcel->timer.key.due_ms != INT64_MIN) {
-        map_remove(&courier->under_way, courier_parcel_key(parcel));
-    } else {
-        if (parcel->older)
-            parcel->older->newer = parcel->newer;
-        else
-            courier->oldest = parcel->newer;
-        if (parcel->newer)
-            parcel->newer->older = parcel->older;
-        else
-            courier->newest = parcel->older;
-    }
-    mem_free(parcel);
+    return !lane ||
+           (lane->under_way < COURIER_LANE_MAX && courier->parcels.to_services < COURIER_SERVICES_MAX);
 }
 
 static void courier_send(struct courier *courier, const struct record *record, const struct domain_send *send,
@@ -224,9 +194,7 @@ static void courier_send(struct courier *courier, const struct record *record, c
                                   .correlation = ids.correlation_id,
                                   .depth = waited ? 0 : record->depth + 1};
     struct sending *sending = sending_new(&courier->sender, &cause, send, timer->key.ordinal);
-    struct parcel *parcel = courier_parcel(timer);
-    sending->owner = parcel;
-    courier_enter(courier, parcel);
+    sending->owner = parcels_enter(&courier->parcels, timer, courier_lane(courier, send), sending);
     sending_go(sending);
     fault_point(POINT_COURIER_SENT);
 }
@@ -238,10 +206,17 @@ static int64_t courier_delay_ms(unsigned attempts)
     return delay_ms < COURIER_LAST_MS ? delay_ms : COURIER_LAST_MS;
 }
 
-/* Nobody takes it: it waits in timers/ for its next time, or for ever. */
+/* It waits in timers/ for timer.key.due_ms; one from the log has no entry there yet. */
+static void courier_put_off(struct courier *courier, const struct timer *timer, const struct timer_key *from)
+{
+    courier_change(courier, from->due_ms == INT64_MIN ? TIMER_SET : TIMER_MOVE, timer, from);
+}
+
+/* Nobody takes it: it waits for its next time, or for ever. */
 static void courier_again(struct courier *courier, const struct command *command, struct timer timer)
 {
     struct timer_key from = timer.key;
+    atomic_fetch_add(&courier->failed, 1);
     timer.attempts++;
     timer.key.due_ms = timer.attempts > courier->retries_max
                            ? INT64_MAX
@@ -250,24 +225,38 @@ static void courier_again(struct courier *courier, const struct command *command
         arena_format(&courier->texts, "%.*s to %.*s/%.*s%s%.*s: %s", SLICE_ARGS(command->items->type),
                      SLICE_ARGS(command->context), SLICE_ARGS(command->aggregate),
                      command->id.size ? "/" : "", SLICE_ARGS(command->id), command->fault.text);
-    courier_change(courier, from.due_ms == INT64_MIN ? TIMER_SET : TIMER_MOVE, &timer, &from);
+    courier_put_off(courier, &timer, &from);
     if (timer.key.due_ms == INT64_MAX)
         say_warn("%s: parked, sent at position %llu: %.*s", COURIER_NAME,
                  (unsigned long long)timer.key.position, SLICE_ARGS(timer.error));
 }
 
+/* A service said when it is to be asked again: that is no attempt that failed. */
+static void courier_later(struct courier *courier, const struct command *command, struct timer timer)
+{
+    struct timer_key from = timer.key;
+    atomic_fetch_add(&courier->put_off, 1);
+    timer.key.due_ms = clock_now_ms(courier->hub->clock) + command->retry_ms;
+    courier_put_off(courier, &timer, &from);
+}
+
 static void courier_told(struct sending *sending, struct fault *fault)
 {
     struct parcel *parcel = sending->owner;
+    const struct command *command = sending->command;
     struct courier *courier = (struct courier *)((char *)sending->sender - offsetof(struct courier, sender));
-    /* At the end what did not come to an outcome stays where it is. */
-    if (!fault || !sending->sender->closing) {
+    if (!fault) atomic_fetch_add(&courier->delivered, 1);
+    if (parcel->stray) {
+        parcels_leave(&courier->parcels, parcel);
+    } else if (!fault || !sending->sender->closing) { /* at the end the rest stays where it is */
         fault_point(POINT_COURIER_DONE);
-        if (fault)
-            courier_again(courier, sending->command, parcel->timer);
-        else if (parcel->timer.key.due_ms != INT64_MIN)
+        if (!fault && parcel->timer.key.due_ms != INT64_MIN)
             courier_change(courier, TIMER_REMOVE, &parcel->timer, NULL);
-        courier_leave(courier, parcel);
+        else if (fault && fault->code == FAULT_UNAVAILABLE && command->retry_ms > 0)
+            courier_later(courier, command, parcel->timer);
+        else if (fault)
+            courier_again(courier, command, parcel->timer);
+        parcels_leave(&courier->parcels, parcel);
     }
     sending_free(sending);
 }
@@ -306,13 +295,16 @@ static void courier_sent_event(struct courier *courier, const struct record *rec
         struct timer timer = {.key = {.position = event->position, .ordinal = (uint32_t)at}};
         courier_name(record, &sends[at], &timer);
         bool at_once = sends[at].due_ms <= record->recorded_ms;
+        struct parcel *before = parcels_before(&courier->parcels, &timer);
+        if (before) before->sending->unwanted = true;
         if (timer.has_name && (sends[at].is_cancel || at_once))
             courier_change(courier, TIMER_CANCEL, &timer, NULL);
         if (sends[at].is_cancel) continue;
         fault_point(POINT_COURIER_DUE);
-        timer.key.due_ms = at_once ? INT64_MIN : sends[at].due_ms;
-        timer.has_name = timer.has_name && !at_once;
-        if (at_once)
+        struct lane *lane = courier_lane(courier, &sends[at]);
+        bool waits = at_once && lane && (lane->waits || !courier_has_room(courier, lane));
+        timer.key.due_ms = waits ? lane->due_ms : at_once ? INT64_MIN : sends[at].due_ms;
+        if (at_once && !waits)
             courier_send(courier, record, &sends[at], &timer);
         else
             courier_change(courier, TIMER_SET, &timer, NULL);
@@ -397,31 +389,59 @@ static const struct domain_send *courier_page_find(struct courier *courier, stru
     return key->ordinal < page->count ? &page->sends[key->ordinal] : NULL;
 }
 
-/* True: more is due than there is room for. */
-static bool courier_fire(struct courier *courier, int64_t now_ms)
+static void courier_fire_one(struct courier *courier, struct courier_page *page, const struct timer *due)
+{
+    if (parcels_has(&courier->parcels, &due->key)) return;
+    const struct domain_send *send = courier_page_find(courier, page, &due->key);
+    struct lane *lane = send ? courier_lane(courier, send) : NULL;
+    if (!send) {
+        courier_change(courier, TIMER_REMOVE, due, NULL);
+    } else if (courier_has_room(courier, lane)) {
+        courier_send(courier, &page->record, send, due);
+    } else {
+        struct timer waits = *due;
+        waits.key.due_ms = lane->due_ms;
+        courier_put_off(courier, &waits, &due->key);
+    }
+}
+
+/* Takes entries due up to a moment, *fired on. Returns how many the last page had: 0 when there are no more.
+ */
+static int courier_fire_due(struct courier *courier, struct courier_page *page, struct timer_key *fired,
+                            int64_t due_ms, const struct lane *lane, struct fault *fault)
 {
     enum { PAGE = 256 };
     struct timer due[PAGE];
+    int count = 1;
+    while (count > 0 && courier->sender.in_flight < COURIER_WINDOW_LOW && courier_has_room(courier, lane)) {
+        count = timers_due(courier->timers, fired, due_ms, due, PAGE, fault);
+        for (int at = 0; at < count && courier_has_room(courier, lane); at++) {
+            *fired = due[at].key;
+            courier_fire_one(courier, page, &due[at]);
+        }
+    }
+    return count;
+}
+
+/* True: more is due than there is room for. */
+static bool courier_fire(struct courier *courier, int64_t now_ms)
+{
     struct courier_page page = {0};
     struct fault fault;
     int count = 0;
-    while (courier->sender.in_flight < COURIER_WINDOW_LOW) {
-        count = timers_due(courier->timers, &courier->fired, now_ms, due, PAGE, &fault);
-        if (count <= 0) break;
-        for (int at = 0; at < count; at++) {
-            uint8_t key[MAP_KEY_SIZE];
-            courier->fired = due[at].key;
-            if (map_find(&courier->under_way, courier_map_key(&due[at].key, key))) continue;
-            const struct domain_send *send = courier_page_find(courier, &page, &due[at].key);
-            if (send)
-                courier_send(courier, &page.record, send, &due[at]);
-            else
-                courier_change(courier, TIMER_REMOVE, &due[at], NULL);
-        }
+    bool more = false;
+    /* Lanes first: what is moved into one from here on is not to be found before it is written. */
+    struct lane *lane = courier->change_count == 0 ? courier->parcels.lanes : NULL;
+    for (; lane && count >= 0; lane = lane->next) {
+        if (!lane->waits) continue;
+        count = courier_fire_due(courier, &page, &lane->fired, lane->due_ms, lane, &fault);
+        lane->waits = count != 0;
+        more = more || lane->waits;
     }
+    if (count >= 0) count = courier_fire_due(courier, &page, &courier->fired, now_ms, NULL, &fault);
     courier_page_close(courier, &page);
     if (count < 0) courier_failed(courier, &fault);
-    return count != 0;
+    return more || count != 0;
 }
 
 /* Until when nothing is due, at most COURIER_LOOK_MS; -1: nothing waits. */
@@ -432,7 +452,7 @@ static int courier_timeout(struct courier *courier, int64_t now_ms)
     struct fault fault;
     if (courier->sent_type == 0) return -1;
     if (!courier->timers) return COURIER_RETRY_MS;
-    if (timers_due(courier->timers, &now, INT64_MAX - 1, &next, 1, &fault) != 1 ||
+    if (timers_due(courier->timers, &now, LANE_FIRST_MS - 1, &next, 1, &fault) != 1 ||
         next.key.due_ms - now_ms > COURIER_LOOK_MS)
         return COURIER_LOOK_MS;
     return (int)(next.key.due_ms - now_ms);
@@ -480,6 +500,7 @@ static void *courier_run(void *user)
         bool fires = courier->timers && courier->position >= head && !courier_rests(courier) &&
                      courier_fire(courier, now_ms);
         sender_rouse(&courier->sender);
+        atomic_store_explicit(&courier->in_flight, courier->sender.in_flight, memory_order_relaxed);
         bool idle = !more && !fires && courier->sender.in_flight == 0 && courier->change_count == 0;
         courier_show(courier, idle);
         int timeout_ms = more ? 0 : courier_timeout(courier, now_ms);
@@ -501,6 +522,7 @@ struct courier *courier_new(struct hub *hub)
     made->fired.due_ms = INT64_MIN;
     pthread_mutex_init(&made->lock, NULL);
     sender_init(&made->sender, hub, COURIER_WINDOW);
+    made->sender.hands_back = true;
     struct buf path = {0};
     buf_format(&path, "%s/timers", hub->data);
     made->path = mem_text(path.data, path.size);
@@ -525,11 +547,7 @@ void courier_stop(struct courier *courier)
 void courier_free(struct courier *courier)
 {
     if (!courier) return;
-    while (courier->oldest) courier_leave(courier, courier->oldest);
-    size_t at = 0;
-    struct parcel *parcel;
-    while ((parcel = map_next(&courier->under_way, &at))) mem_free(parcel);
-    map_release(&courier->under_way);
+    parcels_release(&courier->parcels);
     timers_close(courier->timers);
     sender_release(&courier->sender);
     pthread_mutex_destroy(&courier->lock);
@@ -574,22 +592,41 @@ static bool courier_status_parked(void *user, const struct timer *timer)
     return true;
 }
 
+static void courier_read_info(struct courier *courier, struct courier_info *info)
+{
+    uint64_t head = engine_head(courier->hub->engine).position, count = 0;
+    *info = (struct courier_info){.position = atomic_load(&courier->settled),
+                                  .in_flight = atomic_load(&courier->in_flight),
+                                  .delivered = atomic_load(&courier->delivered),
+                                  .failed = atomic_load(&courier->failed),
+                                  .put_off = atomic_load(&courier->put_off)};
+    /* Where nobody ever sent anything it does not even look. */
+    if (names_find(engine_names(courier->hub->engine), slice_of(SENT_TYPE)) == 0) info->position = head;
+    if (courier->timers) count = timers_count(courier->timers, &info->parked);
+    info->waiting = count - info->parked;
+    info->lag = info->position < head ? head - info->position : 0;
+}
+
+void courier_info(struct courier *courier, struct courier_info *info)
+{
+    pthread_mutex_lock(&courier->lock);
+    courier_read_info(courier, info);
+    pthread_mutex_unlock(&courier->lock);
+}
+
 void courier_status(struct courier *courier, struct buf *ndjson)
 {
-    uint64_t parked = 0, head = engine_head(courier->hub->engine).position;
-    uint64_t settled = atomic_load(&courier->settled);
+    struct courier_info info;
     struct fault ignored;
-    /* Where nobody ever sent anything it does not even look. */
-    if (names_find(engine_names(courier->hub->engine), slice_of(SENT_TYPE)) == 0) settled = head;
     pthread_mutex_lock(&courier->lock);
-    uint64_t waiting = courier->timers ? timers_count(courier->timers, &parked) : 0;
+    courier_read_info(courier, &info);
     buf_put_byte(ndjson, '{');
     json_put_text_member(ndjson, "kind", slice_of("courier"));
     json_put_text_member(ndjson, "name", slice_of(COURIER_NAME));
-    json_put_int_member(ndjson, "position", (int64_t)settled);
-    json_put_int_member(ndjson, "lag", settled < head ? (int64_t)(head - settled) : 0);
-    json_put_int_member(ndjson, "waiting", (int64_t)(waiting - parked));
-    json_put_int_member(ndjson, "parked", (int64_t)parked);
+    json_put_int_member(ndjson, "position", (int64_t)info.position);
+    json_put_int_member(ndjson, "lag", (int64_t)info.lag);
+    json_put_int_member(ndjson, "waiting", (int64_t)info.waiting);
+    json_put_int_member(ndjson, "parked", (int64_t)info.parked);
     buf_put_text(ndjson, "}\n");
     if (courier->timers) timers_each_parked(courier->timers, courier_status_parked, ndjson, &ignored);
     pthread_mutex_unlock(&courier->lock);

@@ -53,11 +53,9 @@ struct hub {
     bool stopped;
 };
 
-/* Of the deploy whose code runs. */
+/* Of the deploy whose code runs; 0: none. */
 uint64_t hub_deploy_number(struct hub *hub);
 /* A domain of the hub's scripts under hub.lua's limits. */
 int hub_domain_open(struct hub *hub, struct domain **domain, struct fault *fault);
-/* Of the current release; 0: none. */
-uint64_t hub_deploy_number(struct hub *hub);
 
 #endif

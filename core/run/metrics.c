@@ -3,16 +3,30 @@
 
 #include "base/clock.h"
 #include "run/inside.h"
+#include "run/metrics.h"
+#include "run/reactor_inside.h"
 
-static void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
+void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void metrics_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
+void metrics_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
 {
     metrics_head(out, name, type, help);
     buf_format(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+void metrics_named(struct buf *out, const char *name, const char *label, struct slice of, uint64_t value)
+{
+    buf_format(out, "%s{%s=\"%.*s\"} %llu\n", name, label, SLICE_ARGS(of), (unsigned long long)value);
+}
+
+void metrics_outcome(struct buf *out, const char *name, const char *label, struct slice of,
+                     const char *outcome, uint64_t value)
+{
+    buf_format(out, "%s{%s=\"%.*s\",outcome=\"%s\"} %llu\n", name, label, SLICE_ARGS(of), outcome,
+               (unsigned long long)value);
 }
 
 static void metrics_commands(struct hub *hub, struct buf *out)
@@ -86,6 +100,8 @@ static void metrics_shards(struct hub *hub, struct buf *out)
         buf_format(out, "lore_lua_memory_bytes{of=\"projectors\"} %zu\n", views_memory(hub->views));
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
+    if (release && release->reactor)
+        buf_format(out, "lore_lua_memory_bytes{of=\"services\"} %zu\n", reactor_memory(release->reactor));
     if (release && release->query)
         buf_format(out, "lore_lua_memory_bytes{of=\"queries\"} %zu\n", query_memory(release->query));
     release_leave(&visit);
@@ -126,4 +142,10 @@ void hub_metrics(struct hub *hub, struct buf *text)
     metrics_writer(hub, text);
     metrics_shards(hub, text);
     metrics_views(hub, text);
+    struct visit visit;
+    struct release *release = release_enter(hub, &visit);
+    if (release && release->receptors) metrics_receptors(release->receptors, text);
+    if (hub->courier) metrics_courier(hub->courier, text);
+    if (release && release->reactor) metrics_reactor(release->reactor, text);
+    release_leave(&visit);
 }

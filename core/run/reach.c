@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -125,6 +126,23 @@ static bool reach_read(const struct sockaddr *given, uint8_t address[16], uint16
     return true;
 }
 
+/* The kernel reaches an address of its own from that address, and no other one. Nothing is sent. */
+bool reach_is_own(const struct sockaddr *given)
+{
+    struct sockaddr_storage from;
+    uint8_t theirs[16], ours[16];
+    uint16_t port;
+    socklen_t size = given->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    int fd = socket(given->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return true; /* nobody knows */
+    bool own = connect(fd, given, size) == 0;
+    size = sizeof from;
+    own = own && getsockname(fd, (struct sockaddr *)&from, &size) == 0 && reach_read(given, theirs, &port) &&
+          reach_read((struct sockaddr *)&from, ours, &port) && memcmp(theirs, ours, sizeof ours) == 0;
+    close(fd);
+    return own;
+}
+
 bool reach_allows(const struct reach *reach, const struct sockaddr *given)
 {
     uint8_t address[16];
@@ -132,7 +150,7 @@ bool reach_allows(const struct reach *reach, const struct sockaddr *given)
     if (!reach_read(given, address, &port)) return false;
     for (size_t at = 0; at < reach->count; at++)
         if (reach_fits(&reach->allowed[at], address, port)) return true;
-    return !reach_is_private(address);
+    return !reach_is_private(address) && !reach_is_own(given);
 }
 
 void reach_text(const struct sockaddr *given, char text[64])

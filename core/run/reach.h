@@ -1,6 +1,6 @@
 /* reach.h: which addresses the scripts' HTTP requests may go to. Whoever can make a service ask a URL of his
- * choice must not get behind the firewall, nor to the hub itself: what is private, local, link-local or
- * reserved is refused, unless hub.lua says otherwise:
+ * choice must not get behind the firewall, nor to the hub itself: what is private, local, link-local,
+ * reserved or an address of this very machine is refused, unless hub.lua says otherwise:
  *
  *     http = { allow = { "127.0.0.1:8025", "10.0.0.0/8", "[::1]:8025", "fd00::/8" } }
  *
@@ -32,6 +32,8 @@ struct reach {
 int reach_init(struct reach *reach, struct slice hub_options, struct fault *fault);
 void reach_release(struct reach *reach);
 bool reach_allows(const struct reach *reach, const struct sockaddr *address);
+/* Whether it is one of this machine's, public or not: behind it are the hub and its neighbours. */
+bool reach_is_own(const struct sockaddr *address);
 /* "127.0.0.1:80", "[::1]:80": for error texts; text needs 64 bytes. */
 void reach_text(const struct sockaddr *address, char text[64]);
 

@@ -171,6 +171,7 @@ static void *reactor_main(void *user)
     while (!reactor_is_closed(reactor) && !reactor_is_done(reactor)) {
         int timeout_ms = tasks_turn(reactor->tasks); /* first: services may have a queue for ever */
         services_turn(reactor->services);
+        atomic_store_explicit(&reactor->running, reactor->run_count, memory_order_relaxed);
         atomic_store_explicit(&reactor->memory, domain_memory(reactor->domain), memory_order_relaxed);
         fetch_wait(reactor->fetch, reactor->paused ? 0 : timeout_ms);
         reactor_resume(reactor);
@@ -220,7 +221,9 @@ int reactor_open(struct release *release, const struct reactor_options *options,
                  struct fault *fault)
 {
     struct domain *domain;
-    if (release_domain(release, &domain, fault) < 0) return -1;
+    struct domain_options options_of_runs = release_domain_options(release);
+    options_of_runs.counts_runs = true;
+    if (domain_open(&options_of_runs, &domain, NULL, fault) < 0) return -1;
     struct reactor *made = MEM_NEW(struct reactor);
     made->hub = release->hub;
     made->release = release;
@@ -306,6 +309,11 @@ int reactor_put(struct reactor *reactor, struct command *command, struct fault *
 int reactor_run_task(struct reactor *reactor, struct slice name, struct command *command, struct fault *fault)
 {
     return tasks_run(reactor->tasks, name, command, fault);
+}
+
+size_t reactor_memory(const struct reactor *reactor)
+{
+    return atomic_load_explicit(&((struct reactor *)reactor)->memory, memory_order_relaxed);
 }
 
 void reactor_status(struct reactor *reactor, struct buf *ndjson)

@@ -50,6 +50,7 @@ int reactor_put(struct reactor *reactor, struct command *command, struct fault *
  * that ends with $TaskRan. Fault: NOT_FOUND, UNAVAILABLE; through done CONFLICT (it runs). */
 int reactor_run_task(struct reactor *reactor, struct slice name, struct command *command,
                      struct fault *fault);
+size_t reactor_memory(const struct reactor *reactor); /* bytes in use by its Lua state */
 /* Lines of lore status: each service, each task of each tenant. */
 void reactor_status(struct reactor *reactor, struct buf *ndjson);
 

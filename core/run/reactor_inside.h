@@ -56,7 +56,8 @@ struct reactor {
     struct reactor_run *runs;
     struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
     size_t run_count, run_count_max;
-    size_t commits; /* on their way to the log; each comes back as an arrival */
+    atomic_size_t running; /* run_count, for who asks */
+    size_t commits;        /* on their way to the log; each comes back as an arrival */
     struct services *services;
     struct tasks *tasks;
     bool tasks_moved; /* one may have to be begun before the moment that was waited for */
@@ -101,6 +102,7 @@ void services_give_up(struct services *services);
 void services_status(struct services *services, struct buf *ndjson);
 /* Nothing is queued or runs. */
 bool services_are_idle(const struct services *services);
+void services_metrics(struct services *services, struct buf *out);
 
 /* --- tasks.c --- */
 int tasks_open(struct reactor *reactor, bool schedule, struct tasks **tasks, struct fault *fault);
@@ -112,5 +114,6 @@ int tasks_run(struct tasks *tasks, struct slice name, struct command *command, s
 int tasks_turn(struct tasks *tasks);
 void tasks_status(struct tasks *tasks, struct buf *ndjson);
 bool tasks_run_one(struct tasks *tasks, struct slice task, struct slice tenant);
+void tasks_metrics(struct tasks *tasks, struct buf *out);
 
 #endif

@@ -140,6 +140,7 @@ static bool sending_must_wait(struct sending *sending)
     case FAULT_BUSY:
     case FAULT_CONFLICT: delay_ms = SENDING_BUSY_MS; break;
     case FAULT_UNAVAILABLE:
+        if (command->retry_ms > 0 && sending->sender->hands_back) return false;
         if (command->retry_ms > 0)
             sending->again_ms = clock_now_ms(sending->sender->hub->clock) + command->retry_ms;
         break;
@@ -161,13 +162,13 @@ static void sender_answer(struct sender *sender, struct sending *sending,
                           void (*told)(struct sending *sending, struct fault *fault))
 {
     struct fault *fault = &sending->command->fault;
-    if (!sender->closing && sending_must_wait(sending)) {
+    if (!sender->closing && !sending->unwanted && sending_must_wait(sending)) {
         sender_put_off(sender, sending);
         return;
     }
     sender->in_flight--;
-    bool is_outcome =
-        fault->code == FAULT_NONE || fault->code == FAULT_REJECTED || fault->code == FAULT_ID_REUSED;
+    bool is_outcome = sending->unwanted || fault->code == FAULT_NONE || fault->code == FAULT_REJECTED ||
+                      fault->code == FAULT_ID_REUSED;
     told(sending, is_outcome ? NULL : fault);
 }
 
@@ -185,7 +186,10 @@ static int sender_again(struct sender *sender, int timeout_ms)
         list = list->next;
         int64_t left_ms =
             sending->again_ms ? sending->again_ms - now_ms : (sending->again_ns - now_ns + 999999) / 1000000;
-        if (left_ms <= 0 || sender->closing) {
+        if (sending->unwanted) {
+            inbox_put_quietly(&sender->answered, &sending->link);
+            least_ms = 0;
+        } else if (left_ms <= 0 || sender->closing) {
             sender->in_flight--;
             command_again(sending->command);
             sending_go(sending);

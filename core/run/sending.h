@@ -30,6 +30,7 @@ struct sender {
     size_t in_flight;                        /* waiting ones included */
     bool submitted;                          /* something, since the shards were roused */
     bool closing;                            /* nothing waits any more: it is told UNAVAILABLE */
+    bool hands_back; /* a service that names its time is told, UNAVAILABLE with the command's retry_ms */
 };
 
 struct sending_cause {
@@ -50,6 +51,7 @@ struct sending {
     struct sending *next;       /* in waiting; else the owner's */
     void *owner;                /* and these two */
     size_t place;
+    bool unwanted; /* it is not tried again, and that is an outcome */
 };
 
 void sender_init(struct sender *sender, struct hub *hub, size_t commands_kept);

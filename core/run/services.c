@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/json.h"
+#include "run/metrics.h"
 #include "run/reactor_inside.h"
 #include "run/sent.h"
 
@@ -485,4 +486,26 @@ void services_status(struct services *services, struct buf *ndjson)
         json_put_int_member(ndjson, "retried", (int64_t)atomic_load(&service->retried));
         buf_put_text(ndjson, "}\n");
     }
+}
+
+void services_metrics(struct services *services, struct buf *out)
+{
+    static const char runs[] = "lore_service_runs_total";
+    if (services->count == 0) return;
+    metrics_head(out, runs, "counter", "Commands to a service, by outcome.");
+    for (size_t at = 0; at < services->count; at++) {
+        struct service *service = &services->list[at];
+        metrics_outcome(out, runs, "service", service->name, "done", atomic_load(&service->done));
+        metrics_outcome(out, runs, "service", service->name, "rejected", atomic_load(&service->rejected));
+        metrics_outcome(out, runs, "service", service->name, "failed", atomic_load(&service->failed));
+        metrics_outcome(out, runs, "service", service->name, "put_off", atomic_load(&service->retried));
+    }
+    metrics_head(out, "lore_service_running", "gauge", "Runs of a service at once.");
+    for (size_t at = 0; at < services->count; at++)
+        metrics_named(out, "lore_service_running", "service", services->list[at].name,
+                      atomic_load(&services->list[at].running));
+    metrics_head(out, "lore_service_waiting", "gauge", "Commands that wait for a run.");
+    for (size_t at = 0; at < services->count; at++)
+        metrics_named(out, "lore_service_waiting", "service", services->list[at].name,
+                      atomic_load(&services->list[at].waiting));
 }

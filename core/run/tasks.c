@@ -7,6 +7,7 @@
 #include "codec/mp.h"
 #include "codec/time.h"
 #include "run/chore.h"
+#include "run/metrics.h"
 #include "run/tenants.h"
 
 enum { TASKS_LOOK_MS = 10000 /* the machine's clock may be set: who waits looks at it so often */ };
@@ -55,7 +56,7 @@ static int tasks_add_tenants(struct tasks *tasks, int64_t now_ms, struct fault *
             struct chore *chore = task_chore(task, tenant, fault);
             if (!chore) return -1;
             int64_t after_ms = tasks->looked_ms ? tasks->looked_ms : task->seen_ms;
-            if (chore->last_due_ms > after_ms) after_ms = chore->last_due_ms;
+            if (chore->last_moment_ms > after_ms) after_ms = chore->last_moment_ms;
             pthread_mutex_lock(&tasks->reactor->mutex);
             if (tasks->schedule) chore_plan(chore, after_ms, now_ms);
             pthread_mutex_unlock(&tasks->reactor->mutex);
@@ -330,5 +331,27 @@ void tasks_status(struct tasks *tasks, struct buf *ndjson)
     for (size_t at = 0; at < tasks->count; at++)
         for (const struct chore *chore = tasks->list[at].chores; chore; chore = chore->next)
             chore_status(chore, ndjson);
+    pthread_mutex_unlock(&tasks->reactor->mutex);
+}
+
+void tasks_metrics(struct tasks *tasks, struct buf *out)
+{
+    static const char runs[] = "lore_task_runs_total";
+    if (tasks->count == 0) return;
+    metrics_head(out, runs, "counter", "Runs of a task, by outcome, of all tenants.");
+    for (size_t at = 0; at < tasks->count; at++) {
+        struct task *task = &tasks->list[at];
+        metrics_outcome(out, runs, "task", task->declared->name, "done", atomic_load(&task->done));
+        metrics_outcome(out, runs, "task", task->declared->name, "failed", atomic_load(&task->failed));
+        metrics_outcome(out, runs, "task", task->declared->name, "put_off", atomic_load(&task->put_off));
+    }
+    metrics_head(out, "lore_task_running", "gauge", "Tenants for whom a task runs.");
+    pthread_mutex_lock(&tasks->reactor->mutex);
+    for (size_t at = 0; at < tasks->count; at++) {
+        uint64_t running = 0;
+        for (const struct chore *chore = tasks->list[at].chores; chore; chore = chore->next)
+            running += chore->state == CHORE_RUNS || chore->state == CHORE_COMMITS;
+        metrics_named(out, "lore_task_running", "task", tasks->list[at].declared->name, running);
+    }
     pthread_mutex_unlock(&tasks->reactor->mutex);
 }

@@ -67,7 +67,9 @@ int domain_open(const struct domain_options *options, struct domain **result, st
         options->document_size_max ? options->document_size_max : LIMIT_DOCUMENT_SIZE_MAX;
     struct vm_options vm_options = {.memory_max = options->memory_max,
                                     .call_memory_max = options->call_memory_max,
-                                    .instructions_max = options->instructions_max};
+                                    .instructions_max = options->instructions_max,
+                                    .has_owners = options->counts_runs};
+    domain->counts_runs = options->counts_runs;
     domain->vm = vm_new(&vm_options);
     if (domain_load(domain, errors, fault) < 0) {
         domain_close(domain);

@@ -35,6 +35,7 @@ struct domain_options {
     uint64_t instructions_max;                  /* of one call; 0: LIMIT_INSTRUCTIONS_MAX */
     size_t call_memory_max;                     /* of one call; 0: LIMIT_CALL_MEMORY_MAX */
     size_t message_size_max, document_size_max; /* 0: limit.h */
+    bool counts_runs;     /* what each run of a service or task keeps is counted, and bounded */
     bool on_demand_later; /* a broken import script is a warning now and a fault when it is asked for: a hub
                              that never imports starts all the same */
 };

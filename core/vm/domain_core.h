@@ -26,6 +26,7 @@ struct domain {
     const struct sources *sources;
     bool on_demand_later;
     size_t message_size_max, document_size_max;
+    bool counts_runs;
     struct envelope_view *m;          /* of the call that runs */
     struct envelope_view *m_applying; /* of the apply inside an execute */
     int m_ref, m_applying_ref, format_ref, globals_ref;

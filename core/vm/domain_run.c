@@ -89,6 +89,7 @@ static struct domain_run *new_run(struct domain *domain, const struct domain_hos
     run->host = host;
     run->context = context;
     run->thread_ref = run->m_ref = LUA_NOREF;
+    if (domain->counts_runs) run->owner = owners_take(&domain->vm->owners);
     run->sends =
         (struct sends){.context = context, .arena = &run->arena, .output = &run->output, .may_publish = true};
     return run;
@@ -147,6 +148,7 @@ int domain_task_start(struct domain *domain, int index, struct slice tenant, int
 void domain_run_free(struct domain_run *run)
 {
     if (!run) return;
+    owners_give(&run->domain->vm->owners, run->owner);
     lua_State *lua = run->domain->vm->lua;
     CHECK(run->domain->run == NULL);
     if (run->m) envelope_view_close(run->m);
@@ -230,9 +232,11 @@ static int call_step(struct domain_run *run, struct fault *fault)
     struct vm *vm = run->domain->vm;
     bool exact = vm->exact, was_exact = vm->was_exact;
     vm->exact = vm->was_exact = true;
+    vm->owners.now = run->owner;
     lua_pushcfunction(vm->lua, resume);
     lua_pushlightuserdata(vm->lua, run);
     int result = vm_call(vm, 1, 0, fault);
+    vm->owners.now = OWNER_NONE;
     vm->exact = exact;
     vm->was_exact = was_exact;
     run->instructions += STEP_COST + vm->instructions_max - vm->instructions_left;
@@ -254,6 +258,26 @@ static enum domain_run_state fail(struct domain_run *run, struct fault *failure,
     return run->wants = DOMAIN_RUN_FAILED;
 }
 
+/* A run that waits may not use up what all may have, in steps or in memory. */
+static int check_sums(struct domain_run *run, struct fault *fault)
+{
+    struct vm *vm = run->domain->vm;
+    char where[320];
+    uint64_t most = vm->instructions_max * LIMIT_RUN_CALLS_MAX;
+    if (run->instructions > most)
+        return fault_set(fault, FAULT_BUDGET, "%.*s:%d: used more than %" PRIu64 " instructions in one run",
+                         SLICE_ARGS(run->path), run->line, most);
+    size_t kept_max = vm->memory_max / LIMIT_RUN_MEMORY_SHARE;
+    if (run->owner == OWNER_NONE) return 0;
+    /* With half as much of garbage, or each step could be one that collects. */
+    if (owners_bytes(&vm->owners, run->owner) <= kept_max + kept_max / 2) return 0;
+    lua_gc(vm->lua, LUA_GCCOLLECT);
+    if (owners_bytes(&vm->owners, run->owner) <= kept_max) return 0;
+    vm_where(run->thread, where, sizeof where);
+    return fault_set(fault, FAULT_BUDGET, "%skeeps more than %zu MiB while it waits", where,
+                     (kept_max + (1 << 20) - 1) >> 20);
+}
+
 enum domain_run_state domain_run_step(struct domain_run *run, const struct domain_response *answer,
                                       struct fault *fault)
 {
@@ -271,12 +295,7 @@ enum domain_run_state domain_run_step(struct domain_run *run, const struct domai
     domain->sends = NULL;
     domain->run = NULL;
     if (result < 0) return fail(run, &failure, fault);
-    uint64_t most = domain->vm->instructions_max * LIMIT_RUN_CALLS_MAX;
-    if (run->wants != DOMAIN_RUN_DONE && run->instructions > most) {
-        fault_set(&failure, FAULT_BUDGET, "%.*s:%d: used more than %" PRIu64 " instructions in one run",
-                  SLICE_ARGS(run->path), run->line, most);
-        return fail(run, &failure, fault);
-    }
+    if (run->wants != DOMAIN_RUN_DONE && check_sums(run, &failure) < 0) return fail(run, &failure, fault);
     if (run->retries) return run->wants = DOMAIN_RUN_RETRIES;
     return run->wants;
 }

@@ -41,10 +41,16 @@ static struct drafts *open_docs(lua_State *lua)
     return docs->drafts;
 }
 
+/* What asking for a document may cost, whether it is in memory or not, since the verdict must not depend on
+ * that: in instructions, a look-up on disk. */
+enum { DOCS_COST = 50 };
+
 /* The document of the key at 2. Scripts often ask for the same one again: then its key was checked and it was
  * found. */
 static struct drafts_document *take_document(lua_State *lua, struct drafts *drafts, const char *what)
 {
+    vm_spend(lua, DOCS_COST);
+    vm_hold(lua, sizeof(struct drafts_document) + (size_t)lua_rawlen(lua, 2));
     if (drafts->last && lua_type(lua, 2) == LUA_TSTRING) {
         struct slice key;
         key.data = lua_tolstring(lua, 2, &key.size);

@@ -38,6 +38,7 @@ struct domain_run {
     bool retries;                         /* retry() was called: whatever comes, that is the outcome */
     int64_t retry_ms;
     uint64_t instructions; /* of all its steps */
+    uint32_t owner;        /* of what it allocates */
     bool failed;
     struct fault fault;
 };

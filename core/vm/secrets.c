@@ -37,23 +37,32 @@ static size_t shown(const struct secret *secret, struct slice text)
     return size == secret->size || size >= PREFIX_MIN ? size : 0;
 }
 
+/* The secret that shows most from the beginning of text on, or NULL. */
+static const struct secret *longest_shown(const struct secrets *secrets, struct slice text, size_t *longest)
+{
+    const struct secret *found = NULL;
+    *longest = 0;
+    for (size_t i = 0; i < secrets->count; i++) {
+        size_t size = shown(&secrets->items[i], text);
+        if (size <= *longest) continue;
+        *longest = size;
+        found = &secrets->items[i];
+    }
+    return found;
+}
+
 void secrets_scrub(const struct secrets *secrets, struct slice text, struct buf *out)
 {
-    for (size_t at = 0; at < text.size;) {
-        const struct secret *found = NULL;
-        size_t longest = 0;
-        for (size_t i = 0; i < secrets->count; i++) {
-            size_t size = shown(&secrets->items[i], slice_make(text.data + at, text.size - at));
-            if (size <= longest) continue;
-            longest = size;
-            found = &secrets->items[i];
-        }
-        if (found) {
+    size_t end = 0; /* of what is hidden: another one may begin inside, and goes on behind it */
+    for (size_t at = 0; at < text.size; at++) {
+        size_t size;
+        const struct secret *found =
+            longest_shown(secrets, slice_make(text.data + at, text.size - at), &size);
+        if (found && at + size > end) {
             buf_format(out, "[env.%s]", found->name);
-            at += longest;
-        } else {
-            buf_put_byte(out, (uint8_t)text.data[at++]);
+            end = at + size;
         }
+        if (at >= end) buf_put_byte(out, (uint8_t)text.data[at]);
     }
 }
 

@@ -2,8 +2,8 @@
  * only.
  *
  * Scripts get a secret as a plain text and may do with it what they like; error texts and log lines are
- * scrubbed on their way out. A value becomes [env.NAME]; so does its beginning from PREFIX_MIN bytes on,
- * since texts are cut.
+ * scrubbed on their way out. A value becomes [env.NAME], one that begins inside of it and goes on a second
+ * one; so does its beginning from PREFIX_MIN bytes on, since texts are cut.
  *
  * Threads: as the Lua state. Owns: copies of names and values, until secrets_release. */
 #ifndef LORE_VM_SECRETS_H

@@ -230,6 +230,7 @@ struct word {
     struct sends *sends;
 };
 
+/* Bounded before it copies ids and keys: a send that then fails, and is caught, leaves them there. */
 static struct word open_word(lua_State *lua)
 {
     struct word word = {.domain = lua_touserdata(lua, lua_upvalueindex(1)),
@@ -237,6 +238,7 @@ static struct word open_word(lua_State *lua)
                                                   lua_toboolean(lua, lua_upvalueindex(3))),
                         .text = lua_tostring(lua, lua_upvalueindex(4))};
     word.sends = open_sends(lua, word.domain, word.target.context, word.text);
+    bound_output(lua, word.sends);
     return word;
 }
 

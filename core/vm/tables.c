@@ -2,6 +2,7 @@
 
 #include <limits.h>
 
+#include "vm/peek.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
 #include "vm/value.h"
@@ -62,17 +63,20 @@ static int table_insert(lua_State *lua)
     return 0;
 }
 
+/* Looks at every slot of a table that is empty, and one that was large still has them. */
+static bool is_empty(lua_State *lua, int index)
+{
+    struct peek_walk walk = peek_walk(lua_topointer(lua, index));
+    vm_spend(lua, (walk.item_count + (size_t)(walk.node_end - walk.node)) / 4);
+    return !peek_next(&walk);
+}
+
 /* A table emptied by remove was a list. */
 static void mark_if_empty(lua_State *lua)
 {
-    if (lua_getmetatable(lua, 1)) {
+    if (lua_getmetatable(lua, 1))
         lua_pop(lua, 1);
-        return;
-    }
-    lua_pushnil(lua);
-    if (lua_next(lua, 1))
-        lua_pop(lua, 2);
-    else
+    else if (is_empty(lua, 1))
         value_mark_list(lua, 1);
 }
 
@@ -165,8 +169,7 @@ static int table_move(lua_State *lua)
             lua_rawseti(lua, target, to + offset);
             if (i % SPEND_EVERY == 0) vm_spend(lua, 0);
         }
-        lua_pushnil(lua);
-        if (marked && !lua_next(lua, target)) value_mark_list(lua, target);
+        if (marked && is_empty(lua, target)) value_mark_list(lua, target);
     }
     lua_pushvalue(lua, target);
     return 1;

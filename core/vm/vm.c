@@ -105,6 +105,20 @@ static void *allocate(void *user, void *block, size_t old_size, size_t size)
     return made;
 }
 
+/* The same where each block is somebody's. */
+static void *allocate_owned(void *user, void *block, size_t old_size, size_t size)
+{
+    struct vm *vm = user;
+    if (!block && size == 0) return NULL;
+    uint32_t owner = block ? owners_unmark(&vm->owners, block, old_size) : vm->owners.now;
+    void *made = allocate(vm, block, block ? old_size + OWNER_TAG_SIZE : 0, size ? size + OWNER_TAG_SIZE : 0);
+    if (made)
+        owners_mark(&vm->owners, made, size, owner);
+    else if (block && size > 0)
+        owners_mark(&vm->owners, block, old_size, owner); /* it is as it was */
+    return made;
+}
+
 /* --- where --- */
 
 void vm_where(lua_State *lua, char *text, size_t size)
@@ -650,7 +664,7 @@ struct vm *vm_new(const struct vm_options *options)
     vm->memory_max = options->memory_max ? options->memory_max : LIMIT_STATE_MEMORY_MAX;
     vm->call_memory_max = options->call_memory_max ? options->call_memory_max : LIMIT_CALL_MEMORY_MAX;
     vm->instructions_max = options->instructions_max ? options->instructions_max : LIMIT_INSTRUCTIONS_MAX;
-    lua_State *lua = lua_newstate(allocate, vm);
+    lua_State *lua = lua_newstate(options->has_owners ? allocate_owned : allocate, vm);
     if (!lua) say_stop("no memory for a Lua state");
     *(struct vm **)lua_getextraspace(lua) = vm;
     vm->lua = lua;
@@ -669,6 +683,7 @@ void vm_free(struct vm *vm)
     lua_close(lua);
     CHECK(vm->memory_used == 0);
     blocks_release(&vm->blocks);
+    owners_release(&vm->owners);
     secrets_release(&vm->secrets);
     mem_free(vm);
 }

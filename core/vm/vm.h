@@ -23,6 +23,7 @@
 #include "base/fault.h"
 #include "base/limit.h"
 #include "vm/blocks.h"
+#include "vm/owners.h"
 #include "vm/secrets.h"
 
 /* Kinds of values that C made; each has one metatable in a state. */
@@ -48,6 +49,7 @@ enum vm_stop {
 struct vm {
     lua_State *lua; /* the thread that runs: the state's own, or the coroutine inside vm_resume */
     struct blocks blocks;
+    struct owners owners;           /* of a state that runs share, else unused */
     size_t memory_used, memory_max; /* bytes of this state; above max every allocation fails (ERRMEM) */
     size_t call_allocated;          /* gross bytes since the call began */
     size_t call_allocated_max;      /* where the call that runs ends; no limit outside of a call */
@@ -77,6 +79,7 @@ struct vm {
 struct vm_options {
     size_t memory_max, call_memory_max;
     uint64_t instructions_max;
+    bool has_owners; /* each block is somebody's: owners.h */
 };
 
 /* A state with the sandbox built; trusted globals still complete. */

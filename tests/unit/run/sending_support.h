@@ -172,6 +172,18 @@ static inline bool status_has(struct hub *hub, const char *text)
     return has;
 }
 
+/* Lines of /metrics. */
+static inline void expect_metric(struct hub *hub, const char *line)
+{
+    struct buf text = {0};
+    hub_metrics(hub, &text);
+    buf_put_byte(&text, 0);
+    for (char *at = text.data; *at; at++)
+        if (*at == '"') *at = '\'';
+    if (!strstr(text.data, line)) fail_msg("not in the metrics: %s\n%s", line, text.data);
+    buf_release(&text);
+}
+
 /* "id:type:version " in the log. */
 static inline bool log_has(struct hub *hub, const char *text)
 {

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include <stdatomic.h>
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -468,6 +469,28 @@ static void options_that_say_nothing_are_told(void **state)
     }
 }
 
+/* A public address of this machine leads behind its firewall: to the hub, or to what listens beside it. */
+static void the_machine_itself_is_no_peer(void **state)
+{
+    (void)state;
+    struct ifaddrs *all;
+    struct sockaddr_in far = {.sin_family = AF_INET, .sin_port = htons(80)};
+    size_t seen = 0;
+    assert_int_equal(getifaddrs(&all), 0);
+    for (struct ifaddrs *one = all; one; one = one->ifa_next) {
+        struct sockaddr_storage address = {0};
+        if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
+        memcpy(&address, one->ifa_addr, sizeof(struct sockaddr_in));
+        ((struct sockaddr_in *)&address)->sin_port = htons(80);
+        assert_true(reach_is_own((struct sockaddr *)&address));
+        seen++;
+    }
+    freeifaddrs(all);
+    assert_true(seen > 0);
+    assert_int_equal(inet_pton(AF_INET, "93.184.216.34", &far.sin_addr), 1);
+    assert_false(reach_is_own((struct sockaddr *)&far));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +507,7 @@ int main(void)
         cmocka_unit_test(knows_what_is_private),
         cmocka_unit_test(what_is_allowed_is_allowed),
         cmocka_unit_test(options_that_say_nothing_are_told),
+        cmocka_unit_test(the_machine_itself_is_no_peer),
     };
     return cmocka_run_group_tests_name("fetch", tests, start_server, stop_server);
 }

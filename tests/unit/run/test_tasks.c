@@ -6,6 +6,8 @@
 
 static const char chores[] = "contracts [[\n  Ticked! (now: time)\n  Seen! (n: integer)\n]]\n";
 
+static bool by_hand_only;
+
 /* The hub over the kept log, with these declarations of tasks. */
 static struct hub *open_tasks(const char *tasks)
 {
@@ -14,8 +16,11 @@ static struct hub *open_tasks(const char *tasks)
     struct held_engine *held = hold_engine_with((struct engine_options){.clock = &hand.clock}, kept);
     kept = held->inner;
     held->keep = true;
-    return open_hub_with((struct hub_options){
-        .engine = &held->engine, .shards = 2, .projectors = 1, .clock = &hand.clock, .schedule = true});
+    return open_hub_with((struct hub_options){.engine = &held->engine,
+                                              .shards = 2,
+                                              .projectors = 1,
+                                              .clock = &hand.clock,
+                                              .schedule = !by_hand_only});
 }
 
 #define TICKS(options)                                                                                       \
@@ -191,6 +196,9 @@ static void a_run_that_fails_is_recorded(void **state)
     set_clock(hub, "2026-02-02T04:00Z");
     ran(hub, "2026-02-02T04:00:00");
     assert_false(status_has(hub, "'error'"));
+    expect_metric(hub, "\nlore_task_runs_total{task='chores/tick',outcome='done'} 1\n");
+    expect_metric(hub, "\nlore_task_runs_total{task='chores/tick',outcome='failed'} 1\n");
+    expect_metric(hub, "\nlore_task_running{task='chores/tick'} 0\n");
     expect_runs(hub,
                 "main tick 2026-02-02T03:00 schedule failed; main tick 2026-02-02T04:00 schedule done; ");
     expect_log(hub, "tick:$TaskRan:1 tick:Ticked:2 tick:$TaskRan:3 ");
@@ -286,6 +294,34 @@ static void runs_by_hand(void **state)
     hub_close(hub);
 }
 
+/* Neither the moment that was missed before it, nor, after a restart, the next one. */
+static void a_run_by_hand_is_no_moment(void **state)
+{
+    static const char tasks[] = TICKS("{ every = '1d' }");
+    set_clock(NULL, "2026-02-01T23:50Z");
+    struct hub *hub = open_tasks(tasks);
+    set_clock(hub, "2026-02-02T00:00Z");
+    ran(hub, "2026-02-02T00:00:00");
+    hub_close(hub);
+    set_clock(NULL, "2026-02-03T05:00Z");
+    by_hand_only = true;
+    hub = open_tasks(tasks);
+    by_hand_only = false;
+    forget(ask(hub, "tick", NULL));
+    forget(ask(hub, "tick", NULL));
+    hub_close(hub);
+    hub = open_tasks(tasks);
+    ran(hub, "2026-02-03T00:00:00");
+    forget(ask(hub, "tick", NULL));
+    hub_close(hub);
+    hub = open_tasks(tasks);
+    assert_true(status_has(hub, "'next':'2026-02-04T00:00:00.000Z','last':{'due':'2026-02-03T05:00"));
+    expect_runs(hub, "main tick 2026-02-02T00:00 schedule done; main tick 2026-02-03T05:00 hand done; "
+                     "main tick 2026-02-03T05:00 hand done; main tick 2026-02-03T00:00 schedule done; "
+                     "main tick 2026-02-03T05:00 hand done; ");
+    hub_close(hub);
+}
+
 /* --- tenants --- */
 
 static void each_tenant_has_its_own_runs(void **state)
@@ -344,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs_never_overlap, begin, end),
         cmocka_unit_test_setup_teardown(what_cannot_be_kept_is_kept_later, begin, end),
         cmocka_unit_test_setup_teardown(runs_by_hand, begin, end),
+        cmocka_unit_test_setup_teardown(a_run_by_hand_is_no_moment, begin, end),
         cmocka_unit_test_setup_teardown(each_tenant_has_its_own_runs, begin, end),
     };
     return cmocka_run_group_tests_name("tasks", tests, NULL, NULL);

@@ -90,6 +90,7 @@ static const char totals[] =
     "  if what == 'share' then docs:update('s1', {}, function(t) t.d = e.data end) docs:update('s2', {}, "
     "function(t) t.d = e.data end) end\n"
     "  if what == 'touch share' then docs:update('s1', {}, function(t) t.d[1] = 'x' end) end\n"
+    "  if what == 'get many' then for n = 1, e.n do docs:get(n) end end\n"
     "  if what == 'bad key' then docs:get({}) end\n"
     "  if what == 'dot' then docs.get('p') end\n"
     "  if what == 'not plain' then docs:update('p', {}, function(t) t.f = function() end end) end\n"
@@ -574,6 +575,19 @@ static void a_failing_free_handler_changes_nothing(void **unused)
     close_shop(shop);
 }
 
+/* Each document that is asked for is remembered, and maybe read from disk, also where there is none. */
+static void asking_for_documents_is_no_free_work(void **unused)
+{
+    struct shop *shop = open_shop("shop/totals");
+    domain_set_exact(shop->domain, true);
+    folded(shop, "x", "Told", 1, "{'what':'get many','n':10000}");
+    assert_int_equal(fold(shop, "x", "Told", 1, "{'what':'get many','n':600000}"), -1);
+    assert_int_equal(shop->failure, DRAFTS_STOPPED);
+    assert_int_equal(test_fault.code, FAULT_BUDGET);
+    assert_true(shop->loads > 100000 && shop->loads < 300000);
+    close_shop(shop);
+}
+
 static void shared_tables_are_taken_apart(void **unused)
 {
     struct shop *shop = open_shop("shop/totals");
@@ -700,6 +714,7 @@ int main(void)
         cmocka_unit_test(m_has_the_type_of_each_event),
         cmocka_unit_test(the_last_document_may_be_forgotten),
         cmocka_unit_test(a_failing_free_handler_changes_nothing),
+        cmocka_unit_test(asking_for_documents_is_no_free_work),
         cmocka_unit_test(shared_tables_are_taken_apart),
         cmocka_unit_test(partitions_and_caches_change_nothing),
         cmocka_unit_test(the_store_may_fail),

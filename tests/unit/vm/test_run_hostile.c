@@ -53,6 +53,20 @@ static const char *const scripts[] = {
     "does['deep'] = function() local function f() return 1 + f() end f() end\n"
     "does['hold'] = function() local t = ('x'):rep(10000) http.get('http://x') publish(Done { text = t }) "
     "end\n"
+    "does['keep some'] = function()\n"
+    "  local t = ('x'):rep(600000) http.get('http://x') http.get('http://x')\n"
+    "  publish(Done { text = t })\n"
+    "end\n"
+    "does['drops'] = function()\n"
+    "  for n = 1, 100 do local t = ('x'):rep(1000000 + n) http.get('http://x') end\n"
+    "end\n"
+    "does['sends fail'] = function()\n"
+    "  local id = ('x'):rep(200)\n"
+    "  while true do\n"
+    "    for n = 1, 10000 do pcall(send.letter, id, 5) end\n"
+    "    http.get('http://x')\n"
+    "  end\n"
+    "end\n"
     "does['sends'] = function() while true do send.letter('1', Note { text = 'x' }) end end\n"
     /* secrets */
     "does['secret error'] = function() error('key ' .. env.MAIL_KEY) end\n"
@@ -208,6 +222,42 @@ static void what_is_held_counts_against_the_state(void **state)
         assert_true(r.requests > 10 && r.requests < 41);
     }
     assert_int_equal(run_to_end(&r, "hold", text), DOMAIN_RUN_DONE);
+    close_running(&r);
+}
+
+/* Each run has its share: the one that keeps more ends, not whoever comes next. */
+static void what_a_run_keeps_is_bounded(void **state)
+{
+    (void)state;
+    static const struct domain_response answer = {.status = 200};
+    struct running r;
+    char text[64];
+    open_running(&r, (struct domain_options){.memory_max = 64 << 20, .counts_runs = true});
+    struct domain_run *other = start(&r, "keep some");
+    assert_int_equal(domain_run_step(other, NULL, &r.fault), DOMAIN_RUN_FETCHES);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(run_to_end(&r, "memory held", text), DOMAIN_RUN_FAILED);
+        assert_int_equal(r.fault.code, FAULT_BUDGET);
+        assert_text_has(r.fault.text, "mailing/mail.lua:24: keeps more than 2 MiB while it waits");
+        assert_true(r.requests >= 1 && r.requests < 4);
+    }
+    assert_int_equal(run_to_end(&r, "drops", text), DOMAIN_RUN_DONE); /* garbage is nobody's */
+    assert_int_equal(domain_run_step(other, &answer, &r.fault), DOMAIN_RUN_FETCHES);
+    assert_int_equal(domain_run_step(other, &answer, &r.fault), DOMAIN_RUN_DONE);
+    domain_run_free(other);
+    close_running(&r);
+}
+
+/* What was copied of a send before it failed stays with the run. */
+static void sends_that_fail_are_bounded(void **state)
+{
+    (void)state;
+    struct running r;
+    char text[64];
+    open_running(&r, (struct domain_options){0});
+    assert_int_equal(run_to_end(&r, "sends fail", text), DOMAIN_RUN_FAILED);
+    assert_int_equal(r.fault.code, FAULT_BUDGET);
+    assert_text_has(r.fault.text, "more than 64 MiB sent and published at once");
     close_running(&r);
 }
 
@@ -428,6 +478,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {cmocka_unit_test(who_never_ends_is_stopped),
                                               cmocka_unit_test(who_reads_for_ever_is_stopped),
                                               cmocka_unit_test(what_is_held_counts_against_the_state),
+                                              cmocka_unit_test(what_a_run_keeps_is_bounded),
+                                              cmocka_unit_test(sends_that_fail_are_bounded),
                                               cmocka_unit_test(what_is_published_is_bounded),
                                               cmocka_unit_test(nothing_leaks),
                                               cmocka_unit_test(runs_are_apart),

@@ -256,6 +256,23 @@ static void greedy_scripts_end(void **state)
             "test/script.lua:1: more than 64 MiB allocated in one call");
 }
 
+/* Not by the clock: each look at such a table costs what its slots are. */
+static void tables_once_large_cost_their_slots(void **state)
+{
+    struct vm *vm = *state;
+    vm->exact = true;
+    run_bad(vm,
+            "local t = {} for i = 1, 300000 do t[i] = i end for i = 1, 300000 do t[i] = nil end "
+            "for i = 1, 200 do table.insert(t, 1) table.remove(t) end",
+            FAULT_BUDGET, "test/script.lua:1: used more than 10000000 instructions in one call");
+    run_bad(vm,
+            "local t = list {} for i = 1, 300000 do t[i] = i end for i = 1, 300000 do table.remove(t) end "
+            "for i = 1, 200 do table.move({}, 1, 1, 1, t) end",
+            FAULT_BUDGET, "test/script.lua:1: used more than 10000000 instructions in one call");
+    run_good(vm, "local t = {} for i = 1, 1000 do table.insert(t, 1) table.remove(t) end");
+    vm->exact = false;
+}
+
 static void state_memory_is_capped(void **state)
 {
     struct vm_options options = {.memory_max = 4 << 20};
@@ -513,6 +530,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(endless_scripts_end_in_exact_mode, make, drop),
         cmocka_unit_test_setup_teardown(verdict_is_exact, make, drop),
         cmocka_unit_test_setup_teardown(greedy_scripts_end, make, drop),
+        cmocka_unit_test_setup_teardown(tables_once_large_cost_their_slots, make, drop),
         cmocka_unit_test_setup_teardown(state_memory_is_capped, make, drop),
         cmocka_unit_test_setup_teardown(recursion_is_a_clean_error, make, drop),
         cmocka_unit_test_setup_teardown(deep_nesting_of_source_is_a_clean_error, make, drop),
