@@ -14,8 +14,13 @@
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The calling thread gets a tenth of what others get where they want the same core, for good: for work that
- * nobody waits for, but that may hold a lock which others want. */
-void thread_be_nice(void);
+/* The calling thread works in small bites that somebody waits for: when it wakes it need not wait until the
+ * one that has the processor is through with milliseconds of its own. Does nothing where the kernel has no
+ * such wish (before Linux 6.12). */
+void thread_is_prompt(void);
+/* The calling thread does what nobody waits for at the moment: beside busy threads it gets about a tenth of a
+ * processor, alone all of one, and it gives it away as promptly. It must not hold for long a lock that the
+ * others need. */
+void thread_yields(void);
 
 #endif

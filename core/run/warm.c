@@ -39,7 +39,11 @@ static void warm_one(struct hub *hub, struct release *release, const struct cata
     if (fold_stream(&request, &result, &ignored) < 0) return;
     if (result.version >= result.snapshot_version + SNAPSHOT_EVERY &&
         domain_state_encode(release->checked, result.state, &state, &ignored) == 0) {
-        struct snapshot snapshot = {*stream, aggregate->code, result.version, buf_slice(&state)};
+        struct snapshot snapshot = {.stream = *stream,
+                                    .code = aggregate->code,
+                                    .version = result.version,
+                                    .deploy = release->deploy,
+                                    .state = buf_slice(&state)};
         snaps_put(hub->snaps, &snapshot, 1, &ignored);
     }
     buf_release(&state);
