@@ -1,5 +1,5 @@
 /* engine.h: the log, behind an interface. Two engines: LMDB (engine_lmdb.c) and a plain in-memory model for
- * tests (engine_memory.c); both pass tests/contract.
+ * tests (engine_memory.c); both pass tests/contract. A third shows another engine as it was (engine_past.c).
  *
  * Rules, for every engine:
  *  1. append is conditional per commit and atomic as a batch on disk: when it returns 0 every commit whose
@@ -74,6 +74,15 @@ int engine_open_lmdb(const struct engine_options *options, struct engine **engin
 /* The process that has the directory, 0: none, or the system does not tell. */
 long engine_lmdb_holder(const char *path);
 int engine_open_memory(const struct engine_options *options, struct engine **engine, struct fault *fault);
+/* The log of another engine as it was when its head was at position, for reading only: of what came later
+ * nothing is there, and what is appended to it meanwhile does not appear. A commit that goes on behind the
+ * position is cut to the events before it. Outcomes have no position: those recorded up to recorded_ms are
+ * there; INT64_MIN: up to the last commit's. Counts its commits, so it costs a scan of them. Named values are
+ * those of now. append and meta_put are refused (UNAVAILABLE). The names are the base's and may know more.
+ * owns: closes the base with it, else the base must outlive it. Fault: NOT_FOUND, the head is not that far.
+ */
+int engine_open_past(struct engine *base, bool owns, uint64_t position, int64_t recorded_ms,
+                     struct engine **engine, struct fault *fault);
 /* Flushes the index, closes, releases the lock. No cursor may be open. */
 void engine_close(struct engine *engine);
 
