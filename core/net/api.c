@@ -112,6 +112,15 @@ int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit)
     return query_number(&call->query, "limit", 1, limit, &call->net->fault);
 }
 
+int api_moment(struct call *call, const char *name, struct moment *moment, struct fault *fault)
+{
+    struct slice text;
+    struct fault none;
+    if (!query_find(&call->query, name, &text)) return 0;
+    if (moment_parse(text, moment, &none) == 0) return 1;
+    return fault_set(fault, FAULT_MALFORMED, "%s=%s (a '+' is %%2B)", name, none.text);
+}
+
 /* --- taking a request --- */
 
 /* The first media type of Accept that we can make decides; weights are not looked at. */

@@ -136,6 +136,8 @@ void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf
 const char *api_content_type(enum api_format format);
 /* ?limit=, or otherwise. */
 int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit);
+/* A parameter that is a moment: 1; 0: it is not given; -1: MALFORMED. */
+int api_moment(struct call *call, const char *name, struct moment *moment, struct fault *fault);
 
 /* The server's handler and ended; user is the net. */
 void api_take(void *user, struct exchange *exchange);

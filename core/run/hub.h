@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "run/command.h"
 #include "run/inbox.h"
+#include "run/moment.h"
 #include "store/docs.h"
 #include "store/engine.h"
 
@@ -68,8 +69,9 @@ struct query_link {
 
 struct state_query {
     struct slice tenant, context, aggregate, id;
-    int64_t version; /* -1: now */
-    int64_t at_ms; /* INT64_MAX: now; else the events with at <= this, up to the first later one by version */
+    int64_t version; /* -1: now, or as of the moment */
+    bool has_moment; /* beside a version: the moment is not looked at */
+    struct moment moment;
     /* the answer, filled before done */
     struct fault fault;
     uint64_t found_version, position;

@@ -109,6 +109,10 @@ void engine_cursor_close(struct engine_cursor *cursor);
 /* The stream's version and the position of its last event; 0 and 0 if it was never written. */
 int engine_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
                        uint64_t *position, struct fault *fault);
+/* The same as of when the log's head was at bound: the last version with a position up to it, found by halves
+ * if the stream went on since. */
+int engine_stream_at(struct engine *engine, const struct stream_id *stream, uint64_t bound, uint64_t *version,
+                     uint64_t *position, struct fault *fault);
 /* The record (commit or outcome) that answered a command (or batch) of this id given by its caller. 1: found,
  * copied to bytes (record is opened over bytes); 0: none; -1: fault. */
 int engine_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,

@@ -103,48 +103,11 @@ static void past_cursor_close(struct engine_cursor *engine_cursor)
 
 /* --- streams --- */
 
-/* Position of a version that the stream has now. */
-static int past_position(struct engine_past *past, const struct stream_id *stream, uint64_t version,
-                         uint64_t *position, struct fault *fault)
-{
-    struct engine_cursor *cursor;
-    struct record record;
-    if (engine_read_stream(past->base, stream, version, &cursor, fault) < 0) return -1;
-    int found = engine_cursor_next(cursor, &record, fault);
-    if (found == 1) *position = record.first_position + (version - record.first_version);
-    engine_cursor_close(cursor);
-    if (found == 0)
-        fault_set(fault, FAULT_CORRUPT, "version %llu of stream %.*s/%.*s is not in the log",
-                  (unsigned long long)version, SLICE_ARGS(stream->aggregate), SLICE_ARGS(stream->id));
-    return found == 1 ? 0 : -1;
-}
-
 static int past_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
                             uint64_t *position, struct fault *fault)
 {
     struct engine_past *past = past_of(engine);
-    uint64_t now, at;
-    if (engine_stream_head(past->base, stream, &now, &at, fault) < 0) return -1;
-    uint64_t found = 0, found_at = 0;
-    if (at <= past->head.position) {
-        found = now;
-        found_at = at;
-        now = 0;
-    }
-    /* found is in the past, what is above now is not. */
-    while (now > found) {
-        uint64_t middle = found + (now - found + 1) / 2;
-        if (past_position(past, stream, middle, &at, fault) < 0) return -1;
-        if (at > past->head.position) {
-            now = middle - 1;
-            continue;
-        }
-        found = middle;
-        found_at = at;
-    }
-    *version = found;
-    *position = found_at;
-    return 0;
+    return engine_stream_at(past->base, stream, past->head.position, version, position, fault);
 }
 
 static int past_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,
