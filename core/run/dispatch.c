@@ -112,6 +112,7 @@ static int dispatch(struct hub *hub, struct command *command, uint64_t sequence,
 static int hub_enter(struct hub *hub, struct command *command, bool wait, bool quietly, struct fault *fault)
 {
     if (hub->read_only) return fault_set(fault, FAULT_UNAVAILABLE, "the hub was opened to look only");
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     uint64_t ordered = command->ordered; /* the command may be answered and gone before dispatch returns */
     uint64_t sequence = atomic_load(&hub->sequence);
     if (ordered == 1) sequence = atomic_fetch_add(&hub->sequence, 1) + 1;

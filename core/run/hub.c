@@ -110,10 +110,7 @@ static int hub_open_engine(struct hub *hub, struct fault *fault)
 
 static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
 {
-    if (given->engine)
-        hub->engine = given->engine;
-    else if (hub_open_engine(hub, fault) < 0)
-        return -1;
+    if (!given->engine && hub_open_engine(hub, fault) < 0) return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
     char path[4096];
@@ -151,7 +148,7 @@ static int hub_number_deploy(struct hub *hub, struct fault *fault)
         same = mp_read(&reader, &value) == 0 && value.kind == MP_TEXT && slice_is(value.text, digest);
     }
     buf_release(&stored);
-    if (same || hub->read_only) return 0;
+    if (same || hub->read_only || hub->as_of) return 0;
     hub->deploy++;
     struct buf made = {0};
     mp_put_map(&made, 2);
@@ -175,6 +172,7 @@ static int hub_start(struct hub *hub, struct fault *fault)
 {
     if (hub->sources && query_start(hub, &hub->query, fault) < 0) return -1;
     if (hub->read_only) return hub->reactor ? reactor_start(hub->reactor, fault) : 0;
+    if (hub->as_of) return hub->views ? views_start(hub->views, fault) : 0;
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
@@ -187,14 +185,17 @@ static int hub_start(struct hub *hub, struct fault *fault)
 
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault)
 {
+    if (options->as_of && !options->engine) return hub_open_as_of(options, hub, fault);
     struct hub *made = MEM_NEW(struct hub);
     struct domain *domain = NULL;
+    made->engine = options->engine;
+    made->as_of = options->as_of ? mem_text(options->as_of, strlen(options->as_of)) : NULL;
     made->clock = options->clock;
     made->read_only = options->read_only;
     made->started_ns = clock_monotonic_ns();
     CHECK(options->scripts || (options->read_only && options->projectors < 0));
     made->scripts = options->scripts ? mem_text(options->scripts, strlen(options->scripts)) : NULL;
-    made->shard_count = options->read_only ? 0 : hub_threads(options->shards);
+    made->shard_count = options->read_only || options->as_of ? 0 : hub_threads(options->shards);
     watch_init(&made->watch);
     outage_init(&made->outage, options->quiet);
     int done = -1;
@@ -210,7 +211,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
         goto end;
     if (made->receptors && !made->read_only) made->courier = courier_new(made);
     struct reactor_options reactor = {.secrets = options->secrets, .schedule = options->schedule};
-    if (domain && domain_service_count(domain) + domain_task_count(domain) > 0 &&
+    if (domain && !made->as_of && domain_service_count(domain) + domain_task_count(domain) > 0 &&
         reactor_open(made, &reactor, &made->reactor, fault) < 0)
         goto end;
     done = hub_start(made, fault);
@@ -263,6 +264,7 @@ void hub_close(struct hub *hub)
     if (hub->sources) sources_free(hub->sources);
     mem_free(hub->data);
     mem_free(hub->scripts);
+    mem_free(hub->as_of);
     mem_free(hub);
 }
 
@@ -334,6 +336,7 @@ int hub_retry(struct hub *hub, struct slice name, struct fault *fault)
         return 0;
     }
     if (hub->receptors) return receptors_retry(hub->receptors, name, fault);
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs no receptors");
 }
 
@@ -348,10 +351,11 @@ bool hub_is_quiet(struct hub *hub)
 int hub_run_task(struct hub *hub, struct slice name, struct command *command, struct fault *fault)
 {
     if (hub->reactor) return reactor_run_task(hub->reactor, name, command, fault);
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     return fault_set(fault, FAULT_NOT_FOUND, "no task %.*s", SLICE_ARGS(name));
 }
 
 bool hub_ready(struct hub *hub)
 {
-    return !hub->read_only && !atomic_load(&hub->stopping);
+    return !hub->read_only && !hub->as_of && !atomic_load(&hub->stopping);
 }

@@ -31,14 +31,17 @@ struct hub_options {
                             run at their moments */
     const char *secrets; /* file of named secrets for services and tasks (secrets.h), may be NULL */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
+    const char *as_of; /* NULL; or a moment (moment.h): a hub of the past. It reads the log in data as it was
+                          then, beside a running hub too, and builds its views in a temporary folder; nothing
+                          of data is written. It takes no commands and sends nothing */
     struct clock *clock;
     struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk);
-                              the hub closes it */
+                              the hub closes it, also if it cannot be opened */
     struct buf *errors;    /* gets every script error, may be NULL */
 };
 
-/* Faults: SCRIPTS, NOT_FOUND (scripts folder), IN_USE, PERMISSION, DISK, CORRUPT. Returns when commands can
- * be taken; rebuilds run behind. */
+/* Faults: SCRIPTS, NOT_FOUND (scripts folder; a moment that is not there yet), MALFORMED (as_of), IN_USE,
+ * PERMISSION, DISK, CORRUPT. Returns when commands can be taken; rebuilds run behind. */
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault);
 /* Refuses new commands with UNAVAILABLE, answers all that were taken, waits for projectors to flush. */
 void hub_stop(struct hub *hub);

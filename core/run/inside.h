@@ -24,6 +24,7 @@ struct hub {
     struct clock *clock;
     char *scripts, *data; /* data: also of a hub in memory, where it is a temporary folder for views */
     bool in_memory, read_only;
+    char *as_of; /* NULL: a hub of the present */
     struct engine *engine;
     struct snaps *snaps; /* NULL: none */
     struct sources *sources;
@@ -57,5 +58,9 @@ struct hub {
 
 /* A domain of the hub's scripts under hub.lua's limits. */
 int hub_domain_open(struct hub *hub, struct domain **domain, struct buf *errors, struct fault *fault);
+/* as_of.c: a hub over the past of the log in options->data. */
+int hub_open_as_of(const struct hub_options *options, struct hub **hub, struct fault *fault);
+/* What a hub of the past says to who wants something done. Returns -1. */
+int hub_refuse_past(const struct hub *hub, struct fault *fault);
 
 #endif
