@@ -239,4 +239,5 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);
     if (route == ROUTE_TRACE && call->trace) buf_release(&call->trace->json);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
+    if (route == ROUTE_VIEW || route == ROUTE_DOCUMENT) api_past_end(call);
 }

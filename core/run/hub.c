@@ -171,6 +171,7 @@ static size_t hub_threads(int wanted)
 static int hub_start(struct hub *hub, struct fault *fault)
 {
     if (hub->sources && query_start(hub, &hub->query, fault) < 0) return -1;
+    if (hub->sources) hub->past = past_start(hub);
     if (hub->read_only) return hub->reactor ? reactor_start(hub->reactor, fault) : 0;
     if (hub->as_of) return hub->views ? views_start(hub->views, fault) : 0;
     hub->indexer = indexer_start(hub);
@@ -240,6 +241,7 @@ void hub_stop(struct hub *hub)
     if (hub->writer) writer_stop(hub->writer);
     if (hub->views) views_stop(hub->views);
     if (hub->query) query_stop(hub->query);
+    if (hub->past) past_stop(hub->past);
     if (hub->indexer) indexer_stop(hub->indexer);
 }
 
@@ -254,6 +256,7 @@ void hub_close(struct hub *hub)
     reactor_free(hub->reactor);
     views_free(hub->views);
     query_free(hub->query);
+    past_free(hub->past);
     indexer_free(hub->indexer);
     if (hub->snaps) snaps_close(hub->snaps);
     engine_close(hub->engine);

@@ -87,6 +87,38 @@ struct state_query {
  * queue is full. */
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault);
 
+/* --- documents in the past --- */
+
+struct past_view; /* documents folded for one question */
+
+struct past_query {
+    struct slice tenant, view; /* "context/name", or "name" where unique */
+    struct slice key;          /* empty: the whole view */
+    struct moment moment;      /* a time is when things happened: see moment.h */
+    atomic_bool stop;          /* set by who asked: nobody waits for the answer any more */
+    /* the answer, filled before done */
+    struct fault fault;
+    uint64_t position;           /* every event up to it that the moment wants is in */
+    uint64_t folded;             /* events that were folded for it */
+    bool found;                  /* of a key: there was a document */
+    struct buf document;         /* MessagePack */
+    struct buf parked;           /* JSON object {"position","error"}; empty: the key is not parked */
+    struct past_view *documents; /* without a key: until hub_past_release */
+    void (*done)(struct past_query *query);
+    void *user;
+    struct inbox_link link; /* the hub's own */
+};
+/* Folds a document, or all of a view, up to a moment; on threads of its own. One whose key is the id of
+ * streams costs as much as folding these; one with a key function a scan of the log up to there; free style
+ * and whole views are built from nothing in a temporary folder. hub.lua's limit past_seconds ends it
+ * (UNAVAILABLE). The query is the caller's; it must live until done. BUSY: too many are asked or read. Other
+ * faults come through done. */
+int hub_query_past(struct hub *hub, struct past_query *query, struct fault *fault);
+/* Borrowed from the answer; meta values as of a generation. */
+struct docs *hub_past_docs(const struct past_view *documents);
+/* After done, once. */
+void hub_past_release(struct hub *hub, struct past_query *query);
+
 /* --- what followed from what --- */
 
 struct trace_query {

@@ -8,6 +8,7 @@
 #include "run/courier.h"
 #include "run/indexer.h"
 #include "run/outage.h"
+#include "run/past.h"
 #include "run/query.h"
 #include "run/receptors.h"
 #include "run/reactor.h"
@@ -38,6 +39,7 @@ struct hub {
     struct writer *writer;
     struct indexer *indexer;
     struct query *query;
+    struct past *past;
     struct views *views;
     struct courier *courier;     /* NULL: as receptors */
     struct receptors *receptors; /* NULL: the hub is without, as without views */

@@ -132,6 +132,7 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     status_hub(hub, ndjson);
     for (size_t at = 0; at < hub->shard_count; at++) status_shard(hub->shards[at], ndjson);
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
+    if (hub->past) past_status(hub->past, ndjson);
     if (hub->receptors) receptors_status(hub->receptors, ndjson);
     if (hub->courier) courier_status(hub->courier, ndjson);
     if (hub->reactor) reactor_status(hub->reactor, ndjson);
