@@ -61,7 +61,7 @@ static int events_run(struct cli *cli)
     buf_format(&path, "/v1/%s/events?from=", cli->tenant);
     client_put_encoded(&path, slice_of(cli_flag(cli, "from") ? cli_value(cli, "from") : "1"));
     if (limit) buf_format(&path, "&limit=%lld", (long long)limit);
-    static const char *const filters[] = {"to", "type", "context", "subject", "correlation", "deploy"};
+    static const char *const filters[] = {"until", "type", "context", "subject", "correlation", "deploy"};
     for (size_t at = 0; at < sizeof filters / sizeof *filters; at++)
         events_put_filter(cli, filters[at], &path);
     buf_put_byte(&path, 0);
@@ -92,7 +92,7 @@ static int events_run_export(struct cli *cli)
 
 static const struct cli_option events_options[] = {
     {"from", "T", "begin at this position, time (of recording) or deploy:N"},
-    {"to", "T", "end with this position, time or the last event before deploy:N"},
+    {"until", "T", "end with this position, time or the last event before deploy:N"},
     {"limit", "N", "at most so many"},
     {"type", "TYPE", "only events of this type"},
     {"context", "NAME", "only events of this context"},
@@ -107,11 +107,12 @@ const struct cli_command cli_events = {
     .name = "events",
     .summary = "read or tail events",
     .arguments = "",
-    .help = "Prints events of the log in order, one a line: position, time, subject, type, data.\n"
-            "With --json each is a CloudEvents object.\n\n"
-            "  lore events --type BillClosed --limit 10\n  lore events --from 2026-02-01 --to deploy:41\n  "
-            "lore events "
-            "--follow",
+    .help =
+        "Prints events of the log in order, one a line: position, time, subject, type, data.\n"
+        "With --json each is a CloudEvents object.\n\n"
+        "  lore events --type BillClosed --limit 10\n  lore events --from 2026-02-01 --until deploy:41\n  "
+        "lore events "
+        "--follow",
     .options = events_options,
     .takes_scripts = true,
     .takes_data = true,

@@ -194,7 +194,7 @@ static enum server_pull pull_tail(void *user, struct buf *out)
 static int read_filter(struct call *call)
 {
     struct event_filter *filter = &call->events.filter;
-    static const char *const names[] = {"from",    "to",          "limit",  "type", "context",
+    static const char *const names[] = {"from",    "until",       "limit",  "type", "context",
                                         "subject", "correlation", "deploy", NULL};
     if (query_only(&call->query, names, &call->net->fault) < 0) return -1;
     query_find(&call->query, "type", &filter->type);
@@ -252,10 +252,10 @@ static int read_last(struct call *call, const struct engine_head *head)
 {
     struct events_call *events = &call->events;
     struct moment moment;
-    int given = api_moment(call, "to", &moment, &call->net->fault);
+    int given = api_moment(call, "until", &moment, &call->net->fault);
     if (given <= 0) return given;
     if (call->format == API_EVENT_STREAM)
-        return fault_set(&call->net->fault, FAULT_MALFORMED, "to is not for a tail, which has no end");
+        return fault_set(&call->net->fault, FAULT_MALFORMED, "until is not for a tail, which has no end");
     if (moment.kind == MOMENT_POSITION && moment.number > head->position) return 0;
     return moment_position(hub_engine(call->net->hub), &moment, &events->last, &call->net->fault);
 }
