@@ -46,8 +46,8 @@ static void events_put_filter(const struct cli *cli, const char *name, struct bu
 
 static int events_run(struct cli *cli)
 {
-    int64_t from = 1, limit = 0;
-    if (cli_number(cli, "from", 1, &from) < 0 || cli_number(cli, "limit", 1, &limit) < 0) return CLI_USAGE;
+    int64_t limit = 0;
+    if (cli_number(cli, "limit", 1, &limit) < 0) return CLI_USAGE;
     struct fault fault;
     struct client *client;
     bool follow = cli_flag(cli, "follow");
@@ -58,9 +58,10 @@ static int events_run(struct cli *cli)
                                         .text = "--follow needs a running hub: start one with lore serve"});
     }
     struct buf path = {0};
-    buf_format(&path, "/v1/%s/events?from=%lld", cli->tenant, (long long)from);
+    buf_format(&path, "/v1/%s/events?from=", cli->tenant);
+    client_put_encoded(&path, slice_of(cli_flag(cli, "from") ? cli_value(cli, "from") : "1"));
     if (limit) buf_format(&path, "&limit=%lld", (long long)limit);
-    static const char *const filters[] = {"type", "context", "subject", "correlation", "deploy"};
+    static const char *const filters[] = {"until", "type", "context", "subject", "correlation", "deploy"};
     for (size_t at = 0; at < sizeof filters / sizeof *filters; at++)
         events_put_filter(cli, filters[at], &path);
     buf_put_byte(&path, 0);
@@ -90,7 +91,8 @@ static int events_run_export(struct cli *cli)
 }
 
 static const struct cli_option events_options[] = {
-    {"from", "N", "begin at this position"},
+    {"from", "T", "begin at this position, time (of recording) or deploy:N"},
+    {"until", "T", "end with this position, time or the last event before deploy:N"},
     {"limit", "N", "at most so many"},
     {"type", "TYPE", "only events of this type"},
     {"context", "NAME", "only events of this context"},
@@ -105,9 +107,12 @@ const struct cli_command cli_events = {
     .name = "events",
     .summary = "read or tail events",
     .arguments = "",
-    .help = "Prints events of the log in order, one a line: position, time, subject, type, data.\n"
-            "With --json each is a CloudEvents object.\n\n"
-            "  lore events --type BillClosed --limit 10\n  lore events --follow",
+    .help =
+        "Prints events of the log in order, one a line: position, time, subject, type, data.\n"
+        "With --json each is a CloudEvents object.\n\n"
+        "  lore events --type BillClosed --limit 10\n  lore events --from 2026-02-01 --until deploy:41\n  "
+        "lore events "
+        "--follow",
     .options = events_options,
     .takes_scripts = true,
     .takes_data = true,

@@ -97,7 +97,8 @@ int host_open(const struct host_options *options, struct host **opened, struct f
         uv_unref((uv_handle_t *)&host->signals[at]);
         host->signal_count++;
     }
-    host->socket_path = host_socket_path(options->hub.data);
+    /* The socket in the directory is that of the hub that has it. */
+    if (!options->hub.as_of) host->socket_path = host_socket_path(options->hub.data);
     if (host_open_hub(host, &options->hub, fault) < 0) {
         host_close_loop(host);
         return -1;

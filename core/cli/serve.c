@@ -36,6 +36,7 @@ static int serve_run(struct cli *cli)
     struct host_options options = {.hub = {.scripts = cli->scripts,
                                            .data = cli->data,
                                            .schedule = true,
+                                           .as_of = cli_value(cli, "as-of"),
                                            .secrets = cli_value(cli, "secrets"),
                                            .errors = &errors},
                                    .host = name,
@@ -53,6 +54,7 @@ static int serve_run(struct cli *cli)
         buf_release(&errors);
         return cli_fail(&fault);
     }
+    if (options.hub.as_of) say_info("this hub shows the past, as of %s; it is only read", options.hub.as_of);
     say_info("listening on http://%s%s%s:%d, data in %s", strchr(name, ':') ? "[" : "", name,
              strchr(name, ':') ? "]" : "", host_port(host), cli->data);
     host_run(host);
@@ -67,6 +69,8 @@ static const struct cli_option serve_options[] = {
     {"shards", "N", "threads that decide commands (default: one a core)"},
     {"projectors", "N", "threads that build views (default: one a core)"},
     {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
+    {"as-of", "T",
+     "a read-only hub of the past: a time (by when events were recorded), a position or deploy:N"},
     {"access-log", NULL, "say a line for each request"},
     {NULL, NULL, NULL},
 };
@@ -75,13 +79,24 @@ const struct cli_command cli_serve = {
     .name = "serve",
     .summary = "run a hub",
     .arguments = "[SCRIPTS]",
-    .help = "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
-            "with 0. Views whose code\n"
-            "changed since the last start are built again beside the ones that answer; lore status shows how "
-            "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
-            "--secrets FILE or from\n"
-            "the environment as LORE_SECRET_NAME.\n\n"
-            "  lore serve scripts --data data --listen 127.0.0.1:7070",
+    .help =
+        "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
+        "with 0. Views whose code\n"
+        "changed since the last start are built again beside the ones that answer; lore status shows how "
+        "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
+        "--secrets FILE or from\n"
+        "the environment as LORE_SECRET_NAME.\n\n"
+        "  lore serve scripts --data data --listen 127.0.0.1:7070\n\n"
+        "With --as-of nothing of the data directory is written, and another hub may have it. The log ends at "
+        "the moment: events,\n"
+        "states and traces are as they were then, and every view is built up to there, in a folder under "
+        "TMPDIR that goes away at\n"
+        "the end (503 until it is; about 0.2 to 1 million events a second). Commands get 503; nothing is "
+        "sent, no "
+        "task runs. Scripts\n"
+        "are those of the folder. There is no socket in the data directory: other subcommands need --to "
+        "URL.\n\n"
+        "  lore serve scripts --data data --listen 127.0.0.1:7071 --as-of 2026-02-01T08:26:00Z",
     .options = serve_options,
     .takes_scripts = true,
     .takes_data = true,

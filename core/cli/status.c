@@ -55,6 +55,15 @@ static void status_print_task(const struct fields *line)
     printf("    failed: %.*s\n", SLICE_ARGS(fields_text(&last, "error")));
 }
 
+static void status_print_hub(const struct fields *line)
+{
+    struct slice as_of = fields_text(line, "as_of");
+    if (as_of.size) printf("a hub of the past, as of %.*s\n", SLICE_ARGS(as_of));
+    printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
+           (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
+           (long long)fields_int(line, "index_behind"), "name", "generation", "position", "lag", "parked");
+}
+
 static void status_print_other(const struct fields *line, struct slice kind)
 {
     if (slice_is(kind, "parked") || slice_is(kind, "retried"))
@@ -83,10 +92,7 @@ static void status_print_other(const struct fields *line, struct slice kind)
     else if (slice_is(kind, "task"))
         status_print_task(line);
     else if (slice_is(kind, "hub"))
-        printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
-               (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
-               (long long)fields_int(line, "index_behind"), "name", "generation", "position", "lag",
-               "parked");
+        status_print_hub(line);
 }
 
 static bool status_print(void *user, struct slice text)

@@ -112,6 +112,15 @@ int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit)
     return query_number(&call->query, "limit", 1, limit, &call->net->fault);
 }
 
+int api_moment(struct call *call, const char *name, struct moment *moment, struct fault *fault)
+{
+    struct slice text;
+    struct fault none;
+    if (!query_find(&call->query, name, &text)) return 0;
+    if (moment_parse(text, moment, &none) == 0) return 1;
+    return fault_set(fault, FAULT_MALFORMED, "%s=%s (a '+' is %%2B)", name, none.text);
+}
+
 /* --- taking a request --- */
 
 /* The first media type of Accept that we can make decides; weights are not looked at. */
@@ -238,4 +247,5 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (route == ROUTE_BLAME && call->blame) buf_release(&call->blame->json);
     if (route == ROUTE_VIEW) buf_release(&call->view.cursor);
     if (call->deploy) api_deploy_end(call);
+    if (route == ROUTE_VIEW || route == ROUTE_DOCUMENT) api_past_end(call);
 }

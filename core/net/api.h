@@ -53,6 +53,7 @@ struct net {
     bool ordered_at_work;
     struct call_list tails;  /* event streams */
     struct call_list waits;  /* readers of views that wait for a position */
+    struct call_list pasts;  /* and for a document of the past */
     atomic_size_t listening; /* in these two: whether anybody wants to know that something moved */
     struct command_pool commands;
     struct fault fault; /* of the call at hand: a fault is large and lives for a moment only */
@@ -93,6 +94,7 @@ struct view_call {
     uint64_t position; /* of the first piece */
     uint64_t wanted;   /* ?wait= */
     int64_t deadline_ms;
+    struct past_query *past; /* ?at=; else NULL */
 };
 
 struct deploys_call {
@@ -146,6 +148,8 @@ void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf
 const char *api_content_type(enum api_format format);
 /* ?limit=, or otherwise. */
 int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit);
+/* A parameter that is a moment: 1; 0: it is not given; -1: MALFORMED. */
+int api_moment(struct call *call, const char *name, struct moment *moment, struct fault *fault);
 
 /* The server's handler and ended; user is the net. */
 void api_take(void *user, struct exchange *exchange);
@@ -161,6 +165,8 @@ void api_blame_take(struct call *call);   /* GET which deploy, file and command 
 void api_events_take(struct call *call);  /* GET the log */
 void api_stream_events_take(struct call *call);
 void api_view_take(struct call *call);    /* GET a view or a document */
+void api_past_take(struct call *call);    /* the same, of the past: its parameters are read */
+void api_view_list(struct call *call);    /* answers with the documents of a view */
 void api_deploys_take(struct call *call); /* GET what was deployed */
 void api_deploy_take(struct call *call);
 void api_deploy_scripts_take(struct call *call);
@@ -180,6 +186,10 @@ void api_events_moved(struct net *net);
 void api_views_moved(struct net *net); /* also: time passed */
 /* Time passed: comments into silent tails. */
 void api_events_beat(struct net *net, int64_t now_ms);
+/* Time passed: who asked for the past and left ends the search. */
+void api_past_beat(struct net *net);
+/* The exchange is over. */
+void api_past_end(struct call *call);
 /* Lets everybody who waits go. */
 void api_events_stop(struct net *net);
 void api_views_stop(struct net *net);

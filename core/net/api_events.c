@@ -194,7 +194,7 @@ static enum server_pull pull_tail(void *user, struct buf *out)
 static int read_filter(struct call *call)
 {
     struct event_filter *filter = &call->events.filter;
-    static const char *const names[] = {"from",    "limit",       "type",   "context",
+    static const char *const names[] = {"from",    "until",       "limit",  "type", "context",
                                         "subject", "correlation", "deploy", NULL};
     if (query_only(&call->query, names, &call->net->fault) < 0) return -1;
     query_find(&call->query, "type", &filter->type);
@@ -233,12 +233,39 @@ static int read_event_id(struct call *call, struct slice id, const struct engine
     return 0;
 }
 
+/* A position may be one that is not there yet, for who waits for it. A time is when events were recorded:
+ * from the first that was not before it. A deploy's events are those behind its moment. */
+static int read_first(struct call *call, uint64_t *from)
+{
+    struct moment moment;
+    int given = api_moment(call, "from", &moment, &call->net->fault);
+    if (given <= 0) return given;
+    *from = moment.number;
+    if (moment.kind == MOMENT_POSITION) return 0;
+    moment.ms--;
+    if (moment_position(hub_engine(call->net->hub), &moment, from, &call->net->fault) < 0) return -1;
+    ++*from;
+    return 0;
+}
+
+static int read_last(struct call *call, const struct engine_head *head)
+{
+    struct events_call *events = &call->events;
+    struct moment moment;
+    int given = api_moment(call, "until", &moment, &call->net->fault);
+    if (given <= 0) return given;
+    if (call->format == API_EVENT_STREAM)
+        return fault_set(&call->net->fault, FAULT_MALFORMED, "until is not for a tail, which has no end");
+    if (moment.kind == MOMENT_POSITION && moment.number > head->position) return 0;
+    return moment_position(hub_engine(call->net->hub), &moment, &events->last, &call->net->fault);
+}
+
 static int read_from(struct call *call, const struct engine_head *head)
 {
     struct events_call *events = &call->events;
     bool is_tail = call->format == API_EVENT_STREAM;
     events->from = 1;
-    if (query_number(&call->query, "from", 0, &events->from, &call->net->fault) < 0) return -1;
+    if (read_first(call, &events->from) < 0 || read_last(call, head) < 0) return -1;
     struct slice id = exchange_header(call->exchange, "Last-Event-ID");
     /* It counts more than ?from=: a browser that reconnects repeats the old URL. */
     if (is_tail && id.size && read_event_id(call, id, head, &events->from) < 0) return -1;

@@ -1,8 +1,6 @@
 #include "net/api.h"
 
 #include "codec/json.h"
-#include "codec/time.h"
-#include "net/target.h"
 
 /* {"stream","version","position","state"} */
 static void answer(struct call *call)
@@ -10,16 +8,6 @@ static void answer(struct call *call)
     struct state_query *query = call->state;
     if (query->fault.code != FAULT_NONE) {
         api_fault(call, &query->fault);
-        return;
-    }
-    struct fault fault;
-    unsigned long long found = query->found_version;
-    if (found == 0 || (query->version >= 0 && found < (unsigned long long)query->version)) {
-        if (found)
-            fault_set(&fault, FAULT_NOT_FOUND, "the stream is at version %llu only", found);
-        else
-            fault_set(&fault, FAULT_NOT_FOUND, "the stream has no events, or had none then");
-        api_fault(call, &fault);
         return;
     }
     struct buf *out = api_out(call);
@@ -42,73 +30,19 @@ static void on_done(struct state_query *query)
     api_finish(query->user);
 }
 
-/* Whether the event that holds version was recorded at or before the bound. Both grow with the version. */
-static int is_within(struct engine *engine, const struct stream_id *stream, uint64_t version, bool by_deploy,
-                     uint64_t bound, bool *within, struct fault *fault)
-{
-    struct engine_cursor *cursor;
-    if (engine_read_stream(engine, stream, version, &cursor, fault) < 0) return -1;
-    struct record record;
-    int found = engine_cursor_next(cursor, &record, fault);
-    if (found > 0) {
-        uint64_t position = record.first_position + (version - record.first_version);
-        *within = (by_deploy ? record.deploy : position) <= bound;
-    } else if (found == 0) {
-        *within = false;
-    }
-    engine_cursor_close(cursor);
-    return found < 0 ? -1 : 0;
-}
-
-/* The last version within the bound; 0: none. */
-static int find_version(struct call *call, bool by_deploy, uint64_t bound, int64_t *version,
-                        struct fault *fault)
-{
-    struct engine *engine = hub_engine(call->net->hub);
-    struct stream_id stream = {call->match.tenant,
-                               arena_format(api_arena(call), "%.*s/%.*s", SLICE_ARGS(call->match.context),
-                                            SLICE_ARGS(call->match.aggregate)),
-                               call->match.id};
-    uint64_t head, position;
-    if (engine_stream_head(engine, &stream, &head, &position, fault) < 0) return -1;
-    uint64_t below = 0; /* the greatest known to be within, 0 as a start */
-    while (below < head) {
-        uint64_t middle = below + (head - below + 1) / 2;
-        bool within;
-        if (is_within(engine, &stream, middle, by_deploy, bound, &within, fault) < 0) return -1;
-        if (within)
-            below = middle;
-        else
-            head = middle - 1;
-    }
-    *version = (int64_t)below;
-    if (below == 0) return fault_set(fault, FAULT_NOT_FOUND, "the stream had no events then");
-    return 0;
-}
-
-/* ?version=, or ?at= with a time, a position or deploy:N. */
+/* ?version=, or ?at= with a moment. */
 static int read_when(struct call *call, struct fault *fault)
 {
     struct state_query *query = call->state;
-    struct slice at;
-    uint64_t number;
     query->version = -1;
-    query->at_ms = INT64_MAX;
     if (query_only(&call->query, (const char *const[]){"version", "at", NULL}, fault) < 0) return -1;
     uint64_t version = 0;
     if (query_number(&call->query, "version", 1, &version, fault) < 0) return -1;
     if (version) query->version = (int64_t)version;
-    if (!query_find(&call->query, "at", &at)) return 0;
-    if (version) return fault_set(fault, FAULT_MALFORMED, "version and at exclude each other");
-    if (target_number(at, &number)) return find_version(call, false, number, &query->version, fault);
-    if (slice_starts(at, "deploy:") && target_number(slice_make(at.data + 7, at.size - 7), &number))
-        return find_version(call, true, number, &query->version, fault);
-    if (!time_parse(at, &query->at_ms))
-        return fault_set(
-            fault, FAULT_MALFORMED,
-            "at=%.*s: expected a time like 2026-02-01T08:26:00Z, a position or deploy:N (a '+' is %%2B)",
-            SLICE_ARGS(at));
-    return 0;
+    int given = api_moment(call, "at", &query->moment, fault);
+    query->has_moment = given > 0;
+    if (given > 0 && version) return fault_set(fault, FAULT_MALFORMED, "version and at exclude each other");
+    return given < 0 ? -1 : 0;
 }
 
 void api_state_take(struct call *call)

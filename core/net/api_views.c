@@ -51,21 +51,36 @@ static int read_documents(struct call *call, struct docs_read *read, struct piec
     return found < 0 ? -1 : 0;
 }
 
+/* The documents of the view, of now or of the past. */
+static int lease_documents(struct call *call, struct view_lease *lease)
+{
+    struct past_query *past = call->view.past;
+    if (!past) return hub_view_lease(call->net->hub, call->match.name, lease, &call->net->fault);
+    *lease = (struct view_lease){.docs = hub_past_docs(past->documents), .position = past->position};
+    return 0;
+}
+
+static void release_documents(struct call *call, struct view_lease *lease)
+{
+    if (!call->view.past) hub_view_release(call->net->hub, lease);
+}
+
 static int read_piece(struct call *call, struct piece *piece, struct buf *out)
 {
     struct view_call *view = &call->view;
     struct view_lease lease;
     struct docs_read *read;
-    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->net->fault) < 0) return -1;
+    if (lease_documents(call, &lease) < 0) return -1;
     int done = docs_read_open(lease.docs, &view->range, &read, &call->net->fault);
     if (done == 0) {
-        if (!view->page.has_begun) view->position = hub_view_position(read, call->match.tenant);
+        if (!view->page.has_begun)
+            view->position = view->past ? lease.position : hub_view_position(read, call->match.tenant);
         if (!view->page.has_begun && call->format == API_JSON) buf_put_text(out, "{\"documents\":[");
         view->page.has_begun = true;
         done = read_documents(call, read, piece, out);
         docs_read_close(read);
     }
-    hub_view_release(call->net->hub, &lease);
+    release_documents(call, &lease);
     return done;
 }
 
@@ -86,9 +101,15 @@ static enum server_pull pull(void *user, struct buf *out)
         buf_put_byte(out, ']');
         if (piece.has_more) json_put_text_member(out, "cursor", buf_slice(&view->cursor));
         json_put_int_member(out, "position", (int64_t)view->position);
+        if (view->past) json_put_int_member(out, "folded", (int64_t)view->past->folded);
         buf_put_text(out, "}\n");
     }
     return SERVER_END;
+}
+
+void api_view_list(struct call *call)
+{
+    api_pull(call, pull);
 }
 
 /* {"key","document","position","parked"?} */
@@ -265,7 +286,8 @@ static int read_bound(struct call *call, const char *name, struct slice *bound)
 static int read_range(struct call *call)
 {
     struct view_call *view = &call->view;
-    static const char *const names[] = {"index", "min", "max", "limit", "cursor", "wait", "timeout", NULL};
+    static const char *const names[] = {"index", "min",  "max",     "limit", "cursor",
+                                        "at",    "wait", "timeout", NULL};
     if (query_only(&call->query, names, &call->net->fault) < 0) return -1;
     query_find(&call->query, "index", &view->range.index);
     query_find(&call->query, "cursor", &view->range.after);
@@ -302,10 +324,15 @@ void api_view_take(struct call *call)
     view->range.tenant = call->match.tenant;
     view->page.is_first = true;
     bool is_list = call->match.route == ROUTE_VIEW;
-    static const char *const names[] = {"wait", "timeout", NULL};
+    static const char *const names[] = {"at", "wait", "timeout", NULL};
     int read = is_list ? read_range(call) : query_only(&call->query, names, &call->net->fault);
     if (read < 0 || read_wait(call) < 0) {
         api_fault(call, &call->net->fault);
+        return;
+    }
+    struct slice at;
+    if (query_find(&call->query, "at", &at)) {
+        api_past_take(call);
         return;
     }
     if (try_answer(call, false)) return;

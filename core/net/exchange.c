@@ -16,6 +16,7 @@
  *  5. Bytes received live in one buf that goes back to the spare ones as soon as nothing of it is needed: an
  * idle connection holds none. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -664,6 +665,12 @@ struct slice exchange_body(struct exchange *exchange)
 struct arena *exchange_arena(struct exchange *exchange)
 {
     return &exchange->arena;
+}
+
+bool exchange_is_left(struct exchange *exchange)
+{
+    struct pollfd peer = {.fd = exchange->fd, .events = POLLRDHUP};
+    return poll(&peer, 1, 0) == 1 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 void **exchange_user(struct exchange *exchange)

@@ -26,6 +26,8 @@ struct slice exchange_target(struct exchange *exchange);
 struct slice exchange_header(struct exchange *exchange, const char *name); /* data NULL: not there */
 struct slice exchange_body(struct exchange *exchange);
 struct arena *exchange_arena(struct exchange *exchange);
+/* Whether the client has ended its side: nobody may read the answer. */
+bool exchange_is_left(struct exchange *exchange);
 /* A place for the handler's own. */
 void **exchange_user(struct exchange *exchange);
 

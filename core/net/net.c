@@ -47,6 +47,7 @@ static void on_beat(uv_timer_t *timer)
 {
     struct net *net = timer->data;
     api_events_beat(net, (int64_t)uv_now(net->options.loop));
+    api_past_beat(net);
 }
 
 /* The commands that came in this turn are begun. */

@@ -23,7 +23,8 @@ static const char *const catalog_limits[] = {
     "headers_size", "connections",    "instructions",    "call_memory",
     "state_memory", "queue_commands", "flush_events",    "rebuild_partition_events",
     "view_lag_ms",  "cache_memory",   "causation_depth", "retries",
-    "service_runs", "queue_services", "http_timeout_ms", "http_response_size"};
+    "service_runs", "queue_services", "http_timeout_ms", "http_response_size",
+    "past_seconds"};
 static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy", "http"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)

@@ -160,7 +160,8 @@ int digest_hub(struct hub *hub, bool from_events, void (*each)(void *user, const
 {
     struct digest_walk walk = {.hub = hub, .from_events = from_events, .fault = fault};
     uint64_t position = engine_head(hub->engine).position;
-    int done = hub_domain_open(hub, &walk.domain, fault);
+    struct release *release = NULL;
+    int done = hub_domain_open(hub, &walk.domain, &release, fault);
     if (done == 0) done = digest_find_tenants(&walk);
     for (size_t at = 0; done == 0 && at < hub_view_count(hub); at++) {
         struct view_info info;
@@ -168,8 +169,6 @@ int digest_hub(struct hub *hub, bool from_events, void (*each)(void *user, const
         done = digest_view(&walk, slice_of(info.name), info.position);
         if (done == 0) each(user, &walk.digest);
     }
-    struct visit visit;
-    struct release *release = release_enter(hub, &visit);
     domain_thread_start();
     for (size_t at = 0; done == 0 && at < domain_aggregate_count(walk.domain); at++) {
         const struct domain_aggregate *declared = domain_aggregate(walk.domain, (int)at);
@@ -177,8 +176,8 @@ int digest_hub(struct hub *hub, bool from_events, void (*each)(void *user, const
         if (done == 0) each(user, &walk.digest);
     }
     domain_thread_stop();
-    release_leave(&visit);
     if (walk.domain) domain_close(walk.domain);
+    release_let_go(release);
     mem_free(walk.tenants);
     return done;
 }

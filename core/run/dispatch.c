@@ -113,6 +113,7 @@ static int dispatch(struct hub *hub, struct release *release, struct command *co
 static int dispatch_enter(struct hub *hub, struct command *command, bool wait, bool quietly, struct fault *fault)
 {
     if (hub->read_only) return fault_set(fault, FAULT_UNAVAILABLE, "the hub was opened to look only");
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     uint64_t ordered = command->ordered; /* the command may be answered and gone before dispatch returns */
     uint64_t sequence = atomic_load(&hub->sequence);
     if (ordered == 1) sequence = atomic_fetch_add(&hub->sequence, 1) + 1;

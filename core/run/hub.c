@@ -13,13 +13,18 @@
 #include "run/inside.h"
 #include "run/launch.h"
 
-int hub_domain_open(struct hub *hub, struct domain **domain, struct fault *fault)
+int hub_domain_open(struct hub *hub, struct domain **domain, struct release **release, struct fault *fault)
 {
     struct visit visit;
-    struct release *release = release_enter(hub, &visit);
-    int done = release_domain(release, domain, fault);
+    struct release *current = release_enter(hub, &visit);
+    release_hold(current);
     release_leave(&visit);
-    return done;
+    if (release_domain(current, domain, fault) == 0) {
+        *release = current;
+        return 0;
+    }
+    release_let_go(current);
+    return -1;
 }
 
 uint64_t hub_deploy_number(struct hub *hub)
@@ -87,10 +92,7 @@ static int hub_open_engine(struct hub *hub, struct fault *fault)
 
 static int hub_open_store(struct hub *hub, const struct hub_options *given, struct fault *fault)
 {
-    if (given->engine)
-        hub->engine = given->engine;
-    else if (hub_open_engine(hub, fault) < 0)
-        return -1;
+    if (!given->engine && hub_open_engine(hub, fault) < 0) return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
     char path[4096];
@@ -125,7 +127,12 @@ static int hub_start(struct hub *hub, struct release_parts parts, struct fault *
     struct release *release = atomic_load(&hub->release);
     if (!release) return hub_start_without_scripts(hub, fault);
     if (release_make_parts(release, &parts, fault) < 0) return -1;
+    hub->past = past_start(hub);
     if (hub->read_only) return release_start_parts(release, fault);
+    if (hub->as_of) {
+        if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
+        return release_start_parts(release, fault);
+    }
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
@@ -142,7 +149,7 @@ static int hub_launch(struct hub *hub, struct launch *launch, struct fault *faul
     struct release_parts first = hub->parts;
     if (launch->is_due) first.receptors = first.reactor = false;
     if (hub_start(hub, first, fault) < 0) return -1;
-    if (hub->read_only) return 0;
+    if (hub->read_only || hub->as_of) return 0;
     if (hub->parts.receptors) hub->courier = courier_new(hub);
     struct release *before = atomic_load(&hub->release);
     if (launch->is_due && launch_deploy(launch, fault) < 0) return -1;
@@ -157,23 +164,26 @@ static void hub_set_parts(struct hub *hub, const struct hub_options *options)
 {
     hub->parts = (struct release_parts){
         .query = true,
-        .receptors = options->projectors >= 0 && (options->schedule || hub->read_only),
-        .reactor = true,
+        .receptors = options->projectors >= 0 && !hub->as_of && (options->schedule || hub->read_only),
+        .reactor = !hub->as_of,
         .reactor_options = {.secrets = hub->secrets, .schedule = options->schedule},
     };
 }
 
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault)
 {
+    if (options->as_of && !options->engine) return hub_open_as_of(options, hub, fault);
     struct hub *made = MEM_NEW(struct hub);
     struct launch launch = {0};
+    made->engine = options->engine;
+    made->as_of = options->as_of ? mem_text(options->as_of, strlen(options->as_of)) : NULL;
     made->clock = options->clock;
     made->read_only = options->read_only;
     made->started_ns = clock_monotonic_ns();
     CHECK(options->scripts || (options->read_only && options->projectors < 0));
     made->scripts = options->scripts ? mem_text(options->scripts, strlen(options->scripts)) : NULL;
     made->secrets = options->secrets ? mem_text(options->secrets, strlen(options->secrets)) : NULL;
-    made->shard_count = options->read_only ? 0 : hub_threads(options->shards);
+    made->shard_count = options->read_only || options->as_of ? 0 : hub_threads(options->shards);
     hub_set_parts(made, options);
     watch_init(&made->watch);
     outage_init(&made->outage, options->quiet);
@@ -214,6 +224,7 @@ void hub_stop(struct hub *hub)
     if (hub->views) views_stop(hub->views);
     struct query *query = release ? release->query : hub->query;
     if (query) query_stop(query);
+    if (hub->past) past_stop(hub->past);
     if (hub->indexer) indexer_stop(hub->indexer);
 }
 
@@ -228,6 +239,7 @@ void hub_close(struct hub *hub)
     views_free(hub->views);
     release_let_go(atomic_load(&hub->release));
     query_free(hub->query);
+    past_free(hub->past);
     indexer_free(hub->indexer);
     if (hub->snaps) snaps_close(hub->snaps);
     engine_close(hub->engine);
@@ -237,6 +249,7 @@ void hub_close(struct hub *hub)
     mem_free(hub->data);
     mem_free(hub->scripts);
     mem_free(hub->secrets);
+    mem_free(hub->as_of);
     mem_free(hub);
 }
 
@@ -338,6 +351,7 @@ int hub_retry(struct hub *hub, struct slice name, struct fault *fault)
         courier_retry(hub->courier);
         return 0;
     }
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
     int done = release && release->receptors
@@ -360,6 +374,7 @@ bool hub_is_quiet(struct hub *hub)
 
 int hub_run_task(struct hub *hub, struct slice name, struct command *command, struct fault *fault)
 {
+    if (hub->as_of) return hub_refuse_past(hub, fault);
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
     int done = release && release->reactor
@@ -371,5 +386,5 @@ int hub_run_task(struct hub *hub, struct slice name, struct command *command, st
 
 bool hub_ready(struct hub *hub)
 {
-    return !hub->read_only && !atomic_load(&hub->stopping);
+    return !hub->read_only && !hub->as_of && !atomic_load(&hub->stopping);
 }

@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "run/command.h"
 #include "run/inbox.h"
+#include "run/moment.h"
 #include "store/docs.h"
 #include "store/engine.h"
 
@@ -30,14 +31,17 @@ struct hub_options {
                             run at their moments */
     const char *secrets; /* file of named secrets for services and tasks (secrets.h), may be NULL */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
+    const char *as_of; /* NULL; or a moment (moment.h): a hub of the past. It reads the log in data as it was
+                          then, beside a running hub too, and builds its views in a temporary folder; nothing
+                          of data is written. It takes no commands and sends nothing */
     struct clock *clock;
     struct engine *engine; /* NULL; or an open one to use instead (simulations, tests with a failing disk);
-                              the hub closes it */
+                              the hub closes it, also if it cannot be opened */
     struct buf *errors;    /* gets every script error, may be NULL */
 };
 
-/* Faults: SCRIPTS, NOT_FOUND (scripts folder), IN_USE, PERMISSION, DISK, CORRUPT. Returns when commands can
- * be taken; rebuilds run behind. */
+/* Faults: SCRIPTS, NOT_FOUND (scripts folder; a moment that is not there yet), MALFORMED (as_of), IN_USE,
+ * PERMISSION, DISK, CORRUPT. Returns when commands can be taken; rebuilds run behind. */
 int hub_open(const struct hub_options *options, struct hub **hub, struct fault *fault);
 /* Refuses new commands with UNAVAILABLE, answers all that were taken, waits for projectors to flush. */
 void hub_stop(struct hub *hub);
@@ -70,8 +74,9 @@ struct query_link {
 
 struct state_query {
     struct slice tenant, context, aggregate, id;
-    int64_t version; /* -1: now */
-    int64_t at_ms; /* INT64_MAX: now; else the events with at <= this, up to the first later one by version */
+    int64_t version; /* -1: now, or as of the moment */
+    bool has_moment; /* beside a version: the moment is not looked at */
+    struct moment moment;
     /* the answer, filled before done */
     struct fault fault;
     uint64_t found_version, position;
@@ -83,6 +88,38 @@ struct state_query {
 /* Answers on the query thread. The query is the caller's; it must live until done. Refused (-1) when the
  * queue is full. */
 int hub_query_state(struct hub *hub, struct state_query *query, struct fault *fault);
+
+/* --- documents in the past --- */
+
+struct past_view; /* documents folded for one question */
+
+struct past_query {
+    struct slice tenant, view; /* "context/name", or "name" where unique */
+    struct slice key;          /* empty: the whole view */
+    struct moment moment;      /* a time is when things happened: see moment.h */
+    atomic_bool stop;          /* set by who asked: nobody waits for the answer any more */
+    /* the answer, filled before done */
+    struct fault fault;
+    uint64_t position;           /* every event up to it that the moment wants is in */
+    uint64_t folded;             /* events that were folded for it */
+    bool found;                  /* of a key: there was a document */
+    struct buf document;         /* MessagePack */
+    struct buf parked;           /* JSON object {"position","error"}; empty: the key is not parked */
+    struct past_view *documents; /* without a key: until hub_past_release */
+    void (*done)(struct past_query *query);
+    void *user;
+    struct inbox_link link; /* the hub's own */
+};
+/* Folds a document, or all of a view, up to a moment; on threads of its own. One whose key is the id of
+ * streams costs as much as folding these; one with a key function a scan of the log up to there; free style
+ * and whole views are built from nothing in a temporary folder. hub.lua's limit past_seconds ends it
+ * (UNAVAILABLE). The query is the caller's; it must live until done. BUSY: too many are asked or read. Other
+ * faults come through done. */
+int hub_query_past(struct hub *hub, struct past_query *query, struct fault *fault);
+/* Borrowed from the answer; meta values as of a generation. */
+struct docs *hub_past_docs(const struct past_view *documents);
+/* After done, once. */
+void hub_past_release(struct hub *hub, struct past_query *query);
 
 /* --- what followed from what --- */
 

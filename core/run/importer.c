@@ -24,6 +24,7 @@ struct importer_list {
 struct importer {
     struct importer_options options;
     struct domain *domain;
+    struct release *release; /* of the domain, held */
     struct hash source;    /* of tenant, script and source: what all ids have in common */
     struct inbox answered; /* struct importer_origin */
     struct command_pool commands;
@@ -76,9 +77,10 @@ int importer_open(const struct importer_options *options, struct importer **open
     struct importer *importer = MEM_NEW(struct importer);
     importer->options = *options;
     importer->commands.count_max = IMPORTER_IN_FLIGHT_MAX;
-    if (hub_domain_open(options->hub, &importer->domain, fault) < 0 ||
+    if (hub_domain_open(options->hub, &importer->domain, &importer->release, fault) < 0 ||
         domain_import_open(importer->domain, slice_of(relative), fault) < 0) {
         if (importer->domain) domain_close(importer->domain);
+        release_let_go(importer->release);
         mem_free(importer);
         return -1;
     }
@@ -297,6 +299,7 @@ void importer_close(struct importer *importer)
     importer_drain(importer, 1);
     domain_thread_stop();
     domain_close(importer->domain);
+    release_let_go(importer->release);
     inbox_release(&importer->answered);
     command_pool_release(&importer->commands);
     mem_free(importer);

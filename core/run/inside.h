@@ -8,6 +8,7 @@
 #include "run/deployer.h"
 #include "run/indexer.h"
 #include "run/outage.h"
+#include "run/past.h"
 #include "run/query.h"
 #include "run/receptors.h"
 #include "run/release.h"
@@ -23,6 +24,7 @@ struct hub {
     struct clock *clock;
     char *scripts, *secrets, *data; /* data: also of a hub in memory, where it is a temporary folder for views */
     bool in_memory, read_only;
+    char *as_of; /* NULL: a hub of the present */
     struct engine *engine;
     struct snaps *snaps; /* NULL: none */
     int64_t started_ns;
@@ -33,6 +35,7 @@ struct hub {
     struct writer *writer;
     struct indexer *indexer;
     struct query *query; /* of a hub without scripts; else the release's */
+    struct past *past;
     struct views *views;
     struct courier *courier; /* NULL: as receptors */
     struct deployer *deployer;
@@ -55,7 +58,11 @@ struct hub {
 
 /* Of the deploy whose code runs; 0: none. */
 uint64_t hub_deploy_number(struct hub *hub);
-/* A domain of the hub's scripts under hub.lua's limits. */
-int hub_domain_open(struct hub *hub, struct domain **domain, struct fault *fault);
+/* A domain of the current release, which is held: the caller lets it go behind domain_close. */
+int hub_domain_open(struct hub *hub, struct domain **domain, struct release **release, struct fault *fault);
+/* as_of.c: a hub over the past of the log in options->data. */
+int hub_open_as_of(const struct hub_options *options, struct hub **hub, struct fault *fault);
+/* What a hub of the past says to who wants something done. Returns -1. */
+int hub_refuse_past(const struct hub *hub, struct fault *fault);
 
 #endif

@@ -58,6 +58,11 @@ static void launch_run(struct launch *launch, struct release *release, uint64_t 
     atomic_store(&launch->hub->release, release);
 }
 
+static bool launch_only_looks(const struct hub *hub)
+{
+    return hub->read_only || hub->as_of;
+}
+
 /* Nothing is recorded yet: the folder is the first deploy. */
 static int launch_first(struct launch *launch, struct fault *fault)
 {
@@ -74,7 +79,7 @@ static int launch_first(struct launch *launch, struct fault *fault)
                               .why = DEPLOY_WHY_START};
     struct deploys_writer writer = {deploys_put_directly, hub->engine};
     struct deploys_now now;
-    if (!hub->read_only) {
+    if (!launch_only_looks(hub)) {
         if (deploys_adopt(hub->engine, &writer, &what, fault) < 0 || deploys_now(hub->engine, &now, fault) < 0)
             return -1;
         number = now.running;
@@ -102,7 +107,7 @@ static int launch_recorded(struct launch *launch, uint64_t number, struct fault 
 static int launch_fall_back(struct launch *launch, const struct deploy_record *running, struct fault *fault)
 {
     if (launch_recorded(launch, running->number, fault) == 0) return 0;
-    if (!launch->loaded || launch->hub->read_only) return -1;
+    if (!launch->loaded || launch_only_looks(launch->hub)) return -1;
     say_warn("deploy %llu cannot be loaded, the folder takes its place: %s", (unsigned long long)running->number,
              fault->text);
     struct deploy_new what = {.sources = launch->loaded->sources,
@@ -128,6 +133,10 @@ static int launch_compare(struct launch *launch, const struct deploy_record *run
         return launch_recorded(launch, running->number, fault);
     }
     struct hash digest = sources_digest(launch->loaded->sources);
+    if (hub->as_of) { /* the past, as the folder sees it */
+        launch_run(launch, launch->loaded, running->number);
+        return 0;
+    }
     if (hash_equal(&digest, &running->digest)) {
         launch_run(launch, launch->loaded, running->number);
         return 0;
@@ -141,7 +150,7 @@ static int launch_compare(struct launch *launch, const struct deploy_record *run
     if (same)
         say_info("running deploy %llu, the folder holds %s%llu", (unsigned long long)running->number,
                  state == DEPLOY_UNDONE ? "undone " : "deploy ", (unsigned long long)last.number);
-    launch->is_due = !same && !hub->read_only;
+    launch->is_due = !same && !launch_only_looks(hub);
     return launch_fall_back(launch, running, fault);
 }
 

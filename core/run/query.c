@@ -19,28 +19,51 @@ struct query {
     atomic_size_t memory;
 };
 
+/* What of the stream is asked for. Fault: NOT_FOUND, there was nothing of it then. */
+static int query_bound(const struct query *query, const struct state_query *asked,
+                       struct fold_request *request, struct fault *fault)
+{
+    struct moment_bound bound;
+    uint64_t position;
+    request->version_max = asked->version < 0 ? UINT64_MAX : (uint64_t)asked->version;
+    request->at_ms_max = INT64_MAX;
+    if (asked->version >= 0 || !asked->has_moment) return 0;
+    if (moment_bound(query->hub->engine, &asked->moment, &bound, fault) < 0) return -1;
+    request->at_ms_max = bound.at_ms;
+    if (bound.position == UINT64_MAX) return 0;
+    return engine_stream_at(query->hub->engine, &request->stream, bound.position, &request->version_max,
+                            &position, fault);
+}
+
+static int query_check(const struct state_query *asked, const struct fold_request *request,
+                       const struct fold_result *result, struct fault *fault)
+{
+    struct slice aggregate = request->aggregate->name;
+    if (result->head_version == 0)
+        return fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s was never written", SLICE_ARGS(aggregate),
+                         SLICE_ARGS(asked->id));
+    if (result->version == 0)
+        return fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s had no events then", SLICE_ARGS(aggregate),
+                         SLICE_ARGS(asked->id));
+    if (asked->version >= 0 && result->version < (uint64_t)asked->version)
+        return fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s has no version %lld, it is at %llu",
+                         SLICE_ARGS(aggregate), SLICE_ARGS(asked->id), (long long)asked->version,
+                         (unsigned long long)result->version);
+    return 0;
+}
+
 static int query_answer(struct query *query, struct state_query *asked, struct fault *fault)
 {
-    struct fold_request request = {.engine = query->hub->engine,
-                                   .snaps = query->hub->snaps,
-                                   .domain = query->domain,
-                                   .version_max = asked->version < 0 ? UINT64_MAX : (uint64_t)asked->version,
-                                   .at_ms_max = asked->at_ms};
+    struct fold_request request = {
+        .engine = query->hub->engine, .snaps = query->hub->snaps, .domain = query->domain};
     request.aggregate = catalog_find(&query->release->catalog, asked->context, asked->aggregate, fault);
     if (!request.aggregate) return -1;
     request.stream = (struct stream_id){asked->tenant, request.aggregate->name, asked->id};
     struct fold_result result;
-    if (fold_stream(&request, &result, fault) < 0) return -1;
-    int done = 0;
-    if (result.head_version == 0)
-        done = fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s was never written",
-                         SLICE_ARGS(request.aggregate->name), SLICE_ARGS(asked->id));
-    else if (asked->version >= 0 && result.version < (uint64_t)asked->version)
-        done = fault_set(fault, FAULT_NOT_FOUND, "%.*s/%.*s has no version %lld, it is at %llu",
-                         SLICE_ARGS(request.aggregate->name), SLICE_ARGS(asked->id),
-                         (long long)asked->version, (unsigned long long)result.version);
-    else
-        done = domain_state_encode(query->domain, result.state, &asked->state, fault);
+    if (query_bound(query, asked, &request, fault) < 0 || fold_stream(&request, &result, fault) < 0)
+        return -1;
+    int done = query_check(asked, &request, &result, fault);
+    if (done == 0) done = domain_state_encode(query->domain, result.state, &asked->state, fault);
     asked->found_version = result.version;
     asked->position = result.position;
     domain_state_free(query->domain, result.state);

@@ -235,7 +235,7 @@ int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *
     made->hub = hub;
     made->index = index;
     made->release = atomic_load(&hub->release);
-    if (hub_domain_open(hub, &made->domain, fault) < 0) {
+    if (release_domain(made->release, &made->domain, fault) < 0) {
         mem_free(made);
         return -1;
     }

@@ -29,6 +29,7 @@ static void status_hub(struct hub *hub, struct buf *out)
     status_begin(out, "hub");
     json_put_text_member(out, "log", slice_of(head.log_id));
     json_put_int_member(out, "position", (int64_t)head.position);
+    if (hub->as_of) json_put_text_member(out, "as_of", slice_of(hub->as_of));
     json_put_int_member(out, "commits", (int64_t)head.commits);
     json_put_int_member(out, "outcomes", (int64_t)head.outcomes);
     json_put_int_member(out, "epoch", (int64_t)head.epoch);
@@ -135,6 +136,7 @@ void hub_status(struct hub *hub, struct buf *ndjson)
     for (size_t at = 0; at < hub->shard_count; at++) status_shard(hub->shards[at], ndjson);
     for (size_t at = 0; at < hub_view_count(hub); at++) status_view(hub, at, ndjson);
     if (hub->deployer) deployer_status(hub->deployer, ndjson);
+    if (hub->past) past_status(hub->past, ndjson);
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
     if (release && release->receptors) receptors_status(release->receptors, ndjson);

@@ -176,13 +176,26 @@ int docs_open(const struct docs_options *options, struct docs **docs, bool *dirt
     return 0;
 }
 
+static void docs_free(struct docs *docs)
+{
+    pthread_mutex_destroy(&docs->lock);
+    pthread_cond_destroy(&docs->written);
+    mem_free(docs);
+}
+
 void docs_close(struct docs *docs)
 {
     CHECK(!docs->writing);
     environment_close(docs->environment);
-    pthread_mutex_destroy(&docs->lock);
-    pthread_cond_destroy(&docs->written);
-    mem_free(docs);
+    docs_free(docs);
+}
+
+int docs_discard(struct docs *docs, struct fault *fault)
+{
+    CHECK(!docs->writing);
+    int done = environment_discard(docs->environment, fault);
+    docs_free(docs);
+    return done;
 }
 
 int docs_destroy(const char *path, struct fault *fault)

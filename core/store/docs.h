@@ -51,6 +51,8 @@ int docs_open(const struct docs_options *options, struct docs **docs, bool *dirt
 void docs_close(struct docs *docs);
 /* Removes a closed generation's directory. */
 int docs_destroy(const char *path, struct fault *fault);
+/* Closes without a flush, and removes the directory. */
+int docs_discard(struct docs *docs, struct fault *fault);
 uint64_t docs_count(struct docs *docs); /* documents of all tenants */
 uint64_t docs_size(struct docs *docs);  /* bytes on disk */
 

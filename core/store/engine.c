@@ -95,6 +95,51 @@ uint64_t engine_index_behind(struct engine *engine)
     return engine->ops->index_behind(engine);
 }
 
+/* --- the past of a stream --- */
+
+/* Position of a version that the stream has. */
+static int find_position(struct engine *engine, const struct stream_id *stream, uint64_t version,
+                         uint64_t *position, struct fault *fault)
+{
+    struct engine_cursor *cursor;
+    struct record record;
+    if (engine_read_stream(engine, stream, version, &cursor, fault) < 0) return -1;
+    int found = engine_cursor_next(cursor, &record, fault);
+    if (found == 1) *position = record.first_position + (version - record.first_version);
+    engine_cursor_close(cursor);
+    if (found == 0)
+        fault_set(fault, FAULT_CORRUPT, "version %llu of stream %.*s/%.*s is not in the log",
+                  (unsigned long long)version, SLICE_ARGS(stream->aggregate), SLICE_ARGS(stream->id));
+    return found == 1 ? 0 : -1;
+}
+
+int engine_stream_at(struct engine *engine, const struct stream_id *stream, uint64_t bound, uint64_t *version,
+                     uint64_t *position, struct fault *fault)
+{
+    uint64_t above, at, found = 0, found_at = 0;
+    if (engine_stream_head(engine, stream, &above, &at, fault) < 0) return -1;
+    if (at <= bound) {
+        found = above;
+        found_at = at;
+    }
+    /* What is above `above` came later; found did not. A stream has at least one position a version, so none
+     * can be above the bound itself. */
+    if (found == 0 && above > bound) above = bound;
+    while (above > found) {
+        uint64_t middle = found + (above - found + 1) / 2;
+        if (find_position(engine, stream, middle, &at, fault) < 0) return -1;
+        if (at > bound) {
+            above = middle - 1;
+            continue;
+        }
+        found = middle;
+        found_at = at;
+    }
+    *version = found;
+    *position = found_at;
+    return 0;
+}
+
 /* --- what both engines ask of a commit --- */
 
 static bool fits(struct slice text, size_t size_max)

@@ -1,5 +1,5 @@
 /* engine.h: the log, behind an interface. Two engines: LMDB (engine_lmdb.c) and a plain in-memory model for
- * tests (engine_memory.c); both pass tests/contract.
+ * tests (engine_memory.c); both pass tests/contract. A third shows another engine as it was (engine_past.c).
  *
  * Rules, for every engine:
  *  1. append is conditional per commit and atomic as a batch on disk: when it returns 0 every commit whose
@@ -74,6 +74,15 @@ int engine_open_lmdb(const struct engine_options *options, struct engine **engin
 /* The process that has the directory, 0: none, or the system does not tell. */
 long engine_lmdb_holder(const char *path);
 int engine_open_memory(const struct engine_options *options, struct engine **engine, struct fault *fault);
+/* The log of another engine as it was when its head was at position, for reading only: of what came later
+ * nothing is there, and what is appended to it meanwhile does not appear. A commit that goes on behind the
+ * position is cut to the events before it. Outcomes have no position: those recorded up to recorded_ms are
+ * there; INT64_MIN: up to the last commit's. Counts its commits, so it costs a scan of them. Named values are
+ * those of now. append and meta_put are refused (UNAVAILABLE). The names are the base's and may know more.
+ * owns: closes the base with it, else the base must outlive it. Fault: NOT_FOUND, the head is not that far.
+ */
+int engine_open_past(struct engine *base, bool owns, uint64_t position, int64_t recorded_ms,
+                     struct engine **engine, struct fault *fault);
 /* Flushes the index, closes, releases the lock. No cursor may be open. */
 void engine_close(struct engine *engine);
 
@@ -100,6 +109,10 @@ void engine_cursor_close(struct engine_cursor *cursor);
 /* The stream's version and the position of its last event; 0 and 0 if it was never written. */
 int engine_stream_head(struct engine *engine, const struct stream_id *stream, uint64_t *version,
                        uint64_t *position, struct fault *fault);
+/* The same as of when the log's head was at bound: the last version with a position up to it, found by halves
+ * if the stream went on since. */
+int engine_stream_at(struct engine *engine, const struct stream_id *stream, uint64_t bound, uint64_t *version,
+                     uint64_t *position, struct fault *fault);
 /* The record (commit or outcome) that answered a command (or batch) of this id given by its caller. 1: found,
  * copied to bytes (record is opened over bytes); 0: none; -1: fault. */
 int engine_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,

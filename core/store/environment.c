@@ -257,6 +257,15 @@ void environment_close(struct environment *environment)
     environment_free(environment);
 }
 
+int environment_discard(struct environment *environment, struct fault *fault)
+{
+    char path[PATH_SIZE_MAX];
+    snprintf(path, sizeof path, "%s", environment->path);
+    environment->read_only = true; /* nobody will look into it: no flush, no mark */
+    environment_close(environment);
+    return environment_destroy(path, fault);
+}
+
 int environment_destroy(const char *path, struct fault *fault)
 {
     DIR *directory = opendir(path);

@@ -42,6 +42,9 @@ void environment_close(struct environment *environment);
 /* Removes a closed environment's directory; one that is not there is no fault. */
 int environment_destroy(const char *path, struct fault *fault);
 
+/* Closes one that nobody needs any more, without a flush, and removes its directory. */
+int environment_discard(struct environment *environment, struct fault *fault);
+
 const char *environment_path(const struct environment *environment);
 MDB_env *environment_mdb(const struct environment *environment);
 /* Bytes that the data file takes on disk. */

@@ -194,7 +194,6 @@ static inline void sim_state(struct hub *hub, const struct stream *stream, int64
                                 .aggregate = slice_of(stream->is_purse ? "purse" : "account"),
                                 .id = slice_of(stream->id),
                                 .version = version,
-                                .at_ms = INT64_MAX,
                                 .done = query_done,
                                 .user = &answer};
     assert_int_equal(hub_query_state(hub, &query, &test_fault), 0);

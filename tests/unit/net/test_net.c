@@ -305,8 +305,12 @@ static void test_states(void **state)
     expect(c, "GET", ITEM "?at=8", "", NULL, 200, "\"version\":4", "\"position\":7", "\"total\":10");
     expect(c, "GET", ITEM "?at=1", "", NULL, 200, "\"version\":1");
     expect(c, "GET", "/v1/main/shop/item/b?at=1", "", NULL, 404, "not_found");
-    expect(c, "GET", ITEM "?at=deploy:1", "", NULL, 200, "\"version\":10");
-    expect(c, "GET", ITEM "?at=deploy:0", "", NULL, 404, "not_found");
+    expect(c, "GET", ITEM "?at=20", "", NULL, 200, "\"version\":10", "\"position\":19");
+    expect(c, "GET", ITEM "?at=21", "", NULL, 404, "beyond the head of the log, which is 20");
+    expect(c, "GET", ITEM "?at=0", "", NULL, 404, "had no events then");
+    expect(c, "GET", ITEM "?at=deploy:1", "", NULL, 404, "had no events then");
+    expect(c, "GET", ITEM "?at=deploy:2", "", NULL, 404, "no deploy 2, the newest is 1");
+    expect(c, "GET", ITEM "?at=deploy:0", "", NULL, 404, "no deploy 0");
     expect(c, "GET", ITEM "?at=2999-01-01", "", NULL, 200, "\"version\":10");
     expect(c, "GET", ITEM "?at=2001-01-01", "", NULL, 404, "not_found");
     expect(c, "GET", ITEM "?version=11", "", NULL, 404, "not_found");

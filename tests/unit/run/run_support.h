@@ -498,7 +498,8 @@ static inline const char *state_at(struct hub *hub, const char *id, int64_t vers
                                 .aggregate = slice_of("account"),
                                 .id = slice_of(id),
                                 .version = version,
-                                .at_ms = at_ms,
+                                .has_moment = at_ms != INT64_MAX,
+                                .moment = {.kind = MOMENT_TIME, .ms = at_ms},
                                 .done = query_done,
                                 .user = &answer};
     if (hub_query_state(hub, &query, &test_fault) < 0) return fault_name(test_fault.code);
