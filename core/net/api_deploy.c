@@ -51,16 +51,17 @@ void api_deploy_end(struct call *call)
 
 /* --- the body --- */
 
-static const char deploy_members[] = "scripts, note, folder, specs, plan, force, replay, everything, since, budget_ms "
-                                     "and samples";
+static const char deploy_members[] =
+    "scripts, note, folder, specs, plan, force, replay, everything, since, budget_ms "
+    "and samples";
 
 static int read_error(const char *member, const char *expected, struct fault *fault)
 {
     return fault_set(fault, FAULT_MALFORMED, "%s: expected %s", member, expected);
 }
 
-static int read_text(const struct mp_value *value, const char *member, struct arena *arena, struct slice *text,
-                     struct fault *fault)
+static int read_text(const struct mp_value *value, const char *member, struct arena *arena,
+                     struct slice *text, struct fault *fault)
 {
     if (value->kind != MP_TEXT) return read_error(member, "text", fault);
     *text = arena_copy(arena, value->text);
@@ -90,7 +91,8 @@ static int read_specs(struct deploy_call *deploy, struct slice bytes, struct fau
 {
     struct slice failed;
     struct mp_value value;
-    if (!mp_find(bytes, slice_of("failed"), &failed)) return read_error("specs", "{\"passed\",\"failed\"}", fault);
+    if (!mp_find(bytes, slice_of("failed"), &failed))
+        return read_error("specs", "{\"passed\",\"failed\"}", fault);
     struct mp_reader reader = mp_reader_of(failed);
     if (mp_read(&reader, &value) < 0 || value.kind != MP_INT || value.integer < 0)
         return read_error("specs.failed", "a number", fault);
@@ -109,7 +111,8 @@ static int read_flag(const struct mp_value *value, const char *member, bool *fla
 
 static int read_number(const struct mp_value *value, const char *member, int64_t *number, struct fault *fault)
 {
-    if (value->kind != MP_INT || value->integer < 0) return read_error(member, "a whole number from 0", fault);
+    if (value->kind != MP_INT || value->integer < 0)
+        return read_error(member, "a whole number from 0", fault);
     *number = value->integer;
     return 0;
 }
@@ -191,7 +194,8 @@ static void take(struct call *call, bool undo)
     int done = query_only(&call->query, (const char *const[]){NULL}, fault);
     if (done == 0) done = read_actor(call, &order->actor, fault);
     if (done == 0) done = read_body(call, fault);
-    if (done == 0 && !undo && !order->sources) done = read_error("scripts", "an object of paths and texts", fault);
+    if (done == 0 && !undo && !order->sources)
+        done = read_error("scripts", "an object of paths and texts", fault);
     if (done == 0 && undo && order->sources) done = read_error("scripts", "none: the log has them", fault);
     if (done == 0) done = hub_deploy(call->net->hub, order, fault);
     if (done == 0) return;

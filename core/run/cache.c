@@ -11,7 +11,7 @@
 
 enum {
     CACHE_STREAMS_MAX = 200000, /* of one shard: bounds the C side, about 300 bytes each */
-    CACHE_LONG_MAX = 4096, /* streams of one shard whose states are folded before a deploy */
+    CACHE_LONG_MAX = 4096,      /* streams of one shard whose states are folded before a deploy */
     CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the Lua memory */
     CACHE_TRIM_PART = 8         /* when there is too much, this part of the states goes at once */
 };

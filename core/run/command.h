@@ -54,7 +54,7 @@ struct command {
     const struct commit_event *events; /* what came of it; may be none */
     size_t event_count;
     struct slice reason, message; /* reason not empty: it was rejected, without events */
-    uint64_t deploy; /* whose code decided; 0: the shard's, when it decides or writes it */
+    uint64_t deploy;              /* whose code decided; 0: the shard's, when it decides or writes it */
 
     /* the answer */
     bool repeated;           /* the id was known: this is the first answer again */

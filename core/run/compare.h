@@ -8,8 +8,8 @@
  *     compare_free(compare);
  *
  * Documents are read in order of tenant and key, a page at a time, so no generation is held for long; or from
- * snapshots that the caller opened. Two generations compare well only at the same position: the caller sees to
- * that, or reads both positions from the report.
+ * snapshots that the caller opened. Two generations compare well only at the same position: the caller sees
+ * to that, or reads both positions from the report.
  *
  * Threads: any; one at a time. Owns: the report. */
 #ifndef LORE_RUN_COMPARE_H
@@ -55,10 +55,11 @@ void compare_sample_json(struct slice value, struct slice other, struct buf *jso
 enum { COMPARE_DEPTH = 3, COMPARE_FIELDS_MAX = 100 };
 
 struct compare_options {
-    struct docs *before;      /* NULL: there is no generation yet */
-    struct docs *after;       /* NULL: the projection is gone */
-    struct docs_read *before_read, *after_read; /* NULL, or what to read: opened with range.all, so that both are one
-                                                   snapshot, at the same position if the caller saw to it */
+    struct docs *before; /* NULL: there is no generation yet */
+    struct docs *after;  /* NULL: the projection is gone */
+    struct docs_read *before_read,
+        *after_read;          /* NULL, or what to read: opened with range.all, so that both are one
+                                 snapshot, at the same position if the caller saw to it */
     size_t samples;           /* of each: added, removed, changed; the first in order; 0: 5 */
     const atomic_bool *stop;  /* may be NULL; set: compare_run fails with UNAVAILABLE */
     atomic_ullong *documents; /* may be NULL: documents read so far */

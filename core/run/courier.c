@@ -142,7 +142,8 @@ static bool courier_is_ready(struct courier *courier)
         courier->position = position;
     courier_find_lanes(courier);
     /* Other scripts are another chance for what is parked. */
-    if (timers_mark(courier->timers) != hub_deploy_number(courier->hub)) atomic_store(&courier->retry_wanted, true);
+    if (timers_mark(courier->timers) != hub_deploy_number(courier->hub))
+        atomic_store(&courier->retry_wanted, true);
     return true;
 }
 
@@ -154,8 +155,8 @@ static void courier_write(struct courier *courier, bool all)
              written = timers_position(courier->timers);
     if (courier->change_count == 0 && (all ? position == written : position < written + COURIER_BEHIND_MAX))
         return;
-    if (timers_write(courier->timers, courier->changes, courier->change_count, position, hub_deploy_number(courier->hub),
-                     &fault) < 0) {
+    if (timers_write(courier->timers, courier->changes, courier->change_count, position,
+                     hub_deploy_number(courier->hub), &fault) < 0) {
         courier_failed(courier, &fault);
         return;
     }

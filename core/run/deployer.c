@@ -154,8 +154,8 @@ static struct deploys_writer deployer_writer(struct deployer *deployer)
     return (struct deploys_writer){writer_keep, deployer->hub->writer};
 }
 
-static int deployer_record(struct deployer *deployer, const struct deploy_order *order, struct release *release,
-                           bool forced, struct fault *fault)
+static int deployer_record(struct deployer *deployer, const struct deploy_order *order,
+                           struct release *release, bool forced, struct fault *fault)
 {
     struct deploy_new what = {.sources = release->sources,
                               .actor = order->actor,
@@ -164,7 +164,8 @@ static int deployer_record(struct deployer *deployer, const struct deploy_order 
                               .gate = buf_slice(&order->report),
                               .forced = forced,
                               .at_ms = clock_now_ms(deployer->hub->clock),
-                              .why = order->kind == DEPLOY_ORDER_START ? DEPLOY_WHY_START : DEPLOY_WHY_DEPLOY};
+                              .why =
+                                  order->kind == DEPLOY_ORDER_START ? DEPLOY_WHY_START : DEPLOY_WHY_DEPLOY};
     struct deploys_writer writer = deployer_writer(deployer);
     return deploys_add(deployer->hub->engine, &writer, &what, &release->deploy, fault);
 }

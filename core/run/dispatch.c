@@ -6,7 +6,8 @@
 #include "codec/time.h"
 #include "run/inside.h"
 
-static int dispatch_check_item(const struct release *release, const struct command_item *item, struct fault *fault)
+static int dispatch_check_item(const struct release *release, const struct command_item *item,
+                               struct fault *fault)
 {
     if (!text_is_message(item->type))
         return fault_set(
@@ -84,8 +85,8 @@ static int dispatch_service(struct release *release, struct command *command, st
     return done < 0 ? -1 : reactor_put(release->reactor, command, fault);
 }
 
-static int dispatch(struct hub *hub, struct release *release, struct command *command, uint64_t sequence, bool wait, bool quietly,
-                    struct fault *fault)
+static int dispatch(struct hub *hub, struct release *release, struct command *command, uint64_t sequence,
+                    bool wait, bool quietly, struct fault *fault)
 {
     if (!catalog_has_tenant(&release->catalog, command->tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s",
@@ -110,7 +111,8 @@ static int dispatch(struct hub *hub, struct release *release, struct command *co
     return 0;
 }
 
-static int dispatch_enter(struct hub *hub, struct command *command, bool wait, bool quietly, struct fault *fault)
+static int dispatch_enter(struct hub *hub, struct command *command, bool wait, bool quietly,
+                          struct fault *fault)
 {
     if (hub->read_only) return fault_set(fault, FAULT_UNAVAILABLE, "the hub was opened to look only");
     if (hub->as_of) return hub_refuse_past(hub, fault);

@@ -143,13 +143,14 @@ struct feed *feed_new(struct domain *domain, struct generation *generation, uint
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->domain = domain;
+    struct crew *crew = atomic_load(&generation->crew);
+    feed->deploy = crew ? crew->release->deploy : 0; /* else it is dropped at once */
     feed->projection = domain_find_projection(domain, generation->view->name);
     CHECK(feed->projection >= 0);
     feed->generation = generation;
     feed->partition = partition;
     feed->partition_count = partition_count;
-    feed->events_max =
-        (uint64_t)hub_limit(generation->view->views->hub, "flush_events", FEED_EVENTS_MAX);
+    feed->events_max = (uint64_t)hub_limit(generation->view->views->hub, "flush_events", FEED_EVENTS_MAX);
     feed->whole = atomic_load(&generation->complete);
     if (partition == FEED_SPLITS)
         feed->split = feed_split_new();
@@ -273,7 +274,7 @@ static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t 
     if (failure == DRAFTS_KEY) {
         struct feed_parked *parked =
             feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
-        parked->deploy = hub_deploy_number(feed->generation->view->views->hub);
+        parked->deploy = feed->deploy;
         parked->changed = true;
         return true;
     }

@@ -29,7 +29,8 @@ struct feed {
     struct feed *next;
     struct generation *generation;
     struct domain *domain;
-    int projection; /* in the domain */
+    int projection;  /* in the domain */
+    uint64_t deploy; /* whose code folds */
     uint32_t partition, partition_count;
     bool whole;                  /* a complete generation is fed, not a partition of one being built */
     struct feed_split *split;    /* it splits; else NULL */

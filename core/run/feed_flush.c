@@ -68,7 +68,7 @@ static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *writ
     char key[LIMIT_TENANT_SIZE_MAX + LIMIT_DOCUMENT_KEY_SIZE_MAX + 16];
     if (tenant->stopped_position && !tenant->stopped_stored) {
         snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant->name));
-        uint64_t deploy = hub_deploy_number(tenant->feed->generation->view->views->hub);
+        uint64_t deploy = tenant->feed->deploy;
         if (feed_write_failure(write, slice_of(key), deploy, tenant->stopped_position, tenant->stopped_error,
                                NULL, fault) < 0)
             return -1;

@@ -309,7 +309,8 @@ int gate_run(struct gate *gate, struct fault *fault)
     gate_put_scripts(gate->running->sources, gate->next->sources, &gate->order->report);
     gate_put_warnings(gate);
     gate_put_specs(gate);
-    if (gate_look_at_contracts(gate, fault) < 0 || gate_replay(gate, fault) < 0 || gate_judge(gate, fault) < 0)
+    if (gate_look_at_contracts(gate, fault) < 0 || gate_replay(gate, fault) < 0 ||
+        gate_judge(gate, fault) < 0)
         return -1;
     gate_end(gate);
     return 0;

@@ -244,7 +244,8 @@ static char *generation_new_path(const struct view *view, const struct view_code
     }
 }
 
-static int generation_write_first(struct generation *generation, const struct view_code *code, struct fault *fault)
+static int generation_write_first(struct generation *generation, const struct view_code *code,
+                                  struct fault *fault)
 {
     struct docs_write *write;
     if (docs_begin(generation->docs, &write, fault) < 0) return -1;

@@ -265,8 +265,7 @@ bool hub_has_tenant(struct hub *hub, struct slice tenant)
 {
     struct visit visit;
     struct release *release = release_enter(hub, &visit);
-    bool has =
-        release ? catalog_has_tenant(&release->catalog, tenant) : hub_log_has_tenant(hub, tenant);
+    bool has = release ? catalog_has_tenant(&release->catalog, tenant) : hub_log_has_tenant(hub, tenant);
     release_leave(&visit);
     return has;
 }

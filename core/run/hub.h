@@ -212,19 +212,19 @@ struct deploy_order {
     enum deploy_order_kind kind;
     struct sources *sources;          /* DEPLOY, PLAN: the hub's from hub_deploy on */
     struct slice actor, note, folder; /* the caller's, until done */
-    struct slice specs; /* what the specs came to, a JSON object; empty: they were not run */
+    struct slice specs;               /* what the specs came to, a JSON object; empty: they were not run */
     uint64_t specs_failed;
-    bool force;  /* whatever the gate says */
-    bool replay; /* the gate folds and decides the past anew; else only what is instant */
+    bool force;      /* whatever the gate says */
+    bool replay;     /* the gate folds and decides the past anew; else only what is instant */
     bool everything; /* a replay looks at all aggregates, not only at those that changed */
     /* of a replay; 0: all of it */
     int64_t since_ms;  /* only streams with events recorded since */
     int64_t budget_ms; /* what is not done by then is left out, and said so */
     int64_t samples;   /* of each kind of difference; 0: a few */
     /* the answer */
-    struct fault fault;  /* SCRIPTS: they do not load; REFUSED by the gate: see the report */
-    uint64_t deploy;     /* that runs now */
-    struct buf report;   /* JSON, see run/gate.h; also with SCRIPTS */
+    struct fault fault; /* SCRIPTS: they do not load; REFUSED by the gate: see the report */
+    uint64_t deploy;    /* that runs now */
+    struct buf report;  /* JSON, see run/gate.h; also with SCRIPTS */
     void (*done)(struct deploy_order *order); /* in the deployer's thread */
     void *user;
     struct inbox_link link; /* the hub's own */

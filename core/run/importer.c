@@ -25,8 +25,8 @@ struct importer {
     struct importer_options options;
     struct domain *domain;
     struct release *release; /* of the domain, held */
-    struct hash source;    /* of tenant, script and source: what all ids have in common */
-    struct inbox answered; /* struct importer_origin */
+    struct hash source;      /* of tenant, script and source: what all ids have in common */
+    struct inbox answered;   /* struct importer_origin */
     struct command_pool commands;
     size_t in_flight;
     uint64_t ordered;

@@ -22,7 +22,8 @@ enum { HUB_SHARDS_MAX = 64 };
 
 struct hub {
     struct clock *clock;
-    char *scripts, *secrets, *data; /* data: also of a hub in memory, where it is a temporary folder for views */
+    char *scripts, *secrets,
+        *data; /* data: also of a hub in memory, where it is a temporary folder for views */
     bool in_memory, read_only;
     char *as_of; /* NULL: a hub of the present */
     struct engine *engine;
@@ -44,7 +45,7 @@ struct hub {
     struct outage outage;
 
     _Atomic(struct release *) release; /* NULL: a hub without scripts */
-    atomic_ullong serial;                /* of the last release */
+    atomic_ullong serial;              /* of the last release */
     atomic_uint visit_side;
     atomic_size_t visitors[2];
 

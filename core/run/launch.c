@@ -33,7 +33,8 @@ static bool launch_has_log(const struct hub_options *options)
     return access(path, F_OK) == 0;
 }
 
-int launch_read(struct launch *launch, struct hub *hub, const struct hub_options *options, struct fault *fault)
+int launch_read(struct launch *launch, struct hub *hub, const struct hub_options *options,
+                struct fault *fault)
 {
     launch->hub = hub;
     if (!hub->scripts) return 0;
@@ -80,7 +81,8 @@ static int launch_first(struct launch *launch, struct fault *fault)
     struct deploys_writer writer = {deploys_put_directly, hub->engine};
     struct deploys_now now;
     if (!launch_only_looks(hub)) {
-        if (deploys_adopt(hub->engine, &writer, &what, fault) < 0 || deploys_now(hub->engine, &now, fault) < 0)
+        if (deploys_adopt(hub->engine, &writer, &what, fault) < 0 ||
+            deploys_now(hub->engine, &now, fault) < 0)
             return -1;
         number = now.running;
         bool is_recorded = now.running && now.running >= now.first;
@@ -108,8 +110,8 @@ static int launch_fall_back(struct launch *launch, const struct deploy_record *r
 {
     if (launch_recorded(launch, running->number, fault) == 0) return 0;
     if (!launch->loaded || launch_only_looks(launch->hub)) return -1;
-    say_warn("deploy %llu cannot be loaded, the folder takes its place: %s", (unsigned long long)running->number,
-             fault->text);
+    say_warn("deploy %llu cannot be loaded, the folder takes its place: %s",
+             (unsigned long long)running->number, fault->text);
     struct deploy_new what = {.sources = launch->loaded->sources,
                               .folder = slice_of(launch->folder),
                               .at_ms = clock_now_ms(launch->hub->clock),

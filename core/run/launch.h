@@ -1,8 +1,8 @@
-/* launch.h: what a hub starts with. It runs what is recorded: a restart deploys the scripts folder only if the folder
- * differs from what was last deployed from it, undone or not.
+/* launch.h: what a hub starts with. It runs what is recorded: a restart deploys the scripts folder only if
+ * the folder differs from what was last deployed from it, undone or not.
  *
- *   1. launch_read     the folder, before the data directory is touched: a folder that cannot be loaded makes no
- *                      directory; where there is one, the recorded deploy runs and the errors are told
+ *   1. launch_read     the folder, before the data directory is touched: a folder that cannot be loaded makes
+ * no directory; where there is one, the recorded deploy runs and the errors are told
  *   2. launch_choose   with the log open: the release that runs at first
  *   3. launch_deploy   with everything running: the folder, as every other deploy
  *

@@ -1,7 +1,7 @@
 #include "run/moment.h"
 
-#include "codec/mp.h"
 #include "codec/time.h"
+#include "run/deploys.h"
 
 enum { MOMENT_DIGITS_MAX = 18 };
 
@@ -61,42 +61,19 @@ static int moment_of_time(struct engine *engine, int64_t ms, uint64_t *position,
     return 0;
 }
 
-/* The newest deploy of the log, 0: none. */
-static int moment_last_deploy(struct engine *engine, uint64_t *number, struct fault *fault)
-{
-    struct buf stored = {0};
-    struct slice bytes;
-    struct mp_value value;
-    int found = engine_meta_get(engine, slice_of("deploy"), &stored, fault);
-    *number = 0;
-    if (found == 1 && mp_find(buf_slice(&stored), slice_of("number"), &bytes)) {
-        struct mp_reader reader = mp_reader_of(bytes);
-        if (mp_read(&reader, &value) == 0 && value.kind == MP_INT && value.integer > 0)
-            *number = (uint64_t)value.integer;
-    }
-    buf_release(&stored);
-    return found < 0 ? -1 : 0;
-}
-
-/* Numbers of deploys only grow as deploys are made, but what runs may go back to an older one. So the first
- * commit of this deploy or a later one is behind it, and all before that one are before it: which takes a
- * scan of envelopes. */
 static int moment_of_deploy(struct engine *engine, uint64_t number, uint64_t *position, struct fault *fault)
 {
-    uint64_t last;
-    if (moment_last_deploy(engine, &last, fault) < 0) return -1;
-    if (number == 0 || number > last)
+    struct deploys_now now;
+    struct deploy_record record;
+    struct arena arena = {0};
+    if (deploys_now(engine, &now, fault) < 0) return -1;
+    if (number == 0 || number > now.last)
         return fault_set(fault, FAULT_NOT_FOUND, "no deploy %llu, the newest is %llu",
-                         (unsigned long long)number, (unsigned long long)last);
-    struct engine_cursor *cursor;
-    struct record record;
-    *position = 0;
-    if (engine_read(engine, 1, &cursor, fault) < 0) return -1;
-    int more;
-    while ((more = engine_cursor_next(cursor, &record, fault)) == 1 && record.deploy < number)
-        *position = record.first_position + record.event_count - 1;
-    engine_cursor_close(cursor);
-    return more < 0 ? -1 : 0;
+                         (unsigned long long)number, (unsigned long long)now.last);
+    int done = deploys_load(engine, number, &arena, &record, fault);
+    if (done == 0) *position = record.position;
+    arena_release(&arena);
+    return done;
 }
 
 int moment_position(struct engine *engine, const struct moment *moment, uint64_t *position,

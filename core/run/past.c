@@ -186,7 +186,8 @@ static uint64_t past_stopped(struct hub *hub, const struct domain_projection *de
     char code[2 * HASH_SIZE + 1];
     hash_hex(&declared->code, code);
     snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant));
-    if (strcmp(generation->code, code) == 0 && docs_meta_get(lease.docs, slice_of(key), &value, &ignored) == 1)
+    if (strcmp(generation->code, code) == 0 &&
+        docs_meta_get(lease.docs, slice_of(key), &value, &ignored) == 1)
         stopped = generation_member(buf_slice(&value), "position");
     buf_release(&value);
     hub_view_release(hub, &lease);
@@ -262,7 +263,8 @@ static void past_forget(struct past_worker *worker)
 static int past_renew(struct past_worker *worker, struct fault *fault)
 {
     struct hub *hub = worker->past->hub;
-    if (worker->release && worker->release == atomic_load(&hub->release)) return 0; /* held: no other has its place */
+    if (worker->release && worker->release == atomic_load(&hub->release))
+        return 0; /* held: no other has its place */
     past_forget(worker);
     return hub_domain_open(hub, &worker->domain, &worker->release, fault);
 }
@@ -281,8 +283,7 @@ static int past_answer(struct past_worker *worker, struct past_query *query, str
     bool quick = past_is_quick(declared, query);
     if (!worker->is_slow && !quick) return 1;
     if (moment_bound(hub->engine, &query->moment, &fold.bound, fault) < 0) return -1;
-    work.until_ns =
-        clock_monotonic_ns() + hub_limit(hub, "past_seconds", PAST_SECONDS) * 1000000000LL;
+    work.until_ns = clock_monotonic_ns() + hub_limit(hub, "past_seconds", PAST_SECONDS) * 1000000000LL;
     uint64_t head = engine_head(hub->engine).position;
     uint64_t stopped = quick ? past_stopped(hub, declared, query->tenant) : UINT64_MAX;
     uint64_t asked = fold.bound.position;
@@ -374,7 +375,8 @@ int hub_query_past(struct hub *hub, struct past_query *query, struct fault *faul
 {
     if (!hub->past) return fault_set(fault, FAULT_UNAVAILABLE, "this hub runs without scripts");
     struct visit visit;
-    struct release *release = release_enter(hub, &visit); /* as in hub_submit: nothing is put behind the end */
+    struct release *release =
+        release_enter(hub, &visit); /* as in hub_submit: nothing is put behind the end */
     int done = 0;
     if (!catalog_has_tenant(&release->catalog, query->tenant))
         done = fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(query->tenant));

@@ -214,7 +214,8 @@ int plan_run(struct plan *plan, struct fault *fault)
     plan_begin(&run);
     plan_wait_for_all(&run);
     int done = 0;
-    for (size_t at = 0; at < run.views->count && done == 0; at++) done = plan_view(&run, run.views->list[at], fault);
+    for (size_t at = 0; at < run.views->count && done == 0; at++)
+        done = plan_view(&run, run.views->list[at], fault);
     if (done == 0 && plan->stop && atomic_load(plan->stop))
         done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     plan_end(&run);

@@ -3,12 +3,12 @@
  *     struct plan plan = {.hub = hub, .release = release, .stop = &stop, .each = take, .user = report};
  *     if (plan_run(&plan, &fault) < 0) ...
  *
- *  1. What the release declares anew or otherwise gets a planned generation (views_prepare), and a crew of low priority
- *     builds it from the log up to where the log ends now.
- *  2. A snapshot is taken of the generation that answers; the planned one goes on to exactly its position, and both are
- *     compared there, document by document. Live views are not held up.
- *  3. The planned generations stay, closed to everybody, until a deploy takes them over or another plan does not
- *     need them.
+ *  1. What the release declares anew or otherwise gets a planned generation (views_prepare), and a crew of
+ * low priority builds it from the log up to where the log ends now.
+ *  2. A snapshot is taken of the generation that answers; the planned one goes on to exactly its position,
+ * and both are compared there, document by document. Live views are not held up.
+ *  3. The planned generations stay, closed to everybody, until a deploy takes them over or another plan does
+ * not need them.
  *
  * Threads: the deployer's. Owns: the crew, while it runs. */
 #ifndef LORE_RUN_PLAN_H

@@ -159,7 +159,8 @@ static bool reactor_is_closed(struct reactor *reactor)
 static bool reactor_is_done(struct reactor *reactor)
 {
     pthread_mutex_lock(&reactor->mutex);
-    bool done = reactor->draining && !reactor->run_count && !reactor->commits && inbox_size(&reactor->arrivals) == 0;
+    bool done =
+        reactor->draining && !reactor->run_count && !reactor->commits && inbox_size(&reactor->arrivals) == 0;
     pthread_mutex_unlock(&reactor->mutex);
     return done && services_are_idle(reactor->services);
 }

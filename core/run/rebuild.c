@@ -39,16 +39,15 @@ static uint64_t rebuild_highest(struct generation **found, size_t count)
 uint32_t rebuild_partitions(const struct view *view, const struct view_code *code)
 {
     uint64_t head = engine_head(view->views->hub->engine).position;
-    int64_t least =
-        hub_limit(view->views->hub, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
+    int64_t least = hub_limit(view->views->hub, "rebuild_partition_events", REBUILD_PARTITION_EVENTS);
     uint64_t count = least > 0 ? head / (uint64_t)least : 1;
     if (!code->keyed || count < REBUILD_PARTITIONS_LEAST) return 1;
     return (uint32_t)(count < VIEWS_PARTITIONS_MAX ? count : VIEWS_PARTITIONS_MAX);
 }
 
 /* Nothing to build from an empty log: it answers at once. */
-static int rebuild_begin(struct view *view, const struct view_code *code, uint64_t number, uint32_t partitions, const char *reason,
-                         struct fault *fault)
+static int rebuild_begin(struct view *view, const struct view_code *code, uint64_t number,
+                         uint32_t partitions, const char *reason, struct fault *fault)
 {
     struct generation *made;
     if (generation_create(view, code, number, partitions, reason, &made, fault) < 0) return -1;
@@ -96,8 +95,8 @@ int rebuild_choose(struct view *view, const struct view_code *code, struct gener
     } else if (!wanted) {
         char reason[VIEWS_REASON_SIZE];
         rebuild_tell(view, code, why, reason);
-        done = rebuild_begin(view, code, rebuild_highest(found, count) + 1, rebuild_partitions(view, code), reason,
-                             fault);
+        done = rebuild_begin(view, code, rebuild_highest(found, count) + 1, rebuild_partitions(view, code),
+                             reason, fault);
     }
     if (view->next && !view->views->hub->read_only)
         say_info("%s: rebuilding (%s)%s", view->name.data, view->next->reason,
@@ -181,7 +180,8 @@ void rebuild_feed_ended(struct generation *generation)
 /* Under the lock. Gives the projector the next partition that is not on disk yet. */
 static void rebuild_give(struct generation *generation, size_t projector)
 {
-    if (atomic_load(&generation->retired) || generation->partition_next == generation->partition_count) return;
+    if (atomic_load(&generation->retired) || generation->partition_next == generation->partition_count)
+        return;
     rebuild_adopt(generation, projector, generation->partition_next++, generation->partition_count);
 }
 
@@ -380,7 +380,8 @@ int rebuild_by_hand(struct view *view, struct fault *fault)
 {
     int done = 0;
     pthread_mutex_lock(&view->views->lock);
-    if (!view->next) done = rebuild_start(view, rebuild_partitions(view, view->code), "rebuilt by hand", fault);
+    if (!view->next)
+        done = rebuild_start(view, rebuild_partitions(view, view->code), "rebuilt by hand", fault);
     pthread_mutex_unlock(&view->views->lock);
     return done;
 }

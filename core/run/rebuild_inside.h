@@ -1,4 +1,5 @@
-/* rebuild_inside.h: what rebuild.c (who builds and swaps), rebuild_change.c (deploys) and rebuild_why.c share. */
+/* rebuild_inside.h: what rebuild.c (who builds and swaps), rebuild_change.c (deploys) and rebuild_why.c
+ * share. */
 #ifndef LORE_RUN_REBUILD_INSIDE_H
 #define LORE_RUN_REBUILD_INSIDE_H
 
@@ -13,7 +14,8 @@ void rebuild_begin_feeding(struct generation *generation, struct crew *crew);
 void rebuild_drop(struct generation *generation, bool destroy);
 /* Under the lock. A planned one begins again, in one piece. */
 int rebuild_restart_planned(struct view *view, struct fault *fault);
-/* What is different in the code since the answering generation was made; why: what else there is to say where none answers. */
+/* What is different in the code since the answering generation was made; why: what else there is to say where
+ * none answers. */
 void rebuild_tell(const struct view *view, const struct view_code *code, const char *why,
                   char text[VIEWS_REASON_SIZE]);
 

@@ -131,7 +131,7 @@ void receptor_key_fail(struct receptor_key *key, uint64_t position, uint64_t ver
     receptor_key_stick(key);
     key->position = position;
     key->version = version;
-    key->deploy = hub_deploy_number(receptors->hub);
+    key->deploy = receptors->release->deploy;
     key->attempts += counts;
     key->due_ms =
         key->attempts > receptors->retries_max

@@ -210,5 +210,6 @@ int receptor_meta_load(struct receptors *receptors, struct fault *fault)
     if (!is_new || receptors->hub->read_only) return 0;
     buf_clear(&receptors->meta.value);
     receptor_meta_write(receptors, &receptors->meta.value);
-    return writer_keep(receptors->hub->writer, slice_of("receptors"), buf_slice(&receptors->meta.value), fault);
+    return writer_keep(receptors->hub->writer, slice_of("receptors"), buf_slice(&receptors->meta.value),
+                       fault);
 }

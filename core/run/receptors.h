@@ -35,8 +35,8 @@ struct release;
 /* Fault: SCRIPTS. */
 int receptors_open(struct release *release, const struct domain *domain, struct receptors **receptors,
                    struct fault *fault);
-/* Reads the checkpoints; a receptor that was never seen gets its place, at once and durably. In a hub that is read
- * only nothing runs. The writer runs, and no other receptors do. Faults: CORRUPT, DISK. */
+/* Reads the checkpoints; a receptor that was never seen gets its place, at once and durably. In a hub that is
+ * read only nothing runs. The writer runs, and no other receptors do. Faults: CORRUPT, DISK. */
 int receptors_start(struct receptors *receptors, struct fault *fault);
 /* Before the hub takes no more commands: waits for what is on its way, writes the checkpoints. */
 void receptors_stop(struct receptors *receptors);

@@ -78,8 +78,11 @@ void release_let_go(struct release *release)
 int release_make_parts(struct release *release, const struct release_parts *parts, struct fault *fault)
 {
     struct domain *domain = release->checked;
-    if (parts->query && !release->query && query_open(release->hub, release, &release->query, fault) < 0) return -1;
-    if (parts->receptors && !release->receptors && receptors_open(release, domain, &release->receptors, fault) < 0) return -1;
+    if (parts->query && !release->query && query_open(release->hub, release, &release->query, fault) < 0)
+        return -1;
+    if (parts->receptors && !release->receptors &&
+        receptors_open(release, domain, &release->receptors, fault) < 0)
+        return -1;
     bool runs = domain_service_count(domain) + domain_task_count(domain) > 0;
     if (parts->reactor && runs && !release->reactor)
         return reactor_open(release, &parts->reactor_options, &release->reactor, fault);

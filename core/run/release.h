@@ -48,8 +48,8 @@ struct visit {
     unsigned side;
 };
 
-/* Takes the sources; if it fails they are still the caller's. errors gets every error of the scripts, may be NULL. Faults: SCRIPTS,
- * BUDGET. The caller holds it. */
+/* Takes the sources; if it fails they are still the caller's. errors gets every error of the scripts, may be
+ * NULL. Faults: SCRIPTS, BUDGET. The caller holds it. */
 int release_load(struct hub *hub, struct sources *sources, struct release **release, struct buf *errors,
                  struct fault *fault);
 /* What its domains are opened with. */
@@ -59,8 +59,8 @@ int release_domain(struct release *release, struct domain **domain, struct fault
 void release_hold(struct release *release);
 void release_let_go(struct release *release); /* NULL: nothing. The last one frees it: its parts have ended */
 
-/* What runs on it: made (faults: SCRIPTS and those of secrets), then started, which reads the log (faults: DISK,
- * CORRUPT). Ended one by one by who knows the order. */
+/* What runs on it: made (faults: SCRIPTS and those of secrets), then started, which reads the log (faults:
+ * DISK, CORRUPT). Ended one by one by who knows the order. */
 struct release_parts {
     bool query, receptors, reactor;
     struct reactor_options reactor_options;

@@ -242,8 +242,7 @@ int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *
     inbox_init(&made->commands, (size_t)hub_limit(hub, "queue_commands", LIMIT_QUEUE_COMMANDS));
     inbox_init(&made->completions, 0);
     made->in_flight_max = LIMIT_QUEUE_WRITER / hub->shard_count;
-    int64_t memory =
-        hub_limit(hub, "cache_memory", hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT);
+    int64_t memory = hub_limit(hub, "cache_memory", hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT);
     made->memory_max = (size_t)memory / hub->shard_count;
     atomic_store(&made->memory, domain_memory(made->domain));
     made->thread = thread_start(shard_run, made, "shard %d", made->index);

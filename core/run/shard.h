@@ -96,9 +96,10 @@ struct stream {
 
 enum { SHARD_OUTCOMES = FAULT_CODE_COUNT };
 
-/* An order to a shard, given between two commands. With a release: to go on with that one. The shard first lets come back what it has in flight, so nothing
- * that was decided by the old code is decided on by the new one before it is durable; then it leaves its
- * domain and all that it keeps in it to who gave the order, who has the time to free it. */
+/* An order to a shard, given between two commands. With a release: to go on with that one. The shard first
+ * lets come back what it has in flight, so nothing that was decided by the old code is decided on by the new
+ * one before it is durable; then it leaves its domain and all that it keeps in it to who gave the order, who
+ * has the time to free it. */
 struct shard_order {
     struct release *release;
     struct domain *domain;  /* the shard's from then on; then the one it had */

@@ -42,8 +42,8 @@ static int tenants_wrote(struct tenants *tenants, struct slice name, bool *wrote
     const struct catalog_aggregate *aggregate;
     for (size_t map = 0; map < 2; map++)
         for (size_t at = 0; !*wrote && (aggregate = map_next(maps[map], &at));)
-            if (engine_each_stream(tenants->release->hub->engine, name, aggregate->name, tenants_found, wrote, fault) <
-                0)
+            if (engine_each_stream(tenants->release->hub->engine, name, aggregate->name, tenants_found, wrote,
+                                   fault) < 0)
                 return -1;
     return 0;
 }

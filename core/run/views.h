@@ -6,14 +6,14 @@
  * partitions, or a complete one that catches up. It takes over, in one step, when it has reached the position
  * of the one that answers. The PREVIOUS one stays open beside them and is not fed: a deploy taken back needs
  * only what came since; older ones are removed. A PLANNED one was built by a plan, beside everything, and is
- * the next one of the deploy that follows. Generations of a projection that is no longer declared stay on disk: if
- * it comes back, it goes on from there.
+ * the next one of the deploy that follows. Generations of a projection that is no longer declared stay on
+ * disk: if it comes back, it goes on from there.
  *
  * A generation is fed by a CREW, the projectors of one release. A deploy brings a new crew. What it goes on
  * with is handed over by the old one, which then has left it (rebuild_claim); the generations of old code
- * that answer until others take over, and builds that are under way, stay with the old crew. A crew that has no
- * generation left ends. A hub that starts with other code than it stopped with has no old crew: what answers
- * stands still then.
+ * that answer until others take over, and builds that are under way, stay with the old crew. A crew that has
+ * no generation left ends. A hub that starts with other code than it stopped with has no old crew: what
+ * answers stands still then.
  *
  * Meta values of a generation (docs.h), each written together with the documents it speaks of:
  *   generation            {complete, deploy, log, number, partitions, reason}
@@ -49,7 +49,11 @@ struct view;
 struct views;
 struct projector;
 
-enum { VIEWS_PARTITIONS_MAX = 512, VIEWS_REASON_SIZE = 256, VIEWS_MAX = 4096 /* projections ever declared */ };
+enum {
+    VIEWS_PARTITIONS_MAX = 512,
+    VIEWS_REASON_SIZE = 256,
+    VIEWS_MAX = 4096 /* projections ever declared */
+};
 
 /* The projectors of one release. */
 struct crew {
@@ -86,9 +90,9 @@ struct generation {
     char reason[VIEWS_REASON_SIZE]; /* why it was built */
     uint32_t partition_count;       /* while it is being built */
     atomic_bool complete;
-    atomic_bool retired; /* nobody new may hold it; feeders let it go */
-    bool destroy;        /* its directory goes when nobody holds it */
-    size_t holds;        /* leases and feeds; under the lock */
+    atomic_bool retired;         /* nobody new may hold it; feeders let it go */
+    bool destroy;                /* its directory goes when nobody holds it */
+    size_t holds;                /* leases and feeds; under the lock */
     _Atomic(struct crew *) crew; /* that feeds it; NULL: nobody. Written under the lock */
     size_t feeds;                /* and adoptions on their way; under the lock */
     bool claimed;                /* its crew begins when the feeds there are have gone; under the lock */
@@ -98,7 +102,7 @@ struct generation {
     atomic_bool stopped;
     struct outage_part outage;
     /* being built */
-    atomic_ullong target; /* where all partitions stop */
+    atomic_ullong target;  /* where all partitions stop */
     atomic_ullong held_at; /* of a planned one: it is complete and goes no further; 0: no bound */
     atomic_ullong reached[VIEWS_PARTITIONS_MAX];
     struct split_plan plan;   /* of several partitions */
@@ -129,7 +133,7 @@ struct view {
     struct view_code *code;   /* NULL: the current release does not declare it, and it has no generation */
     struct view_code *coming; /* of a release that may become the current one */
     struct generation *answering, *next, *previous, *planned;
-    bool rebuild_whole;  /* the next build has one partition, see rebuild.c */
+    bool rebuild_whole; /* the next build has one partition, see rebuild.c */
 };
 
 struct views {
@@ -138,9 +142,9 @@ struct views {
     char *folder;
     pthread_mutex_t lock;
     pthread_cond_t moved; /* some position or generation changed */
-    struct view **list; /* VIEWS_MAX of them can be; under the lock, but what is there stays */
+    struct view **list;   /* VIEWS_MAX of them can be; under the lock, but what is there stays */
     atomic_size_t count;
-    struct crew *crew; /* the current one */
+    struct crew *crew;  /* the current one */
     struct crew *crews; /* all of them; under crews_lock */
     pthread_mutex_t crews_lock;
     size_t projector_count;
@@ -152,8 +156,9 @@ int views_open(struct hub *hub, size_t projectors, struct release *release, stru
                struct fault *fault);
 /* Starts the projectors of the first crew; begins the rebuilds that are due. */
 int views_start(struct views *views, struct release *release, struct fault *fault);
-/* Before a release becomes the current one: declares its projections beside those there are, and makes what has
- * to be built anew, so that the switch has nothing to do on the disk. Faults: DISK. By one thread at a time. */
+/* Before a release becomes the current one: declares its projections beside those there are, and makes what
+ * has to be built anew, so that the switch has nothing to do on the disk. Faults: DISK. By one thread at a
+ * time. */
 int views_prepare(struct views *views, const struct release *release, struct fault *fault);
 /* From now on the views are those of crew's release, which was prepared. */
 void views_switch(struct views *views, struct crew *crew);
@@ -207,8 +212,8 @@ uint64_t generation_member(struct slice map, const char *name);
 
 /* At start, and when a projection is declared again: picks the generation that answers and the one that is
  * next out of those found on disk. */
-int rebuild_choose(struct view *view, const struct view_code *code, struct generation **found, size_t count, const char *why,
-                   struct fault *fault);
+int rebuild_choose(struct view *view, const struct view_code *code, struct generation **found, size_t count,
+                   const char *why, struct fault *fault);
 /* Hands what is to be fed to the current crew. */
 void rebuild_feed(struct view *view);
 /* What the coming code needs and nobody has yet becomes the planned generation. Takes the lock by itself. */
@@ -228,8 +233,8 @@ int rebuild_in_one_piece(struct generation *generation, struct fault *fault);
 /* Whether all partitions before it are on disk: written in order of the keys, pages are filled to the brim.
  */
 bool rebuild_is_turn(const struct generation *generation, uint32_t partition);
-/* A partition is at its target, and that is on disk; the projector (its index in the crew) gets the next one. False: what had to be
- * written could not be, tell it again. */
+/* A partition is at its target, and that is on disk; the projector (its index in the crew) gets the next one.
+ * False: what had to be written could not be, tell it again. */
 bool rebuild_partition_done(struct generation *generation, size_t projector);
 /* A complete generation's checkpoint moved: it takes over if its time has come. */
 void rebuild_moved(struct generation *generation);

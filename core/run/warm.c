@@ -16,8 +16,8 @@ static const struct catalog_aggregate *warm_aggregate(const struct release *rele
 }
 
 /* Whether its snapshots are of other code than those that the release looks for. */
-static const struct catalog_aggregate *warm_changed(const struct release *before, const struct release *release,
-                                                    struct slice name)
+static const struct catalog_aggregate *warm_changed(const struct release *before,
+                                                    const struct release *release, struct slice name)
 {
     const struct catalog_aggregate *new = warm_aggregate(release, name), *old = warm_aggregate(before, name);
     return new && (!old || !hash_equal(&new->code, &old->code)) ? new : NULL;

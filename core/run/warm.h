@@ -1,5 +1,6 @@
-/* warm.h: before a deploy: long streams that are in use are folded with the new code, and their states kept as
- * snapshots of it. The first command to each of them after the switch finds one, instead of a history to fold.
+/* warm.h: before a deploy: long streams that are in use are folded with the new code, and their states kept
+ * as snapshots of it. The first command to each of them after the switch finds one, instead of a history to
+ * fold.
  *
  * Threads: the deployer's, beside shards that work. Owns: nothing. */
 #ifndef LORE_RUN_WARM_H

@@ -325,8 +325,7 @@ static void writer_wake_others(struct writer *writer)
     if (writer->hub->views) views_look(writer->hub->views);
     struct visit visit;
     struct release *release = release_enter(writer->hub, &visit);
-    if (release && release->receptors)
-        (writer->wanted ? receptors_look : receptors_pass)(release->receptors);
+    if (release && release->receptors) (writer->wanted ? receptors_look : receptors_pass)(release->receptors);
     release_leave(&visit);
     if (writer->hub->courier && writer->decided_elsewhere) courier_look(writer->hub->courier);
     writer->decided_elsewhere = writer->wanted = false;

@@ -248,10 +248,12 @@ struct sources *sources_of_texts(const char *dir, const struct source_text *text
     return sources;
 }
 
-/* "billing/import/bills.lua": names that are neither empty nor hidden (so none is ..), and a script at the end. */
+/* "billing/import/bills.lua": names that are neither empty nor hidden (so none is ..), and a script at the
+ * end. */
 static bool is_script_path(struct slice path)
 {
-    if (path.size < 5 || path.size >= PATH_MAX || memcmp(path.data + path.size - 4, ".lua", 4) != 0) return false;
+    if (path.size < 5 || path.size >= PATH_MAX || memcmp(path.data + path.size - 4, ".lua", 4) != 0)
+        return false;
     int depth = 0;
     for (size_t i = 0; i < path.size; i++) {
         char c = path.data[i];
@@ -266,11 +268,11 @@ static int check_text(const char *dir, const struct source_text *text, struct fa
 {
     int shown = text->path.size < 200 ? (int)text->path.size : 200;
     if (!is_script_path(text->path))
-        return fault_set(fault, FAULT_MALFORMED, "%s/%.*s: a script's path is like billing/bill.lua", dir, shown,
-                         text->path.data ? text->path.data : "");
+        return fault_set(fault, FAULT_MALFORMED, "%s/%.*s: a script's path is like billing/bill.lua", dir,
+                         shown, text->path.data ? text->path.data : "");
     if (text->text.size > SOURCES_TEXT_SIZE_MAX)
-        return fault_set(fault, FAULT_TOO_LARGE, "%s/%.*s: larger than %d MiB: keep data out of scripts", dir, shown,
-                         text->path.data, SOURCES_TEXT_SIZE_MAX >> 20);
+        return fault_set(fault, FAULT_TOO_LARGE, "%s/%.*s: larger than %d MiB: keep data out of scripts", dir,
+                         shown, text->path.data, SOURCES_TEXT_SIZE_MAX >> 20);
     return 0;
 }
 

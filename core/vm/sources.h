@@ -42,8 +42,9 @@ struct source_text {
     struct slice path, text;
 };
 struct sources *sources_of_texts(const char *dir, const struct source_text *texts, size_t count);
-/* The same of texts from outside: they must be what a scripts folder could have held. Faults: MALFORMED (a path that
- * leaves the folder, is hidden or no .lua file; a context's name), TOO_LARGE, each naming the path. */
+/* The same of texts from outside: they must be what a scripts folder could have held. Faults: MALFORMED (a
+ * path that leaves the folder, is hidden or no .lua file; a context's name), TOO_LARGE, each naming the path.
+ */
 int sources_make(const char *dir, const struct source_text *texts, size_t count, struct sources **sources,
                  struct fault *fault);
 void sources_free(struct sources *sources);

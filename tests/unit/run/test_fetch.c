@@ -475,7 +475,7 @@ static void the_machine_itself_is_no_peer(void **state)
     (void)state;
     struct ifaddrs *all;
     struct sockaddr_in far = {.sin_family = AF_INET, .sin_port = htons(80)};
-    size_t seen = 0;
+    size_t found = 0;
     assert_int_equal(getifaddrs(&all), 0);
     for (struct ifaddrs *one = all; one; one = one->ifa_next) {
         struct sockaddr_storage address = {0};
@@ -483,10 +483,10 @@ static void the_machine_itself_is_no_peer(void **state)
         memcpy(&address, one->ifa_addr, sizeof(struct sockaddr_in));
         ((struct sockaddr_in *)&address)->sin_port = htons(80);
         assert_true(reach_is_own((struct sockaddr *)&address));
-        seen++;
+        found++;
     }
     freeifaddrs(all);
-    assert_true(seen > 0);
+    assert_true(found > 0);
     assert_int_equal(inet_pton(AF_INET, "93.184.216.34", &far.sin_addr), 1);
     assert_false(reach_is_own((struct sockaddr *)&far));
 }

@@ -389,7 +389,8 @@ static void parks_and_stops_alike(void **state)
         hub = open_hub(data, 1, way == 2 ? 1 : 4);
         settle(hub);
         expect_dump(hub, &live);
-        assert_int_equal(info_of(hub, "bank/fragile").deploy, way < 1 ? 1 : 1 + way);
+        /* Built by what ran last; the other hub.lua comes behind it and changes no view. */
+        assert_int_equal(info_of(hub, "bank/fragile").deploy, way < 2 ? 1 : 2);
         hub_close(hub);
     }
     buf_release(&live);
