@@ -1,5 +1,4 @@
 /* POST /v1/deploys and /v1/deploys/undo: the hub goes to other scripts, or says what would change. */
-#include "base/mem.h"
 #include "codec/json.h"
 #include "codec/mp.h"
 #include "codec/text.h"
@@ -7,7 +6,6 @@
 #include "net/api.h"
 #include "net/body.h"
 #include "net/problem.h"
-#include "vm/sources.h"
 
 struct deploy_call {
     struct deploy_order order;
@@ -68,23 +66,22 @@ static int read_text(const struct mp_value *value, const char *member, struct ar
     return 0;
 }
 
-/* A script's path is CONTEXT/NAME.lua or the like: what lies in a scripts folder, and never outside it. */
-static int read_scripts(struct slice bytes, struct sources **sources, struct fault *fault)
+static int read_scripts(struct deploy_order *order, struct slice bytes, struct arena *arena,
+                        struct fault *fault)
 {
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value map, path, text;
     if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP)
         return read_error("scripts", "an object of paths and texts", fault);
-    struct source_text *texts = mem_zero((map.count + 1) * sizeof *texts);
-    int done = 0;
-    for (uint32_t at = 0; at < map.count && done == 0; at++) {
+    struct deploy_text *texts = arena_zero(arena, (map.count + 1) * sizeof *texts);
+    for (uint32_t at = 0; at < map.count; at++) {
         if (mp_read(&reader, &path) < 0 || mp_read(&reader, &text) < 0 || text.kind != MP_TEXT)
-            done = read_error("scripts", "each script as text", fault);
-        texts[at] = (struct source_text){path.text, text.text};
+            return read_error("scripts", "each script as text", fault);
+        texts[at] = (struct deploy_text){arena_copy(arena, path.text), arena_copy(arena, text.text)};
     }
-    if (done == 0) done = sources_make("scripts", texts, map.count, sources, fault);
-    mem_free(texts);
-    return done;
+    order->texts = texts;
+    order->text_count = map.count;
+    return 0;
 }
 
 static int read_specs(struct deploy_call *deploy, struct slice bytes, struct fault *fault)
@@ -132,7 +129,7 @@ static int read_member(struct call *call, struct slice name, struct slice bytes,
     bool plan = false;
     if (mp_read(&reader, &value) < 0) return fault_set(fault, FAULT_MALFORMED, "the body cannot be read");
     if (value.kind == MP_NIL) return 0;
-    if (slice_is(name, "scripts")) return read_scripts(bytes, &order->sources, fault);
+    if (slice_is(name, "scripts")) return read_scripts(order, bytes, arena, fault);
     if (slice_is(name, "specs")) return read_specs(call->deploy, bytes, fault);
     if (slice_is(name, "note")) return read_text(&value, "note", arena, &order->note, fault);
     if (slice_is(name, "folder")) return read_text(&value, "folder", arena, &order->folder, fault);
@@ -194,13 +191,11 @@ static void take(struct call *call, bool undo)
     int done = query_only(&call->query, (const char *const[]){NULL}, fault);
     if (done == 0) done = read_actor(call, &order->actor, fault);
     if (done == 0) done = read_body(call, fault);
-    if (done == 0 && !undo && !order->sources)
+    if (done == 0 && !undo && !order->texts)
         done = read_error("scripts", "an object of paths and texts", fault);
-    if (done == 0 && undo && order->sources) done = read_error("scripts", "none: the log has them", fault);
+    if (done == 0 && undo && order->texts) done = read_error("scripts", "none: the log has them", fault);
     if (done == 0) done = hub_deploy(call->net->hub, order, fault);
-    if (done == 0) return;
-    if (order->sources) sources_free(order->sources);
-    api_fault(call, fault);
+    if (done < 0) api_fault(call, fault);
 }
 
 void api_deploy_post(struct call *call)

@@ -353,14 +353,10 @@ void shard_decide(struct shard *shard, struct work *work)
 {
     struct command *command = work->command;
     struct fault fault;
-    if (decide_resolve(shard, work, &fault) < 0) {
-        shard_answer(shard, work, &fault);
-        return;
-    }
-    struct stream *stream = cache_get(shard, work);
+    struct stream *stream = decide_resolve(shard, work, &fault) < 0 ? NULL : cache_get(shard, work);
 
     /* 1. A known id gets its first answer again, before anything else is looked at. */
-    int known = known_find(shard, stream, work, &fault);
+    int known = stream ? known_find(shard, stream, work, &fault) : -1;
     if (known < 0) {
         shard_answer(shard, work, &fault);
         return;

@@ -303,6 +303,13 @@ int deployer_start_with(struct deployer *deployer, struct release *release, stru
 
 /* --- the thread --- */
 
+static void deployer_refuse(struct deploy_order *order)
+{
+    if (order->sources) sources_free(order->sources);
+    order->sources = NULL;
+    fault_set(&order->fault, FAULT_UNAVAILABLE, "the hub is stopping");
+}
+
 static void *deployer_run(void *user)
 {
     struct deployer *deployer = user;
@@ -313,11 +320,11 @@ static void *deployer_run(void *user)
             struct deploy_order *order =
                 (struct deploy_order *)((char *)list - offsetof(struct deploy_order, link));
             list = list->next;
+            inbox_done(&deployer->orders, 1);
             if (atomic_load(&deployer->stopping))
-                fault_set(&order->fault, FAULT_UNAVAILABLE, "the hub is stopping");
+                deployer_refuse(order);
             else
                 deployer_do(deployer, order);
-            inbox_done(&deployer->orders, 1);
             order->done(order);
         }
         deployer_end_old(deployer, false);
@@ -352,7 +359,7 @@ void deployer_free(struct deployer *deployer)
         struct deploy_order *order =
             (struct deploy_order *)((char *)list - offsetof(struct deploy_order, link));
         list = list->next;
-        fault_set(&order->fault, FAULT_UNAVAILABLE, "the hub is stopping");
+        deployer_refuse(order);
         order->done(order);
     }
     inbox_release(&deployer->orders);
@@ -382,10 +389,24 @@ void deployer_look(struct deployer *deployer)
     inbox_wake(&deployer->orders);
 }
 
+static int deployer_read(struct deploy_order *order, struct fault *fault)
+{
+    struct source_text *texts = mem_zero((order->text_count + 1) * sizeof *texts);
+    for (size_t at = 0; at < order->text_count; at++)
+        texts[at] = (struct source_text){order->texts[at].path, order->texts[at].text};
+    int done = sources_make("scripts", texts, order->text_count, &order->sources, fault);
+    mem_free(texts);
+    return done;
+}
+
 int hub_deploy(struct hub *hub, struct deploy_order *order, struct fault *fault)
 {
     if (!hub->deployer || hub->read_only || atomic_load(&hub->stopping))
         return fault_set(fault, FAULT_UNAVAILABLE, "this hub takes no deploys");
+    bool has_scripts = order->kind == DEPLOY_ORDER_DEPLOY || order->kind == DEPLOY_ORDER_PLAN;
+    if (has_scripts && deployer_read(order, fault) < 0) return -1;
     if (inbox_put(&hub->deployer->orders, &order->link)) return 0;
+    if (order->sources) sources_free(order->sources);
+    order->sources = NULL;
     return fault_set(fault, FAULT_BUSY, "%d deploys are waiting", DEPLOYER_ORDERS_MAX);
 }

@@ -201,6 +201,10 @@ bool hub_settle(struct hub *hub, int timeout_ms);
 
 struct sources;
 
+struct deploy_text { /* a script of a folder: "billing/bill.lua" */
+    struct slice path, text;
+};
+
 enum deploy_order_kind {
     DEPLOY_ORDER_DEPLOY,
     DEPLOY_ORDER_PLAN,     /* what would change, and no more */
@@ -210,7 +214,8 @@ enum deploy_order_kind {
 
 struct deploy_order {
     enum deploy_order_kind kind;
-    struct sources *sources;          /* DEPLOY, PLAN: the hub's from hub_deploy on */
+    const struct deploy_text *texts; /* DEPLOY, PLAN: all scripts; the caller's until hub_deploy returns */
+    size_t text_count;
     struct slice actor, note, folder; /* the caller's, until done */
     struct slice specs;               /* what the specs came to, a JSON object; empty: they were not run */
     uint64_t specs_failed;
@@ -227,9 +232,11 @@ struct deploy_order {
     struct buf report;  /* JSON, see run/gate.h; also with SCRIPTS */
     void (*done)(struct deploy_order *order); /* in the deployer's thread */
     void *user;
-    struct inbox_link link; /* the hub's own */
+    struct inbox_link link;  /* the hub's own */
+    struct sources *sources; /* the hub's own */
 };
-/* Orders are carried out one after another, in a thread of their own. Refused (-1): UNAVAILABLE, BUSY. */
+/* Orders are carried out one after another, in a thread of their own. Refused (-1): UNAVAILABLE, BUSY,
+ * MALFORMED and TOO_LARGE (a text that no scripts folder could hold, naming its path). */
 int hub_deploy(struct hub *hub, struct deploy_order *order, struct fault *fault);
 
 /* --- receptors --- */

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "run/projector.h"
-#include "run/rebuild_inside.h"
+#include "run/rebuild.h"
 
 enum { PLAN_LOOK_MS = 20 };
 

@@ -6,7 +6,7 @@
 #include "base/say.h"
 #include "run/inside.h"
 #include "run/projector.h"
-#include "run/rebuild_inside.h"
+#include "run/rebuild.h"
 
 enum {
     REBUILD_PARTITION_EVENTS = 4096, /* (hub.lua) folded together, with all their documents in memory */

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/say.h"
-#include "run/rebuild_inside.h"
+#include "run/rebuild.h"
 
 static uint64_t rebuild_next_number(const struct view *view)
 {

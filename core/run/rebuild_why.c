@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "codec/mp.h"
-#include "run/rebuild_inside.h"
+#include "run/rebuild.h"
 
 enum { REBUILD_REASONS = 3 };
 

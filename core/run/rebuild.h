@@ -1,7 +1,7 @@
-/* rebuild_inside.h: what rebuild.c (who builds and swaps), rebuild_change.c (deploys) and rebuild_why.c
+/* rebuild.h: what rebuild.c (who builds and swaps), rebuild_change.c (deploys) and rebuild_why.c
  * share. */
-#ifndef LORE_RUN_REBUILD_INSIDE_H
-#define LORE_RUN_REBUILD_INSIDE_H
+#ifndef LORE_RUN_REBUILD_H
+#define LORE_RUN_REBUILD_H
 
 #include "run/inside.h"
 
