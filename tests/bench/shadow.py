@@ -3,7 +3,7 @@
 the source file by this program. Another rule for when a fine counts as paid: once the payments reach its amount, expenses or not;
 such a fine is not sent to collection.
 
-shadow.py [--build DIR] [--data DIR]     make build/tests/bench/shadow before; DIR is filled if it is not there
+shadow.py [--build DIR] [--data DIR] [--events FILE]     make build/tests/bench/shadow before; DIR is filled if it is not there
 """
 import argparse, gzip, json, os, re, shutil, subprocess, sys, tempfile
 from decimal import Decimal
@@ -26,10 +26,10 @@ def changed_scripts(folder):
     open(path, "w").write(text)
 
 
-def fold():
+def fold(events):
     """Which fines end in another state, and which are no longer sent to collection, at which version."""
     settled, refused, fines = {}, {}, {}
-    with gzip.open(EVENTS, "rt") as file:
+    with gzip.open(events, "rt") as file:
         for line in file:
             row = json.loads(line, parse_float=Decimal)
             case, kind = row["case_id"], row["activity"]
@@ -50,12 +50,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build")
     parser.add_argument("--data")
+    parser.add_argument("--events", default=EVENTS)
     options = parser.parse_args()
     program = os.path.join(ROOT, options.build, "tests", "bench", "shadow")
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or os.path.join(folder, "data")
         if not os.path.exists(data):
-            subprocess.run([os.path.join(ROOT, options.build, "lore"), "import", EVENTS, "--with",
+            subprocess.run([os.path.join(ROOT, options.build, "lore"), "import", options.events, "--with",
                             "scripts/fines/import/road_fines.lua", "--data", data], cwd=ROOT, check=True,
                            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         changed = os.path.join(folder, "changed")
@@ -65,7 +66,7 @@ def main():
                                   capture_output=True, text=True, check=True)
             print(f"{threads} threads: {done.stderr.strip()}")
     (fine,) = json.loads(done.stdout)
-    settled, refused = fold()
+    settled, refused = fold(options.events)
     commands = fine["commands"]
     assert fine["name"] == "fines/fine" and fine["streams"] == 150370 and fine["events"] == 561470, fine["streams"]
     assert fine["states_changed"] == len(settled) and fine["fields"] == {"settled": len(settled)}, fine["states_changed"]
