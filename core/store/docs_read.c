@@ -293,10 +293,9 @@ int docs_next_tenant(struct docs *docs, struct buf *tenant, struct fault *fault)
     if (environment_read(docs->environment, &txn, fault) < 0) return -1;
     int code = mdb_cursor_open(txn, docs->documents, &cursor);
     if (code == 0) {
-        MDB_val key, stored;
-        if (tenant->size) buf_put_byte(tenant, 1);
-        key = docs_val(buf_slice(tenant));
-        code = mdb_cursor_get(cursor, &key, &stored, tenant->size ? MDB_SET_RANGE : MDB_FIRST);
+        buf_put_byte(tenant, 1);
+        MDB_val key = docs_val(buf_slice(tenant)), stored;
+        code = mdb_cursor_get(cursor, &key, &stored, MDB_SET_RANGE);
         if (code == 0) {
             struct slice found = docs_slice(key);
             const char *end = memchr(found.data, 0, found.size);

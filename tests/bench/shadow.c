@@ -1,9 +1,10 @@
 /* How long the shadow of a changed set of scripts takes over a data directory.
  *
- *     shadow DATA RUNNING CHANGED [THREADS [BUDGET_MS [PART_STREAMS]]]     prints the report, seconds to
- * stderr */
+ *     shadow DATA RUNNING CHANGED [THREADS [SAMPLES [BUDGET_MS [PART_STREAMS]]]]     prints the report,
+ * seconds to stderr */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "run/shadow.h"
 
@@ -29,15 +30,20 @@ int main(int argc, char **argv)
                                            .running = {.sources = running},
                                            .next = {.sources = next},
                                            .threads = argc > 4 ? strtoul(argv[4], NULL, 10) : 0,
-                                           .budget_ms = argc > 5 ? strtoul(argv[5], NULL, 10) : 0,
-                                           .part_streams = argc > 6 ? strtoul(argv[6], NULL, 10) : 0,
+                                           .samples = argc > 5 ? strtoul(argv[5], NULL, 10) : 0,
+                                           .budget_ms = argc > 6 ? strtoul(argv[6], NULL, 10) : 0,
+                                           .part_streams = argc > 7 ? strtoul(argv[7], NULL, 10) : 0,
                                            .progress = &progress};
     if (shadow_run(&options, &shadow, &fault) < 0) return fail(&fault);
     struct buf json = {0};
     shadow_put_json(shadow, &json);
     printf("%.*s\n", SLICE_ARGS(buf_slice(&json)));
-    fprintf(stderr, "%.2f s: %llu streams, %llu events, %llu commands\n", shadow->seconds,
-            (unsigned long long)atomic_load(&progress.streams),
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double processor = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    fprintf(stderr, "%.2f s, %.2f s of processors: %llu streams, %llu events, %llu commands\n",
+            shadow->seconds, processor, (unsigned long long)atomic_load(&progress.streams),
             (unsigned long long)atomic_load(&progress.events),
             (unsigned long long)atomic_load(&progress.commands));
     buf_release(&json);

@@ -307,6 +307,7 @@ static void a_call_that_takes_long_is_repeated_exactly(void **state)
         world_send(world, "a", "Add", "{'amount':5}");
         world_send(world, "a", "Touch", "{}");
     }
+    world_fact(world, "a", "Added", 1, "{'amount':7}"); /* applied, and not by a decision */
     /* Within the budget, but longer than the watchdog waits; the events of before must not stay. */
     struct shadow *shadow =
         world_shadow(world,

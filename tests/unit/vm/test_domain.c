@@ -258,6 +258,66 @@ static void history_is_upcast(void **unused)
     end_world(&world);
 }
 
+static void an_event_is_upcast_by_itself(void **unused)
+{
+    struct world world = world_of();
+    struct envelope envelope = envelope_of("billing", "bill", "bill-7", "BillClosed");
+    struct slice now;
+    envelope.type_version = 1;
+    assert_int_equal(domain_upcast_event(world.domain, &envelope,
+                                         mp_of("{'close_date':'2026-02-01T00:00:00.000Z'}"), &test_arena,
+                                         &now, &test_fault),
+                     0);
+    assert_text_has(json_of(now), "'customer':'unknown'");
+    assert_text_has(json_of(now), "'paid':'0.50'");
+    assert_int_equal(domain_upcast_event(world.domain, &envelope, mp_of("{'close_date':7}"), &test_arena,
+                                         &now, &test_fault),
+                     -1);
+    assert_int_equal(test_fault.code, FAULT_SCRIPT);
+    envelope.type = slice_of("CloseBill"); /* a command */
+    assert_int_equal(
+        domain_upcast_event(world.domain, &envelope, mp_of("{}"), &test_arena, &now, &test_fault), -1);
+    assert_text_has(test_fault.text, "no contract has the event billing.CloseBill");
+    end_world(&world);
+}
+
+/* `code` keys snapshots: a contract of a command does not change it, but what is decided. */
+static void rules_are_more_than_code(void **unused)
+{
+    static const char account[] = "local account = aggregate 'account'\n"
+                                  "function account.apply.Opened() end\n"
+                                  "function account.execute.Open() end\n";
+    static const char *const forms[] = {
+        "Open? (a: string)\n Opened!\n Noted! (a: string)\n Other?",
+        "Open? (a: integer)\n Opened!\n Noted! (a: string)\n Other?",
+        "Open? (a: string)\n Opened!\n Noted! (a: integer)\n Other?",
+        "Open? (a: string)\n Opened!\n Noted! (a: string)\n Other? (b: string)",
+        "Open? (a: string)\n Opened! (a: string)\n Noted! (a: string)\n Other?"};
+    static const struct {
+        bool code, rules;
+    } same[] = {{true, true}, {true, false}, {true, false}, {true, true}, {false, false}};
+    struct domain_aggregate first = {0};
+    for (size_t at = 0; at < sizeof forms / sizeof *forms; at++) {
+        const char *texts[] = {"bank/contracts.lua",
+                               arena_format(&test_arena, "contracts [[\n %s\n]]\n", forms[at]).data,
+                               "bank/account.lua", account, NULL};
+        struct sources *sources = sources_of(texts);
+        const struct domain_options options = {.sources = sources};
+        struct domain *domain;
+        if (domain_open(&options, &domain, NULL, &test_fault) < 0) fail_msg("%s", test_fault.text);
+        const struct domain_aggregate *found = domain_aggregate(domain, 0);
+        if (at == 0) first = *found;
+        assert_int_equal(hash_equal(&found->code, &first.code), same[at].code);
+        assert_int_equal(hash_equal(&found->rules, &first.rules), same[at].rules);
+        bool has_command = false;
+        for (size_t input = 0; input < found->input_count; input++)
+            has_command |= slice_is(found->inputs[input].label, "contract bank.Open");
+        assert_true(has_command);
+        domain_close(domain);
+        sources_free(sources);
+    }
+}
+
 static void what_execute_may_not_do(void **unused)
 {
     static const struct {
@@ -560,6 +620,8 @@ int main(void)
         cmocka_unit_test(the_bill_of_the_guide),
         cmocka_unit_test(a_command_meets_its_contract_first),
         cmocka_unit_test(history_is_upcast),
+        cmocka_unit_test(an_event_is_upcast_by_itself),
+        cmocka_unit_test(rules_are_more_than_code),
         cmocka_unit_test(what_execute_may_not_do),
         cmocka_unit_test(the_order_of_events),
         cmocka_unit_test(no_table_of_execute_gets_into_the_state),
