@@ -205,11 +205,15 @@ int generation_open(struct views *views, const char *path, bool read_only, struc
     struct docs_options options = {.path = path, .read_only = read_only};
     struct generation *made = MEM_NEW(struct generation);
     bool dirty = false;
-    if (docs_open(&options, &made->docs, &dirty, fault) < 0) {
+    struct fault failed;
+    if (docs_open(&options, &made->docs, &dirty, &failed) < 0) {
         mem_free(made);
-        if (!fault || fault->code != FAULT_CORRUPT) return -1;
-        snprintf(why, VIEWS_REASON_SIZE, "views were damaged");
-        return 0;
+        /* Only a reader meets a directory without its file: a hub is about to make it, or was killed then. */
+        bool begun = failed.code == FAULT_NOT_FOUND && read_only;
+        snprintf(why, VIEWS_REASON_SIZE, begun ? "its first build had not begun" : "views were damaged");
+        if (begun || failed.code == FAULT_CORRUPT) return 0;
+        if (fault) *fault = failed;
+        return -1;
     }
     made->path = mem_text(path, strlen(path));
     int usable = 0;

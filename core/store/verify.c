@@ -164,6 +164,12 @@ static int run_part(struct verify_part *part, struct listening *listening, struc
     return 0;
 }
 
+int verify_run_part(struct verify_part *part, struct verify_report *report, struct fault *fault)
+{
+    struct listening listening = {.report = report};
+    return run_part(part, &listening, fault);
+}
+
 int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max),
                      void *user, struct verify_report *report, struct fault *fault)
 {

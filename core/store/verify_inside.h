@@ -30,6 +30,9 @@ void verify_progress(const struct verify_part *part, uint64_t position, uint64_t
 void verify_find(const struct verify_part *part, uint64_t position, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* One part in a child of its own, its findings added to the report. -1: there is no child. */
+int verify_run_part(struct verify_part *part, struct verify_report *report, struct fault *fault);
+
 /* The log as verify opens it, LMDB and journal, without index. -1: fault. */
 int verify_open_log(const struct verify_part *part, struct engine_lmdb *lmdb, struct log_view *view,
                     struct fault *fault);

@@ -848,6 +848,29 @@ static void reads_beside_a_running_hub(void **state)
     buf_release(&live);
 }
 
+/* A hub is killed, or busy, between making the directory of a generation and its file: who only looks passes
+ * over it, and the next start begins anew. */
+static void a_reader_passes_over_what_was_just_begun(void **state)
+{
+    char path[300];
+    const char *data = folder("data");
+    struct hub *hub = open_hub(data, 1, 1);
+    feed_history(hub, 0, 100);
+    settle(hub);
+    struct buf live = dump(hub);
+    hub_close(hub);
+    snprintf(path, sizeof path, "%s/views/bank.totals@0123456789abcdef.2", data);
+    assert_int_equal(mkdir(path, 0777), 0);
+    hub = open_hub_with((struct hub_options){.data = data, .read_only = true});
+    expect_dump(hub, &live);
+    hub_close(hub);
+    hub = open_hub(data, 1, 1);
+    settle(hub);
+    expect_dump(hub, &live);
+    hub_close(hub);
+    buf_release(&live);
+}
+
 int main(void)
 {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, setup_views, teardown)
@@ -869,6 +892,7 @@ int main(void)
         ONE(a_view_of_the_log_before_a_restore_is_rebuilt),
         ONE(damaged_documents_are_rebuilt),
         ONE(reads_beside_a_running_hub),
+        ONE(a_reader_passes_over_what_was_just_begun),
         ONE(a_build_outlives_any_failed_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

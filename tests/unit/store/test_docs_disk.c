@@ -310,6 +310,33 @@ static void a_failed_growth_is_a_fault_and_passes(void **state)
     docs_close(docs);
 }
 
+/* What an orderly end could not make durable is there as long as the machine runs, and is not marked clean:
+ * another boot makes it anew. */
+static void what_was_not_synced_is_not_clean(void **state)
+{
+    struct fault fault;
+    char mark[500];
+    snprintf(mark, sizeof mark, "%s", test_path("unsynced/boot"));
+    struct docs *docs = docs_start(test_path("unsynced"), 0);
+    assert_done(round_write(docs, 1, 100, 100, &fault));
+    docs_close(docs);
+    struct buf clean = test_file_read(mark);
+    docs = docs_start(test_path("unsynced"), 0);
+    assert_done(round_write(docs, 2, 100, 100, &fault));
+    unsigned long passed = fault_point_passed(POINT_VIEWS_SYNC);
+    assert_done(fault_points_arm("views.sync=EIO", &fault));
+    docs_close(docs);
+    assert_int_equal(fault_point_passed(POINT_VIEWS_SYNC), passed + 1);
+    fault_points_disarm();
+    struct buf left = test_file_read(mark);
+    assert_false(slice_equal(buf_slice(&left), buf_slice(&clean)));
+    buf_release(&left);
+    buf_release(&clean);
+    docs = docs_start(test_path("unsynced"), 0);
+    assert_int_equal(round_read(docs, 100), 2);
+    docs_close(docs);
+}
+
 /* --- damage --- */
 
 /* A flipped bit anywhere in the file is found by pages_check or docs_check, or changes nothing that is read.
@@ -444,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kill_leaves_the_last_commit),
         cmocka_unit_test(another_boot_is_dirty),
+        cmocka_unit_test(what_was_not_synced_is_not_clean),
         cmocka_unit_test(other_indexes_are_dirty),
         cmocka_unit_test(the_map_grows_under_readers),
         cmocka_unit_test(a_full_disk_is_a_fault_and_passes),

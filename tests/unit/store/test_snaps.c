@@ -6,6 +6,7 @@
 
 #include <lmdb.h>
 
+#include "base/faultpoint.h"
 #include "store/snaps.h"
 
 static struct stream_id stream_of(const char *tenant, const char *id)
@@ -297,6 +298,26 @@ static void threads_write_at_once(void **state)
     snaps_close(shared);
 }
 
+/* Nothing of the batch is there, what was before is, and the next one works. */
+static void a_failed_write_changes_nothing(void **state)
+{
+    struct fault fault;
+    struct snaps *snaps = snaps_start(test_path("refused"), false);
+    put(snaps, "acme", "1", 1, 5, "five");
+    struct snapshot batch[] = {{stream_of("acme", "1"), code_of(1), 6, slice_of("six")},
+                               {stream_of("acme", "2"), code_of(1), 1, slice_of("one")}};
+    assert_done(fault_points_arm("snapshots.write=ENOSPC", &fault));
+    assert_int_equal(snaps_put(snaps, batch, 2, &fault), -1);
+    assert_int_equal(fault.code, FAULT_DISK);
+    expect(snaps, "acme", "1", 1, 5, "five");
+    expect(snaps, "acme", "2", 1, 0, NULL);
+    assert_done(snaps_put(snaps, batch, 2, &fault));
+    fault_points_disarm();
+    expect(snaps, "acme", "1", 1, 6, "six");
+    expect(snaps, "acme", "2", 1, 1, "one");
+    snaps_close(snaps);
+}
+
 static int group_begin(void **state)
 {
     test_directory_make();
@@ -320,6 +341,7 @@ int main(void)
         cmocka_unit_test(one_of_before_is_still_read),
         cmocka_unit_test(another_boot_drops_all),
         cmocka_unit_test(a_kill_leaves_what_was_put),
+        cmocka_unit_test(a_failed_write_changes_nothing),
         cmocka_unit_test(threads_write_at_once),
     };
     return cmocka_run_group_tests_name("snaps", tests, group_begin, group_end);

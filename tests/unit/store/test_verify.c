@@ -1,9 +1,12 @@
 /* verify finds what was changed: any byte of the log or its index flipped is found, or nothing that can be
  * read differs. */
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "store/verify_inside.h"
 #include "unit/store/disk_support.h"
 
 static uint64_t next_random(uint64_t *seed)
@@ -231,12 +234,67 @@ static void test_first_position(void **state)
     case_remove(path);
 }
 
+/* --- readers that do not come back --- */
+
+static void tells_and_hangs(const struct verify_part *part)
+{
+    verify_progress(part, 7, 9);
+    for (;;) pause();
+}
+
+static void finds_and_hangs(const struct verify_part *part)
+{
+    struct verify_message message = {.kind = VERIFY_DONE};
+    verify_find(part, 3, "a finding");
+    verify_say(part, &message); /* done, it says */
+    for (;;) pause();
+}
+
+static void crashes(const struct verify_part *part)
+{
+    verify_progress(part, 4, 9);
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+}
+
+static void stops(const struct verify_part *part)
+{
+    (void)part;
+    _exit(3);
+}
+
+/* Each is a finding with the place behind the last good position, and the child is gone. */
+static void test_readers_that_do_not_end(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*run)(const struct verify_part *part);
+        uint64_t bad_position;
+        const char *text;
+    } cases[] = {{tells_and_hangs, 8, "log: reading it does not end after position 7"},
+                 {finds_and_hangs, 3, "a finding\nlog: reading it does not end"},
+                 {crashes, 5, "log: reading it crashes (signal 11) after position 4"},
+                 {stops, 0, "log: reading it stopped (exit code 3)"}};
+    for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
+        struct verify_report report = {.ok = true};
+        struct verify_part part = {.name = "log", .run = cases[at].run, .timeout_ms = 100};
+        if (cases[at].run == crashes || cases[at].run == stops) part.timeout_ms = -1;
+        struct fault fault;
+        assert_int_equal(verify_run_part(&part, &report, &fault), 0);
+        assert_false(report.ok);
+        assert_string_equal(report.damage, cases[at].text);
+        assert_int_equal(report.bad_position, cases[at].bad_position);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* it has no children any more */
+        assert_int_equal(errno, ECHILD);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),          cmocka_unit_test(test_nothing_there),
         cmocka_unit_test(test_first_position), cmocka_unit_test(test_lost_end),
-        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_flips),          cmocka_unit_test(test_readers_that_do_not_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
