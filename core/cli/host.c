@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "cli/clock_file.h"
 
 enum { HOST_SIGNALS = 2 };
@@ -126,6 +127,7 @@ int host_port(const struct host *host)
 }
 void host_run(struct host *host)
 {
+    thread_is_prompt();
     uv_run(&host->loop, UV_RUN_DEFAULT);
 }
 void host_stop(struct host *host)

@@ -184,6 +184,7 @@ static void *shard_run(void *user)
 {
     struct shard *shard = user;
     domain_thread_start();
+    thread_is_prompt();
     for (;;) {
         /* Completions wake nobody, since nothing has to happen until the next command; unless somebody waits
          * for one. The flag is set before the last look at them, and the writer puts before it looks at the

@@ -342,6 +342,7 @@ static void writer_put_metas(struct writer *writer)
 static void *writer_run(void *user)
 {
     struct writer *writer = user;
+    thread_is_prompt();
     for (;;) {
         /* What is left over from a full batch goes on at once; what waits for its turn does not. */
         struct inbox_link *list = inbox_take(&writer->inbox, writer->count ? 0 : -1);

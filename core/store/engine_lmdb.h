@@ -34,7 +34,7 @@ struct engine_lmdb {
     uint32_t names_saved; /* numbers up to it are defined in the log; the appending thread's */
 
     /* engine_lmdb_journal.c. The entries of a half of the journal are in `active` while it is written, then
-     * in `frozen` until LMDB has them. tails_lock guards both pointers and the lists of the active one. */
+     * in `frozen` until LMDB has them. tails_lock guards both pointers and what of the active one grows. */
     struct journal *journal;  /* NULL: read_only */
     struct journal_mark mark; /* of LMDB; flush_lock */
     pthread_rwlock_t tails_lock;

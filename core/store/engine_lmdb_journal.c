@@ -49,7 +49,7 @@ static int write_frozen(MDB_txn *txn, void *user)
     int code = fault_point(POINT_LOG_COMMIT);
     for (size_t db = 0; db < LOG_TAIL_LISTS; db++)
         for (size_t at = 0; at < tail->lists[db].count && !code; at++) {
-            const struct log_tail_record *record = &tail->lists[db].records[at];
+            const struct log_tail_record *record = log_tail_record(&tail->lists[db], at);
             size_t number = record->number;
             MDB_val key = lmdb_number(&number), value = lmdb_val(record->bytes);
             code = mdb_put(txn, lmdb_env_db(lmdb->log, db), &key, &value, MDB_APPEND);

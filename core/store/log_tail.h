@@ -1,9 +1,11 @@
 /* log_tail.h: what one half of the journal holds, in memory, for readers: it is not in LMDB yet.
  *
- * Bytes given out stay as they are until the last reference is gone; the lists grow, so whoever looks into a
- * tail that is still appended to holds a lock (struct engine_lmdb, tails_lock).
+ * Bytes given out stay as they are until the last reference is gone, and so do the records of the lists: who
+ * has seen a count under the lock (struct engine_lmdb, tails_lock) reads all below it without. A scan that
+ * held the lock at each record would keep the writer waiting whenever it is put aside by the scheduler.
  *
- * Threads: references by any; the rest under the lock. Owns: the entries. */
+ * Threads: references by any; records below a count seen under the lock by any; the rest under the lock.
+ * Owns: the entries. */
 #ifndef LORE_STORE_LOG_TAIL_H
 #define LORE_STORE_LOG_TAIL_H
 
@@ -13,7 +15,11 @@
 #include "base/buf.h"
 #include "base/map.h"
 
-enum { LOG_TAIL_LISTS = 2 }; /* LOG_DB_COMMITS, LOG_DB_OUTCOMES */
+enum {
+    LOG_TAIL_LISTS = 2, /* LOG_DB_COMMITS, LOG_DB_OUTCOMES */
+    LOG_TAIL_BLOCKS = 24,
+    LOG_TAIL_BLOCK_FIRST = 64 /* records in the first block; each further one has twice as many */
+};
 
 struct log_tail_record {
     uint64_t number; /* first position, or of the outcome */
@@ -22,8 +28,8 @@ struct log_tail_record {
 };
 
 struct log_tail_list { /* in order of number */
-    struct log_tail_record *records;
-    size_t count, max;
+    struct log_tail_record *blocks[LOG_TAIL_BLOCKS];
+    size_t count;
 };
 
 struct log_tail_value {
@@ -52,6 +58,7 @@ void log_tail_take(struct log_tail *tail, struct buf *entry);
 void log_tail_add(struct log_tail *tail, size_t list, const struct log_tail_record *record);
 void log_tail_put(struct log_tail *tail, struct slice key, struct slice value);
 
+const struct log_tail_record *log_tail_record(const struct log_tail_list *list, size_t at);
 /* The first of count records that ends at number or behind it; count if there is none. */
 size_t log_tail_seek(const struct log_tail_list *list, size_t count, uint64_t number);
 

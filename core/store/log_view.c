@@ -31,19 +31,14 @@ static bool tail_record(struct log_view *view, size_t tail, size_t db, size_t at
                         struct log_tail_record *record)
 {
     if (at >= view->counts[tail][db]) return false;
-    pthread_rwlock_rdlock(&view->lmdb->tails_lock);
-    *record = view->tails[tail]->lists[db].records[at];
-    pthread_rwlock_unlock(&view->lmdb->tails_lock);
+    *record = *log_tail_record(&view->tails[tail]->lists[db], at);
     return true;
 }
 
 static size_t tail_seek(struct log_view *view, size_t tail, size_t db, uint64_t number)
 {
     if (view->counts[tail][db] == 0) return 0;
-    pthread_rwlock_rdlock(&view->lmdb->tails_lock);
-    size_t at = log_tail_seek(&view->tails[tail]->lists[db], view->counts[tail][db], number);
-    pthread_rwlock_unlock(&view->lmdb->tails_lock);
-    return at;
+    return log_tail_seek(&view->tails[tail]->lists[db], view->counts[tail][db], number);
 }
 
 int log_view_get(struct log_view *view, size_t db, uint64_t number, struct slice *bytes, struct fault *fault)
