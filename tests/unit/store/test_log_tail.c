@@ -58,18 +58,23 @@ static void test_records_by_number(void **state)
     log_tail_drop(tail);
 }
 
-/* Who has seen a count reads without a lock while more is added. */
+/* Who has seen a count reads without a lock while more is added. Two lists grow in turn, so neither could
+ * grow in place. */
 static void test_records_stay_where_they_are(void **state)
 {
-    static const struct log_tail_record *seen[RECORDS];
+    static const struct log_tail_record *seen[LOG_TAIL_LISTS][RECORDS];
     struct log_tail *tail = log_tail_new();
     uint64_t position = 0;
     for (size_t n = 0; n < RECORDS; n++) {
         struct log_tail_record record = next_record(n, &position);
-        log_tail_add(tail, 0, &record);
-        seen[n] = log_tail_record(&tail->lists[0], n);
+        for (size_t list = 0; list < LOG_TAIL_LISTS; list++) {
+            log_tail_add(tail, list, &record);
+            seen[list][n] = log_tail_record(&tail->lists[list], n);
+        }
     }
-    for (size_t n = 0; n < RECORDS; n++) assert_ptr_equal(log_tail_record(&tail->lists[0], n), seen[n]);
+    for (size_t list = 0; list < LOG_TAIL_LISTS; list++)
+        for (size_t n = 0; n < RECORDS; n++)
+            assert_ptr_equal(log_tail_record(&tail->lists[list], n), seen[list][n]);
     log_tail_drop(tail);
 }
 
