@@ -10,10 +10,11 @@
 #include "run/inside.h"
 
 enum {
-    CACHE_STREAMS_MAX = 200000, /* of one shard: bounds the C side, about 300 bytes each */
+    CACHE_STREAMS_MAX = 200000, /* of one shard */
     CACHE_LONG_MAX = 4096,      /* streams of one shard whose states are folded before a deploy */
-    CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the Lua memory */
-    CACHE_TRIM_PART = 8         /* when there is too much, this part of the states goes at once */
+    CACHE_STREAM_SIZE = 320, /* of one stream beside its state: the struct, its key, its place in the map */
+    CACHE_MEMORY_LOOK = 256, /* commands between two looks at the memory */
+    CACHE_TRIM_PART = 8      /* when there is too much, this part of the states goes at once */
 };
 
 static void cache_newest(struct shard *shard, struct stream *stream)
@@ -191,7 +192,7 @@ void cache_trim(struct shard *shard)
     shard->until_memory_look = CACHE_MEMORY_LOOK;
     size_t memory = domain_memory(shard->domain);
     atomic_store_explicit(&shard->memory, memory, memory_order_relaxed);
-    if (memory <= shard->memory_max) return;
+    if (memory + shard->streams.size * CACHE_STREAM_SIZE <= shard->memory_max) return;
     /* The collector gives the memory back some time later, so the next look waits for that many commands
      * more. */
     cache_drop_oldest(shard, shard->streams.size / CACHE_TRIM_PART + 1);

@@ -65,7 +65,6 @@ static void *indexer_run(void *user)
 {
     struct indexer *indexer = user;
     uint64_t seen = 0;
-    thread_yields();
     for (;;) {
         struct inbox_link *list = inbox_take(&indexer->inbox, INDEXER_IDLE_MS);
         if (list) indexer_write(indexer, list);

@@ -420,7 +420,7 @@ static void *projector_run(void *user)
     struct projector *projector = user;
     bool far = true, behind = true;
     domain_thread_start();
-    thread_yields();
+    if (projector->crew->is_planning) thread_yields();
     while (!atomic_load(&projector->views->stopping) && !atomic_load(&projector->crew->ended)) {
         bool rested = !far && !behind && projector_rest(projector);
         uint64_t head = engine_head(projector->views->hub->engine).position;

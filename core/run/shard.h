@@ -128,7 +128,7 @@ struct shard {
     struct pending *free_pendings;
     struct map streams;
     struct stream *newest, *oldest;
-    size_t memory_max; /* of the domain before states are dropped */
+    size_t memory_max; /* of the domain and the streams before streams are dropped */
     size_t until_memory_look;
     /* for status and metrics, read by anybody */
     atomic_ullong outcomes[SHARD_OUTCOMES]; /* by fault code; FAULT_NONE: done */

@@ -112,7 +112,6 @@ static void *flusher_run(void *user)
 {
     struct engine_lmdb *lmdb = user;
     struct fault fault;
-    thread_yields();
     pthread_mutex_lock(&lmdb->flush_lock);
     while (!lmdb->stopping) {
         if (!lmdb->frozen || lmdb->flush_failed) {

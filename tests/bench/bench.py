@@ -20,6 +20,7 @@ SCRIPTS = os.path.join(ROOT, "scripts")
 VIEWS = ["fines/totals_by_month", "fines/cases", "fines/in_collection"]
 BLOCK_SIZE = 4096
 HTTP_SECONDS = 3
+IMPORT_SECONDS_MAX = 3600
 DISK_SECONDS = 2
 BARE_EVENTS = 50000
 DECIMAL = r"-?\d+\.\d+"
@@ -230,7 +231,7 @@ return function(row) send.bill(row.id, CreateBill { customer = "acme", start_dat
             return rates, resident
         empty, _ = rate()
         shutil.rmtree(data)
-        lore("import", rows, "--with", script, "--scripts", scripts, "--data", data, "--rejected", os.path.join(self.folder, "rejected"), check=0)
+        lore("import", rows, "--with", script, "--scripts", scripts, "--data", data, "--rejected", os.path.join(self.folder, "rejected"), check=0, timeout=IMPORT_SECONDS_MAX)
         os.unlink(rows)
         full, resident = rate()
         many = f"{number(self.stream_count / 1e6)} M streams"

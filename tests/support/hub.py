@@ -10,9 +10,9 @@ SMALL = bool(os.environ.get("LORE_TEST_SMALL"))  # sanitizer builds: a part of t
 TIMEOUT = 600
 
 
-def lore(*args, check=None, input=None, cwd=ROOT, env=None):
+def lore(*args, check=None, input=None, cwd=ROOT, env=None, timeout=TIMEOUT):
     """Runs the program to its end. check: the exit code that is expected."""
-    done = subprocess.run([LORE, *map(str, args)], capture_output=True, text=True, input=input, cwd=cwd, timeout=TIMEOUT,
+    done = subprocess.run([LORE, *map(str, args)], capture_output=True, text=True, input=input, cwd=cwd, timeout=timeout,
                           stdin=subprocess.DEVNULL if input is None else None, env=dict(os.environ, **(env or {})))
     if check is not None and done.returncode != check:
         raise AssertionError(f"lore {' '.join(map(str, args))}: exit {done.returncode}, expected {check}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
