@@ -23,7 +23,7 @@ HTTP_SECONDS = 3
 DISK_SECONDS = 2
 BARE_EVENTS = 50000
 DECIMAL = r"-?\d+\.\d+"
-PAST_EVENTS = 5000
+PAST_EVENTS = 100000
 BULK_LINES, BULK_STREAMS = 100000, 10000
 
 
@@ -193,7 +193,7 @@ class Bench:
         shutil.rmtree(data)
 
     def past(self):
-        """A bill of 5,000 events: its state and its document a thousand events back, over HTTP."""
+        """A bill of 100,000 events: its state and its document a thousand events back, over HTTP."""
         data = os.path.join(self.folder, "past")
         hub = self.hub(data)
         client = hub.client()

@@ -254,6 +254,25 @@ class Past(Case):
         self.assertEqual(again.get(f"{stream}?at=deploy:2")["version"], 5)
         self.assertEqual(again.get(f"{document}?at=deploy:2")["document"]["n"], 15)
 
+    def test_long_stream(self):
+        """States of a long stream are folded from milestones, and are what folding all of it gives."""
+        count = 20000
+        hub = self.prefix([{"stream": "bank/account/a1", "event": "Put", "data": {"n": n % 7, "to": "a"}} for n in range(1, count + 1)])
+        draw = random.Random(4)
+        sums = [0]
+        for n in range(1, count + 1):
+            sums.append(sums[-1] + n % 7)
+        versions = [1, 4095, 4096, 4097, 8191, 8192, 8193, count - 1000, count - 1, count, *(draw.randrange(1, count) for _ in range(40))]
+        for _ in range(2):
+            for version in versions:
+                for question in (f"version={version}", f"at={version}"):
+                    found = hub.get(f"/v1/main/bank/account/a1?{question}")
+                    self.assertEqual((found["version"], found["position"], found["state"]["n"]), (version, version, sums[version]))
+            hub.stop()
+            lore("verify", "--data", hub.data, check=0)
+            hub = self.hub(None, hub.data)
+        hub.stop()
+
     def test_command_line(self):
         hub = self.prefix([{"stream": "bank/account/a1", "event": "Put", "data": {"n": n, "to": "a"}, "at": f"2020-01-0{n}"} for n in range(1, 6)])
         for _ in range(2):  # with the hub, and on the directory
