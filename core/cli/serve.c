@@ -52,6 +52,8 @@ static int serve_run(struct cli *cli)
     if (host_open(&options, &host, &fault) < 0) {
         cli_tell_errors(&errors, options.hub.scripts, &fault);
         buf_release(&errors);
+        if (options.hub.as_of && fault.code == FAULT_MALFORMED)
+            return cli_usage(cli, "--as-of: %s", fault.text);
         return cli_fail(&fault);
     }
     if (options.hub.as_of) say_info("this hub shows the past, as of %s; it is only read", options.hub.as_of);

@@ -70,6 +70,11 @@ static int fold_snapshot(const struct fold_request *request, struct fold_result 
         snaps_get(request->snaps, &request->stream, &request->aggregate->code, &version, &bytes, &ignored);
     /* One exactly at a past version would leave the position unknown. */
     bool fits = found == 1 && (version < wanted || (version == wanted && wanted == result->head_version));
+    if (found == 1 && !fits) {
+        buf_clear(&bytes);
+        fits = snaps_get_before(request->snaps, &request->stream, &request->aggregate->code, wanted - 1,
+                                &version, &bytes, &ignored) == 1;
+    }
     if (fits && domain_state_decode(request->domain, request->aggregate->index, buf_slice(&bytes),
                                     &result->state, &ignored) == 0)
         result->version = result->snapshot_version = version;

@@ -172,14 +172,14 @@ static int past_find(const struct domain *domain, struct slice name, struct faul
     return -1;
 }
 
-/* Where the view of today stopped for the tenant; UINT64_MAX: it did not, or there is none of this code. The
- * events of one key do not tell. */
+/* Where the view of today stopped for the tenant; 0: it did not, or there is none of this code. The events of
+ * one key do not tell. */
 static uint64_t past_stopped(struct hub *hub, const struct domain_projection *declared, struct slice tenant)
 {
     struct view_lease lease;
     struct fault ignored;
     char key[LIMIT_TENANT_SIZE_MAX + 16];
-    uint64_t stopped = UINT64_MAX;
+    uint64_t stopped = 0;
     if (!hub->views || hub_view_lease(hub, declared->name, &lease, &ignored) < 0) return stopped;
     const struct generation *generation = lease.held;
     struct buf value = {0};
@@ -285,7 +285,7 @@ static int past_answer(struct past_worker *worker, struct past_query *query, str
     if (moment_bound(hub->engine, &query->moment, &fold.bound, fault) < 0) return -1;
     work.until_ns = clock_monotonic_ns() + hub_limit(hub, "past_seconds", PAST_SECONDS) * 1000000000LL;
     uint64_t head = engine_head(hub->engine).position;
-    uint64_t stopped = quick ? past_stopped(hub, declared, query->tenant) : UINT64_MAX;
+    uint64_t stopped = quick ? past_stopped(hub, declared, query->tenant) : 0;
     uint64_t asked = fold.bound.position;
     if (stopped > 0 && stopped <= asked) fold.bound.position = stopped - 1;
     past_tell(worker, declared->name, asked < head ? asked : head);

@@ -13,7 +13,7 @@ enum {
     PAST_MEMORY_MAX = 160 << 20,  /* of the Lua state: then it is flushed early */
     PAST_FULL_EVERY = 512,        /* events between two looks at these */
     PAST_KEYS_FAILED_MAX = 10000, /* keys that one event may park */
-    PAST_GOES_ON_EVERY = 256      /* events between two questions whether it goes on */
+    PAST_GOES_ON_EVERY = 16       /* events between two questions whether it goes on */
 };
 
 enum past_step {

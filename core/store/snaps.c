@@ -1,6 +1,8 @@
-/* One database, "snapshots": tenant 00 aggregate 00 id 00 code -> version and deploy (8 bytes each, little
+/* Two databases. "snapshots": tenant 00 aggregate 00 id 00 code -> version and deploy (8 bytes each, little
  * endian), state, CRC-32 over key and the rest. The version's highest bit says that a deploy follows: without
- * it the snapshot is of a lore that kept none. */
+ * it the snapshot is of a lore that kept none. "milestones": the same with the version behind the code (8 bytes, big
+ * endian, so they lie in order): a snapshot that was the newest before its stream went on into the next
+ * SNAPS_MILESTONE versions. */
 #include "store/snaps.h"
 
 #include <pthread.h>
@@ -19,7 +21,8 @@ enum { VERSION_SIZE = 8, DEPLOY_SIZE = 8, CRC_SIZE = 4, STREAM_CODES_MAX = 64 };
 struct snaps {
     struct environment *environment; /* NULL: empty for ever (read only) */
     bool read_only;
-    MDB_dbi snapshots;
+    bool has_milestones; /* read only, of an earlier lore: there may be none */
+    MDB_dbi snapshots, milestones;
     pthread_mutex_t writing; /* one writer of this process; LMDB's lock is bound to threads */
 };
 
@@ -84,7 +87,11 @@ static int open_database(struct snaps *snaps, struct fault *fault)
     int code =
         mdb_txn_begin(environment_mdb(snaps->environment), NULL, snaps->read_only ? MDB_RDONLY : 0, &txn);
     if (!code) {
-        code = mdb_dbi_open(txn, "snapshots", snaps->read_only ? 0 : MDB_CREATE, &snaps->snapshots);
+        unsigned int flags = snaps->read_only ? 0 : MDB_CREATE;
+        code = mdb_dbi_open(txn, "snapshots", flags, &snaps->snapshots);
+        int second = code ? code : mdb_dbi_open(txn, "milestones", flags, &snaps->milestones);
+        snaps->has_milestones = second == 0;
+        if (second != MDB_NOTFOUND) code = second;
         if (code)
             mdb_txn_abort(txn);
         else
@@ -95,7 +102,7 @@ static int open_database(struct snaps *snaps, struct fault *fault)
 
 static int open_inside(struct snaps *snaps, const char *path, struct fault *fault)
 {
-    struct environment_options options = {.path = path, .read_only = snaps->read_only, .databases_max = 1};
+    struct environment_options options = {.path = path, .read_only = snaps->read_only, .databases_max = 2};
     bool dirty = false;
     struct fault inside;
     if (environment_open(&options, &snaps->environment, &dirty, &inside) < 0) {
@@ -154,6 +161,53 @@ void snaps_close(struct snaps *snaps)
 
 /* --- writing; these return an MDB code --- */
 
+static void milestone_key(struct buf *key, struct slice snapshot_key, uint64_t version)
+{
+    buf_clear(key);
+    buf_put_slice(key, snapshot_key);
+    for (int i = 7; i >= 0; i--) buf_put_byte(key, (uint8_t)(version >> 8 * i));
+}
+
+static void value_put(struct buf *out, struct slice key, uint64_t version, uint64_t deploy, struct slice state)
+{
+    buf_clear(out);
+    little_put(out, version | WITH_DEPLOY, VERSION_SIZE);
+    little_put(out, deploy, DEPLOY_SIZE);
+    buf_put_slice(out, state);
+    little_put(out, value_crc(key, buf_slice(out)), CRC_SIZE);
+}
+
+/* The snapshot that is about to be replaced stays, as what a past version is folded from. */
+static int keep_milestone(struct snaps *snaps, MDB_txn *txn, struct slice snapshot_key, uint64_t version,
+                          uint64_t deploy, struct slice state)
+{
+    struct buf key = {0}, value = {0};
+    milestone_key(&key, snapshot_key, version);
+    value_put(&value, buf_slice(&key), version, deploy, state);
+    MDB_val at = {key.size, key.data}, what = {value.size, value.data};
+    int code = mdb_put(txn, snaps->milestones, &at, &what, 0);
+    buf_release(&key);
+    buf_release(&value);
+    return code;
+}
+
+static int remove_milestones(struct snaps *snaps, MDB_txn *txn, struct slice snapshot_key)
+{
+    MDB_cursor *cursor;
+    int code = mdb_cursor_open(txn, snaps->milestones, &cursor);
+    if (code) return code;
+    for (;;) {
+        MDB_val key = {snapshot_key.size, (void *)(uintptr_t)snapshot_key.data}, value;
+        code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        if (code || key.mv_size != snapshot_key.size + VERSION_SIZE ||
+            memcmp(key.mv_data, snapshot_key.data, snapshot_key.size) != 0)
+            break;
+        if ((code = mdb_cursor_del(cursor, 0)) != 0) break;
+    }
+    mdb_cursor_close(cursor);
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 /* Removes the oldest of a stream's snapshots until no more than SNAPS_CODES_MAX are left. `kept` stays. */
 static int prune(struct snaps *snaps, MDB_txn *txn, struct slice prefix, struct slice kept)
 {
@@ -186,6 +240,7 @@ static int prune(struct snaps *snaps, MDB_txn *txn, struct slice prefix, struct 
         buf_put(&gone, others[oldest].code, HASH_SIZE);
         MDB_val gone_key = {gone.size, gone.data};
         code = mdb_del(txn, snaps->snapshots, &gone_key, NULL);
+        if (code == 0) code = remove_milestones(snaps, txn, buf_slice(&gone));
         others[oldest] = others[count - 1];
     }
     buf_release(&gone);
@@ -196,7 +251,6 @@ static int put_one(struct snaps *snaps, MDB_txn *txn, const struct snapshot *sna
                    struct buf *value_bytes)
 {
     buf_clear(key_bytes);
-    buf_clear(value_bytes);
     if (!stream_key(key_bytes, &snapshot->stream)) return 0;
     size_t prefix_size = key_bytes->size;
     buf_put(key_bytes, snapshot->code.bytes, HASH_SIZE);
@@ -206,11 +260,13 @@ static int put_one(struct snaps *snaps, MDB_txn *txn, const struct snapshot *sna
     bool found = code == 0;
     uint64_t version;
     struct slice state;
-    if (found && value_open(key, value, &version, &state) && version > snapshot->version) return 0;
-    little_put(value_bytes, snapshot->version | WITH_DEPLOY, VERSION_SIZE);
-    little_put(value_bytes, snapshot->deploy, DEPLOY_SIZE);
-    buf_put_slice(value_bytes, snapshot->state);
-    little_put(value_bytes, value_crc(buf_slice(key_bytes), buf_slice(value_bytes)), CRC_SIZE);
+    if (found && value_open(key, value, &version, &state)) {
+        if (version > snapshot->version) return 0;
+        if (version / SNAPS_MILESTONE != snapshot->version / SNAPS_MILESTONE &&
+            (code = keep_milestone(snaps, txn, buf_slice(key_bytes), version, value_deploy(value), state)) != 0)
+            return code;
+    }
+    value_put(value_bytes, buf_slice(key_bytes), snapshot->version, snapshot->deploy, snapshot->state);
     value = (MDB_val){value_bytes->size, value_bytes->data};
     code = mdb_put(txn, snaps->snapshots, &key, &value, 0);
     if (code || found) return code;
@@ -247,7 +303,7 @@ int snaps_put(struct snaps *snaps, const struct snapshot *batch, size_t count, s
 }
 
 /* Removes a damaged snapshot, if it still is. What goes wrong here changes nothing: it stays ignored. */
-static void drop_damaged(struct snaps *snaps, MDB_val key)
+static void drop_damaged(struct snaps *snaps, MDB_dbi database, MDB_val key)
 {
     MDB_txn *txn;
     struct fault fault;
@@ -256,8 +312,8 @@ static void drop_damaged(struct snaps *snaps, MDB_val key)
         MDB_val value;
         uint64_t version;
         struct slice state;
-        if (mdb_get(txn, snaps->snapshots, &key, &value) == 0 && !value_open(key, value, &version, &state) &&
-            mdb_del(txn, snaps->snapshots, &key, NULL) == 0)
+        if (mdb_get(txn, database, &key, &value) == 0 && !value_open(key, value, &version, &state) &&
+            mdb_del(txn, database, &key, NULL) == 0)
             environment_commit(snaps->environment, txn);
         else
             environment_abort(snaps->environment, txn);
@@ -280,7 +336,7 @@ static int get_inside(struct snaps *snaps, MDB_val key, uint64_t *version, struc
     if (good) buf_put_slice(state, found);
     environment_read_end(snaps->environment, txn);
     if (good) return 1;
-    if (code == 0 && !snaps->read_only) drop_damaged(snaps, key);
+    if (code == 0 && !snaps->read_only) drop_damaged(snaps, snaps->snapshots, key);
     if (code == 0 || code == MDB_NOTFOUND) return 0;
     return environment_fault(snaps->environment, code, "cannot read", fault);
 }
@@ -324,30 +380,87 @@ end:
     return result;
 }
 
+/* The last milestone up to the version; *damaged is its key if it is no good. */
+static int find_milestone(struct snaps *snaps, MDB_txn *txn, struct slice snapshot_key, uint64_t version_max,
+                          uint64_t *version, struct buf *state, struct buf *damaged, struct fault *fault)
+{
+    MDB_cursor *cursor;
+    struct buf bound = {0};
+    struct slice found;
+    int code = mdb_cursor_open(txn, snaps->milestones, &cursor);
+    if (code) return environment_fault(snaps->environment, code, "cannot read", fault);
+    milestone_key(&bound, snapshot_key, version_max + 1);
+    MDB_val key = {bound.size, bound.data}, value;
+    code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (code == 0 || code == MDB_NOTFOUND)
+        code = mdb_cursor_get(cursor, &key, &value, code ? MDB_LAST : MDB_PREV);
+    bool is_there = code == 0 && key.mv_size == bound.size &&
+                    memcmp(key.mv_data, snapshot_key.data, snapshot_key.size) == 0;
+    bool good = is_there && value_open(key, value, version, &found);
+    if (good)
+        buf_put_slice(state, found);
+    else if (is_there)
+        buf_put(damaged, key.mv_data, key.mv_size);
+    mdb_cursor_close(cursor);
+    buf_release(&bound);
+    if (good) return 1;
+    if (code == 0 || code == MDB_NOTFOUND) return 0;
+    return environment_fault(snaps->environment, code, "cannot read", fault);
+}
+
+int snaps_get_before(struct snaps *snaps, const struct stream_id *stream, const struct hash *code,
+                     uint64_t version_max, uint64_t *version, struct buf *state, struct fault *fault)
+{
+    MDB_txn *txn;
+    if (!snaps->environment || !snaps->has_milestones || version_max == UINT64_MAX) return 0;
+    struct buf key = {0}, damaged = {0};
+    int result = 0;
+    if (stream_key(&key, stream)) {
+        buf_put(&key, code->bytes, HASH_SIZE);
+        result = environment_read(snaps->environment, &txn, fault);
+        if (result == 0) {
+            result =
+                find_milestone(snaps, txn, buf_slice(&key), version_max, version, state, &damaged, fault);
+            environment_read_end(snaps->environment, txn);
+        }
+    }
+    if (damaged.size && !snaps->read_only)
+        drop_damaged(snaps, snaps->milestones, (MDB_val){damaged.size, damaged.data});
+    buf_release(&key);
+    buf_release(&damaged);
+    return result;
+}
+
+static int check_database(struct snaps *snaps, MDB_txn *txn, MDB_dbi database, uint64_t *snapshots,
+                          struct fault *fault)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int result = 0, code = mdb_cursor_open(txn, database, &cursor);
+    if (code) return environment_fault(snaps->environment, code, "cannot read", fault);
+    while (result == 0 && (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        uint64_t version;
+        struct slice state;
+        if (!value_open(key, value, &version, &state))
+            result = fault_set(fault, FAULT_CORRUPT, "%s: snapshot %llu is not what was written (checksum)",
+                               environment_path(snaps->environment), (unsigned long long)*snapshots + 1);
+        ++*snapshots;
+    }
+    mdb_cursor_close(cursor);
+    if (result == 0 && code && code != MDB_NOTFOUND)
+        return environment_fault(snaps->environment, code, "cannot read", fault);
+    return result;
+}
+
 int snaps_check(struct snaps *snaps, uint64_t *snapshots, struct fault *fault)
 {
     *snapshots = 0;
     if (!snaps->environment) return 0;
     MDB_txn *txn;
     if (environment_read(snaps->environment, &txn, fault) < 0) return -1;
-    MDB_cursor *cursor;
-    int code = mdb_cursor_open(txn, snaps->snapshots, &cursor);
-    int result = 0;
-    if (!code) {
-        MDB_val key, value;
-        while (result == 0 && (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-            uint64_t version;
-            struct slice state;
-            if (!value_open(key, value, &version, &state))
-                result =
-                    fault_set(fault, FAULT_CORRUPT, "%s: snapshot %llu is not what was written (checksum)",
-                              environment_path(snaps->environment), (unsigned long long)*snapshots + 1);
-            ++*snapshots;
-        }
-        mdb_cursor_close(cursor);
-    }
+    int result = check_database(snaps, txn, snaps->snapshots, snapshots, fault);
+    if (result == 0 && snaps->has_milestones)
+        result = check_database(snaps, txn, snaps->milestones, snapshots, fault);
     environment_read_end(snaps->environment, txn);
-    if (result == 0 && code && code != MDB_NOTFOUND)
-        return environment_fault(snaps->environment, code, "cannot read", fault);
     return result;
 }

@@ -1,7 +1,9 @@
 /* snaps.h: snapshots/: (tenant, stream, code hash) -> version, state. Derived; written without fsync; a value
  * carries a CRC and is ignored (and removed) when damaged. One snapshot a stream and hash: the newest; of a
- * stream the newest SNAPS_CODES_MAX hashes are kept, so code that is gone leaves nothing behind for ever.
- * Same boot_id rule as docs.h: after a crash of the machine the whole environment is dropped at open.
+ * stream the newest SNAPS_CODES_MAX hashes are kept, so code that is gone leaves nothing behind for ever. Of
+ * a stream that grows long the newest of each SNAPS_MILESTONE versions stays too, a milestone: so a past
+ * version is never far from one. Same boot_id rule as docs.h: after a crash of the machine the whole
+ * environment is dropped at open.
  *
  *     snaps_open("data/snapshots", false, &snaps, &fault);
  *     snaps_put(snaps, batch, count, &fault);
@@ -16,7 +18,7 @@
 #include "base/hash.h"
 #include "store/engine.h"
 
-enum { SNAPS_CODES_MAX = 3 };
+enum { SNAPS_CODES_MAX = 3, SNAPS_MILESTONE = 4096 };
 
 struct snaps;
 
@@ -42,6 +44,10 @@ int snaps_get(struct snaps *snaps, const struct stream_id *stream, const struct 
  * it. */
 int snaps_deploy(struct snaps *snaps, const struct stream_id *stream, const struct hash *code,
                  uint64_t *deploy, struct fault *fault);
+/* The last milestone up to version_max, which is none if the newest snapshot is not beyond it. As snaps_get.
+ */
+int snaps_get_before(struct snaps *snaps, const struct stream_id *stream, const struct hash *code,
+                     uint64_t version_max, uint64_t *version, struct buf *state, struct fault *fault);
 /* Reads everything. Fault: CORRUPT. */
 int snaps_check(struct snaps *snaps, uint64_t *snapshots, struct fault *fault);
 

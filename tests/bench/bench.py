@@ -4,7 +4,7 @@ and prints each figure beside its limit and beside other systems that do the sam
 
 Figures are medians of several runs. The limit is what the hardware, or a throw-away program that does nothing but this work,
 reaches (measured in this run, or design/limits.md); the ratio is figure to limit, turned round where less is better. `*`: below
-the goal. Words select works: disk, http, bulk, import, rebuild, scan, size, start, streams, receptors, timers. The data is the fines log, 561,470 events;
+the goal. Words select works: disk, http, bulk, import, rebuild, scan, size, start, streams, past, receptors, timers. The data is the fines log, 561,470 events;
 all but `import` work on nine copies of it with ids of their own, 5,053,230 events.
 """
 import argparse, gzip, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, threading, time
@@ -24,6 +24,7 @@ IMPORT_SECONDS_MAX = 3600
 DISK_SECONDS = 2
 BARE_EVENTS = 50000
 DECIMAL = r"-?\d+\.\d+"
+PAST_EVENTS = 100000
 BULK_LINES, BULK_STREAMS = 100000, 10000
 
 
@@ -188,6 +189,36 @@ class Bench:
         create()  # warms up
         self.table.add("bulk: durable commands on one connection, each a new stream", self.times(create), "/s")
         self.table.add(f"bulk: the same to {number(BULK_STREAMS)} streams", self.times(add), "/s", goal=80000)
+        client.close()
+        hub.stop()
+        shutil.rmtree(data)
+
+    def past(self):
+        """A bill of 100,000 events: its state and its document a thousand events back, over HTTP."""
+        data = os.path.join(self.folder, "past")
+        hub = self.hub(data)
+        client = hub.client()
+        lines = ['{"stream":"billing/bill/long","type":"CreateBill","data":{"customer":"acme","start_date":"2026-01-01T00:00:00Z"}}']
+        lines += ['{"stream":"billing/bill/long","type":"AddServicesToBill","data":{"services":1}}'] * (PAST_EVENTS - 1)
+        answer = client.request("POST", "/v1/main/commands", "\n".join(lines).encode(), {"Content-Type": "application/x-ndjson"})
+        if answer.bytes.count(b'{"version":') != PAST_EVENTS:
+            raise SystemExit(f"bench: the bill was not made: {answer.text[-300:]}")
+
+        def ask(path):
+            def run():
+                times = []
+                for back in range(1000, 1020):
+                    began = time.monotonic()
+                    answer = client.request("GET", path.format(PAST_EVENTS - back))
+                    times.append(1000 * (time.monotonic() - began))
+                    if answer.status != 200:
+                        raise SystemExit(f"bench: {path}: {answer.text}")
+                return statistics.median(times)
+            return run
+        self.table.add(f"state a thousand events back, of {number(PAST_EVENTS)}", self.times(ask("/v1/main/billing/bill/long?version={}")), "ms",
+                       goal=5, less=True)
+        self.table.add(f"document of a view with a key function, by a scan of {number(PAST_EVENTS - 1000)} events",
+                       self.times(ask("/v1/main/views/billing/open_bills/long?at={}")), "ms", less=True)
         client.close()
         hub.stop()
         shutil.rmtree(data)
@@ -452,7 +483,7 @@ def main():
     table, folder = Table(), tempfile.mkdtemp(prefix="lore-bench-", dir=args.dir)
     bench = Bench(table, args, folder)
     works = {"disk": bench.disk, "http": bench.http, "bulk": bench.bulk, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
-             "start": bench.start, "streams": bench.streams, "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting}
+             "start": bench.start, "streams": bench.streams, "past": bench.past, "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting}
     unknown = [word for word in args.words if word not in works]
     if unknown:
         parser.error(f"unknown work {unknown[0]}: one of {', '.join(works)}")

@@ -1,7 +1,7 @@
 """Time travel: whatever a moment shows is compared with a hub that was given the log up to there and nothing else."""
-import json, os, random
+import json, os, random, socket
 
-from hub import Case, lines, lore, main
+from hub import TIMEOUT, Case, lines, lore, main
 
 SCRIPTS = {
     "hub.lua": "return { tenants = 'open' }",
@@ -179,6 +179,142 @@ class Past(Case):
             self.compare(expected, shown, f"SEED={seed} at={at}")
         self.assertEqual(hub.request("GET", "/v1/main/views/bank/both?at=2019-01-01").json["documents"], [])
         self.assertEqual(self.everything(hub, 0, "?at=2999-01-01")["both"], self.everything(hub, 200, "?at=200")["both"])
+
+
+    # --- hubs of the past ---
+
+    def test_hub_of_the_past(self):
+        """Beside the hub that has the directory, which goes on; nothing of the directory is touched."""
+        hub = self.prefix(self.history(random.Random(1), 40))
+        self.settle(hub)
+        recorded = hub.get("/v1/main/events?from=40")["events"][0]["recordedtime"]
+        self.fill(hub, self.history(random.Random(2), 10))  # perhaps within the same millisecond
+        now = hub.get("/v1/main/events?from=41")["events"]
+        expected = 40 + sum(event["recordedtime"] <= recorded for event in now)
+        before = sorted(os.listdir(os.path.join(hub.data, "views")))
+        past = self.hub(None, hub.data, "--as-of", recorded)
+        self.assertEqual(past.get("/v1/status")["status"][0]["position"], expected)
+        self.assertEqual(past.get("/v1/status")["status"][0]["as_of"], recorded)
+        self.assertEqual(past.get("/v1/main/events?limit=1000")["next"], expected + 1)
+        self.fill(hub, self.history(random.Random(3), 10))
+        self.settle(past)
+        self.assertEqual(past.get("/v1/main/events?limit=1000")["next"], expected + 1)
+        self.assertEqual(past.get("/v1/main/events?from=1&limit=1")["events"], hub.get("/v1/main/events?from=1&limit=1")["events"])
+        self.assertEqual(past.request("GET", "/readyz").status, 503)
+        for method, path, body in (("POST", "/v1/main/bank/account/a1", {"type": "Nothing", "data": {}}), ("POST", "/v1/status/retry/courier", None)):
+            answer = past.request(method, path, body)
+            self.assertEqual(answer.status, 503, answer.text)
+            self.assertIn(f"this hub shows the past, as of {recorded}", answer.json["detail"])
+        refused = past.request("POST", "/v1/main/commands", b'{"stream":"bank/box/a1","event":"Moved","data":{"n":1}}\n', {"Content-Type": "application/x-ndjson"})
+        self.assertIn("this hub shows the past", refused.text)
+        past.stop()
+        self.assertEqual(sorted(os.listdir(os.path.join(hub.data, "views"))), before)
+        self.assertEqual(hub.get("/v1/main/events?from=51")["next"], 61)
+        self.assertFalse(lore("serve", self.scripts, "--data", hub.data, "--listen", "127.0.0.1:0", "--as-of", "1000", check=1).stdout)
+        self.assertIn("no moment", lore("serve", self.scripts, "--data", hub.data, "--as-of", "yesterday", check=2).stderr)
+
+    # --- moments ---
+
+    def test_moments(self):
+        hub = self.prefix([{"stream": "bank/account/a1", "event": "Put", "data": {"n": n, "to": "a"}, "at": f"2020-01-0{n}"} for n in range(1, 6)])
+        stream, document, view = "/v1/main/bank/account/a1", "/v1/main/views/bank/both/a1", "/v1/main/views/bank/by_to"
+        for path in (stream, document, view):
+            for at, detail in (("6", "beyond the head of the log, which is 5"), ("deploy:2", "no deploy 2, the newest is 1"), ("deploy:0", "no deploy 0")):
+                answer = hub.request("GET", f"{path}?at={at}")
+                self.assertEqual(answer.status, 404, answer.text)
+                self.assertIn(detail, answer.json["detail"])
+            answer = hub.request("GET", f"{path}?at=tomorrow")
+            self.assertEqual(answer.status, 400, answer.text)
+            self.assertIn("at=tomorrow is no moment", answer.json["detail"])
+        for at in ("0", "deploy:1", "2019-12-31"):
+            self.assertEqual(hub.request("GET", f"{stream}?at={at}").status, 404)
+            self.assertEqual(hub.request("GET", f"{document}?at={at}").status, 404)
+            self.assertEqual(hub.get(f"{view}?at={at}")["documents"], [])
+        self.assertEqual(hub.get(f"{stream}?at=2020-01-03")["state"]["n"], 6)
+        one = hub.get(f"{document}?at=2020-01-03")
+        self.assertEqual((one["document"]["n"], one["position"], one["folded"]), (6, 3, 3))
+        self.assertEqual(hub.request("GET", f"{document}?at=3&wait=3").status, 400)
+        self.assertEqual(hub.request("GET", f"{document}?at=3&limit=3").status, 400)
+        self.assertEqual(hub.request("GET", "/v1/main/views/bank/boht?at=3").status, 404)
+        # a view of the past has its indexes and cursors too
+        self.assertEqual(hub.get("/v1/main/views/bank/both?at=3&index=n&min=7")["documents"], [])
+        page = hub.get(f"{view}?at=3&limit=1")
+        self.assertEqual([page["documents"][0], *hub.get(f"{view}?at=3&limit=1&cursor={page['cursor']}")["documents"]],
+                         [{"key": "a", "document": {"n": 6}}, {"key": "all", "document": {"n": 6}}])
+        self.assertEqual([event["position"] for event in hub.get("/v1/main/events?from=deploy:1&until=2")["events"]], [1, 2])
+        self.assertEqual(hub.get("/v1/main/events?until=deploy:1")["events"], [])
+        self.assertEqual(len(hub.get("/v1/main/events?from=2020-01-01&until=2999-01-01")["events"]), 5)
+        self.assertEqual(hub.get("/v1/main/events?from=2999-01-01")["events"], [])
+        # the next deploy begins behind what is there
+        hub.stop()
+        self.edit("bank/account.lua", "seen = 0", "seen = 1")
+        again = self.hub(None, hub.data)
+        self.assertEqual(again.get(f"{stream}?at=deploy:2")["version"], 5)
+        self.fill(again, [{"stream": "bank/account/a1", "event": "Put", "data": {"n": 9, "to": "a"}}])
+        self.assertEqual(again.get(f"{stream}?at=deploy:2")["version"], 5)
+        self.assertEqual(again.get(f"{document}?at=deploy:2")["document"]["n"], 15)
+
+    def test_long_stream(self):
+        """States of a long stream are folded from milestones, and are what folding all of it gives."""
+        count = 20000
+        hub = self.prefix([{"stream": "bank/account/a1", "event": "Put", "data": {"n": n % 7, "to": "a"}} for n in range(1, count + 1)])
+        draw = random.Random(4)
+        sums = [0]
+        for n in range(1, count + 1):
+            sums.append(sums[-1] + n % 7)
+        versions = [1, 4095, 4096, 4097, 8191, 8192, 8193, count - 1000, count - 1, count, *(draw.randrange(1, count) for _ in range(40))]
+        for _ in range(2):
+            for version in versions:
+                for question in (f"version={version}", f"at={version}"):
+                    found = hub.get(f"/v1/main/bank/account/a1?{question}")
+                    self.assertEqual((found["version"], found["position"], found["state"]["n"]), (version, version, sums[version]))
+            hub.stop()
+            lore("verify", "--data", hub.data, check=0)
+            hub = self.hub(None, hub.data)
+        hub.stop()
+
+    def test_command_line(self):
+        hub = self.prefix([{"stream": "bank/account/a1", "event": "Put", "data": {"n": n, "to": "a"}, "at": f"2020-01-0{n}"} for n in range(1, 6)])
+        for _ in range(2):  # with the hub, and on the directory
+            def run(*args):
+                return lines(lore(*args, "--data", hub.data, "--scripts", self.scripts, "--json", check=0).stdout)
+            self.assertEqual(run("state", "bank/account/a1", "--at", "2")[0]["state"]["n"], 3)
+            self.assertEqual(run("view", "both", "a1", "--at", "2020-01-04")[0]["document"]["n"], 10)
+            self.assertEqual(run("view", "bank/by_to", "--at", "4"), [{"key": "a", "document": {"n": 10}}, {"key": "all", "document": {"n": 10}}])
+            self.assertEqual([event["position"] for event in run("events", "--from", "2", "--until", "3")], [2, 3])
+            if hub.process.poll() is None:
+                hub.stop()
+
+    # --- what costs too much, and what nobody waits for ---
+
+    def slow(self):
+        """Ten seconds of folding, or more."""
+        self.write("hub.lua", "return { limits = { past_seconds = 2 } }")
+        self.write("bank/slow.lua", """local slow = projection "slow" { key = function(e) return e.to end }
+function slow.when.Put(view, e) for n = 1, 200000 do view.n = n end end""")
+        hub = self.prefix([{"stream": "bank/account/a1", "event": "Noted", "data": {"n": 1}}])
+        return hub, [{"stream": f"bank/account/{n}", "event": "Put", "data": {"n": 1, "to": "a"}} for n in range(8000)]
+
+    def folding(self, hub):
+        return [line for line in hub.get("/v1/status")["status"] if line["kind"] == "past"]
+
+    def test_limit_and_leaving(self):
+        hub, facts = self.slow()
+        self.fill(hub, facts)
+        answer = hub.request("GET", "/v1/main/views/bank/slow?at=8001")
+        self.assertEqual(answer.status, 503, answer.text)
+        self.assertIn("past_seconds", answer.json["detail"])
+        with socket.create_connection(("127.0.0.1", hub.port), TIMEOUT) as wire:
+            wire.sendall(b"GET /v1/main/views/bank/slow?at=8001 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            while not (found := self.folding(hub)):
+                pass
+            self.assertEqual((found[0]["name"], found[0]["target"]), ("bank/slow", 8001))
+            # documents of few events do not wait for it
+            self.assertEqual(hub.request("GET", "/v1/main/views/bank/both/1?at=100").status, 200)
+            self.assertTrue(self.folding(hub))
+        while self.folding(hub):
+            pass
+        hub.stop()
 
 
 if __name__ == "__main__":

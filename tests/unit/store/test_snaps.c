@@ -86,6 +86,64 @@ static void forgets_code_that_is_gone(void **state)
     snaps_close(snaps);
 }
 
+/* version 0: none. */
+static void expect_before(struct snaps *snaps, const char *id, int code, uint64_t version_max,
+                          uint64_t version, const char *state)
+{
+    struct fault fault;
+    struct stream_id stream = stream_of("acme", id);
+    struct hash hash = code_of(code);
+    struct buf found = {0};
+    uint64_t found_version = 0;
+    int result = snaps_get_before(snaps, &stream, &hash, version_max, &found_version, &found, &fault);
+    if (result < 0) fail_msg("%s", fault.text);
+    assert_int_equal(result, version != 0);
+    if (version) {
+        assert_int_equal(found_version, version);
+        assert_true(slice_is(buf_slice(&found), state));
+    }
+    buf_release(&found);
+}
+
+static void milestones_of_a_long_stream_stay(void **state)
+{
+    enum { M = SNAPS_MILESTONE };
+    struct snaps *snaps = snaps_start(test_path("milestones"), false);
+    struct fault fault;
+    uint64_t count;
+    put(snaps, "acme", "6", 1, M - 1, "neighbour");
+    put(snaps, "acme", "6", 1, M, "neighbour on");
+    put(snaps, "acme", "7", 1, 64, "first");
+    put(snaps, "acme", "7", 1, M - 2, "before one");
+    expect_before(snaps, "7", 1, M, 0, NULL);
+    put(snaps, "acme", "7", 1, M + 1, "behind one");
+    put(snaps, "acme", "7", 1, M + 9, "further");
+    put(snaps, "acme", "7", 1, 5 * M, "far");
+    put(snaps, "acme", "7", 1, 5 * M + 1, "farther");
+    expect(snaps, "acme", "7", 1, 5 * M + 1, "farther");
+    expect_before(snaps, "7", 1, M - 3, 0, NULL);
+    expect_before(snaps, "7", 1, M - 2, M - 2, "before one");
+    expect_before(snaps, "7", 1, M + 8, M - 2, "before one");
+    expect_before(snaps, "7", 1, M + 9, M + 9, "further");
+    expect_before(snaps, "7", 1, 5 * M, M + 9, "further");
+    expect_before(snaps, "7", 1, UINT64_MAX - 1, M + 9, "further");
+    expect_before(snaps, "7", 2, M + 9, 0, NULL);
+    expect_before(snaps, "77", 1, M + 9, 0, NULL);
+    expect_before(snaps, "6", 1, M, M - 1, "neighbour");
+    assert_done(snaps_check(snaps, &count, &fault));
+    assert_int_equal(count, 5);
+    /* They go with the code. */
+    for (int code = 2; code <= 2 + SNAPS_CODES_MAX; code++)
+        put(snaps, "acme", "7", code, 6 * M + (uint64_t)code, "state");
+    expect(snaps, "acme", "7", 1, 0, NULL);
+    expect_before(snaps, "7", 1, 5 * M, 0, NULL);
+    expect_before(snaps, "6", 1, M, M - 1, "neighbour");
+    snaps_close(snaps);
+    snaps = snaps_start(test_path("milestones"), true);
+    expect_before(snaps, "6", 1, M, M - 1, "neighbour");
+    snaps_close(snaps);
+}
+
 static void impossible_streams_have_none(void **state)
 {
     char long_id[300] = {0};
@@ -304,8 +362,8 @@ static void a_failed_write_changes_nothing(void **state)
     struct fault fault;
     struct snaps *snaps = snaps_start(test_path("refused"), false);
     put(snaps, "acme", "1", 1, 5, "five");
-    struct snapshot batch[] = {{stream_of("acme", "1"), code_of(1), 6, slice_of("six")},
-                               {stream_of("acme", "2"), code_of(1), 1, slice_of("one")}};
+    struct snapshot batch[] = {{stream_of("acme", "1"), code_of(1), 6, slice_of("six"), 0},
+                               {stream_of("acme", "2"), code_of(1), 1, slice_of("one"), 0}};
     assert_done(fault_points_arm("snapshots.write=ENOSPC", &fault));
     assert_int_equal(snaps_put(snaps, batch, 2, &fault), -1);
     assert_int_equal(fault.code, FAULT_DISK);
@@ -334,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_the_newest_of_each_stream_and_code),
         cmocka_unit_test(forgets_code_that_is_gone),
+        cmocka_unit_test(milestones_of_a_long_stream_stay),
         cmocka_unit_test(impossible_streams_have_none),
         cmocka_unit_test(a_damaged_one_is_ignored_and_removed),
         cmocka_unit_test(one_that_cannot_be_opened_is_made_anew),
