@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/say.h"
+#include "store/cut.h"
 #include "store/engine_lmdb.h"
 
 /* --- the lock --- */
@@ -146,8 +147,11 @@ static int open_engine(struct engine_lmdb *lmdb, const struct engine_options *op
     if (stat(lmdb->path, &status) < 0) return fault_errno(fault, errno, "%s", lmdb->path);
     if (!lmdb->read_only && lock_take(lmdb, fault) < 0) return -1;
     if (open_log(lmdb, options->map_size, fault) < 0) return -1;
+    int cut = lmdb->read_only ? 0 : cut_complete(lmdb, fault);
+    if (cut < 0) return -1;
     if (!lmdb->read_only && engine_lmdb_check_head(lmdb, fault) < 0) return -1;
     if (engine_lmdb_load_index(lmdb, options->map_size, fault) < 0) return -1;
+    if (cut && cut_end(lmdb, fault) < 0) return -1;
     if (!lmdb->read_only) engine_lmdb_start_flusher(lmdb);
     return 0;
 }
@@ -190,9 +194,10 @@ static void lmdb_close(struct engine *engine)
     struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
     uint64_t events;
     struct fault fault = {0};
-    if (!lmdb->read_only && index_flush(lmdb->index, &events, &fault) < 0)
+    bool settled = !lmdb->journal; /* a log that was cut, or one to read */
+    if (!settled && index_flush(lmdb->index, &events, &fault) < 0)
         say_debug("%s; the next start catches up", fault.text); /* who flushed before has told it */
-    if (!lmdb->read_only) engine_lmdb_close_journal(lmdb);
+    if (!settled) engine_lmdb_close_journal(lmdb);
     engine_free(lmdb);
 }
 
