@@ -45,6 +45,8 @@ static struct slice sending_id(const struct sending_cause *cause, uint32_t ordin
     char text[RAND_UUID_SIZE + 1];
     buf_format(&all, "%s\n%llu\n%u\n%.*s", cause->log_id, (unsigned long long)cause->position, ordinal,
                SLICE_ARGS(cause->sender));
+    /* After a rollback another event is at this position, and the world outside may remember the first. */
+    if (cause->epoch > 1) buf_format(&all, "\n%llu", (unsigned long long)cause->epoch);
     struct hash hash = hash_of(buf_slice(&all));
     buf_release(&all);
     rand_uuid_of(hash.bytes, text);

@@ -1,0 +1,121 @@
+#include "run/moment.h"
+
+#include "codec/mp.h"
+#include "codec/time.h"
+
+enum { MOMENT_DIGITS_MAX = 18 };
+
+static bool moment_number(struct slice text, uint64_t *number)
+{
+    uint64_t value = 0;
+    if (text.size == 0 || text.size > MOMENT_DIGITS_MAX) return false;
+    for (size_t at = 0; at < text.size; at++) {
+        if (text.data[at] < '0' || text.data[at] > '9') return false;
+        value = value * 10 + (uint64_t)(text.data[at] - '0');
+    }
+    *number = value;
+    return true;
+}
+
+int moment_parse(struct slice text, struct moment *moment, struct fault *fault)
+{
+    *moment = (struct moment){.kind = MOMENT_POSITION};
+    if (moment_number(text, &moment->number)) return 0;
+    moment->kind = MOMENT_DEPLOY;
+    if (slice_starts(text, "deploy:") &&
+        moment_number(slice_make(text.data + 7, text.size - 7), &moment->number))
+        return 0;
+    moment->kind = MOMENT_TIME;
+    if (time_parse(text, &moment->ms)) return 0;
+    return fault_set(fault, FAULT_MALFORMED,
+                     "%.*s is no moment: expected a time like 2026-02-01T08:26:00Z, a position or deploy:N",
+                     text.size < 80 ? (int)text.size : 80, text.data ? text.data : "");
+}
+
+/* Whether the commit that holds the position was recorded by then. -1: fault. */
+static int moment_was_recorded(struct engine *engine, uint64_t position, int64_t ms, struct fault *fault)
+{
+    struct engine_cursor *cursor;
+    struct record record;
+    if (engine_read(engine, position, &cursor, fault) < 0) return -1;
+    int found = engine_cursor_next(cursor, &record, fault);
+    if (found == 1) found = record.recorded_ms <= ms;
+    engine_cursor_close(cursor);
+    return found;
+}
+
+static int moment_of_time(struct engine *engine, int64_t ms, uint64_t *position, struct fault *fault)
+{
+    struct engine_head head = engine_head(engine);
+    uint64_t below = 0, above = head.position; /* below is recorded by then, what is behind above is not */
+    while (below < above) {
+        uint64_t middle = below + (above - below + 1) / 2;
+        int recorded = moment_was_recorded(engine, middle, ms, fault);
+        if (recorded < 0) return -1;
+        if (recorded)
+            below = middle;
+        else
+            above = middle - 1;
+    }
+    *position = below;
+    return 0;
+}
+
+/* The newest deploy of the log, 0: none. */
+static int moment_last_deploy(struct engine *engine, uint64_t *number, struct fault *fault)
+{
+    struct buf stored = {0};
+    struct slice bytes;
+    struct mp_value value;
+    int found = engine_meta_get(engine, slice_of("deploy"), &stored, fault);
+    *number = 0;
+    if (found == 1 && mp_find(buf_slice(&stored), slice_of("number"), &bytes)) {
+        struct mp_reader reader = mp_reader_of(bytes);
+        if (mp_read(&reader, &value) == 0 && value.kind == MP_INT && value.integer > 0)
+            *number = (uint64_t)value.integer;
+    }
+    buf_release(&stored);
+    return found < 0 ? -1 : 0;
+}
+
+/* Numbers of deploys only grow as deploys are made, but what runs may go back to an older one. So the first
+ * commit of this deploy or a later one is behind it, and all before that one are before it: which takes a
+ * scan of envelopes. */
+static int moment_of_deploy(struct engine *engine, uint64_t number, uint64_t *position, struct fault *fault)
+{
+    uint64_t last;
+    if (moment_last_deploy(engine, &last, fault) < 0) return -1;
+    if (number == 0 || number > last)
+        return fault_set(fault, FAULT_NOT_FOUND, "no deploy %llu, the newest is %llu",
+                         (unsigned long long)number, (unsigned long long)last);
+    struct engine_cursor *cursor;
+    struct record record;
+    *position = 0;
+    if (engine_read(engine, 1, &cursor, fault) < 0) return -1;
+    int more;
+    while ((more = engine_cursor_next(cursor, &record, fault)) == 1 && record.deploy < number)
+        *position = record.first_position + record.event_count - 1;
+    engine_cursor_close(cursor);
+    return more < 0 ? -1 : 0;
+}
+
+int moment_position(struct engine *engine, const struct moment *moment, uint64_t *position,
+                    struct fault *fault)
+{
+    if (moment->kind == MOMENT_TIME) return moment_of_time(engine, moment->ms, position, fault);
+    if (moment->kind == MOMENT_DEPLOY) return moment_of_deploy(engine, moment->number, position, fault);
+    uint64_t head = engine_head(engine).position;
+    *position = moment->number;
+    if (moment->number <= head) return 0;
+    return fault_set(fault, FAULT_NOT_FOUND, "position %llu is beyond the head of the log, which is %llu",
+                     (unsigned long long)moment->number, (unsigned long long)head);
+}
+
+int moment_bound(struct engine *engine, const struct moment *moment, struct moment_bound *bound,
+                 struct fault *fault)
+{
+    *bound = (struct moment_bound){UINT64_MAX, INT64_MAX};
+    if (moment->kind != MOMENT_TIME) return moment_position(engine, moment, &bound->position, fault);
+    bound->at_ms = moment->ms;
+    return 0;
+}
