@@ -20,6 +20,7 @@ enum route {
     ROUTE_REBUILD,       /* name */
     ROUTE_TASK_RUN,      /* name */
     ROUTE_RETRY,         /* name: of a receptor, or courier */
+    ROUTE_ROLLBACK,      /* of the log */
     ROUTE_EVENTS,        /* tenant */
     ROUTE_BULK,          /* tenant */
     ROUTE_TRACE,         /* tenant, id */

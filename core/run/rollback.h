@@ -1,14 +1,15 @@
-/* rollback.h: a log back to a moment: what that means for what run/ keeps in it, and the words for it. The cut
- * itself is store/cut.h.
+/* rollback.h: a log back to a moment: what that means for what run/ keeps in it, and the words for it. The
+ * cut itself is store/cut.h.
  *
  *     rollback_find(engine, slice_of("deploy:41"), &cut, &fault);
  *     rollback_report(engine, &cut, &json, &fault);                 what would go
- *     rollback_run(engine, &cut, NULL, &fault);                     offline; engine_close is all that may follow
+ *     rollback_run(engine, &cut, NULL, &fault);                     offline; engine_close is all that may
+ * follow
  *
  * What must not be forgotten: a receptor whose checkpoint lies behind the cut begins there again; and one
- * whose message was cut, while the event that it answered stays, begins before that event: its ids are derived
- * from the events, so what is still there is not done twice. Timers are read from the log again. A task whose
- * last run was cut has missed its moments since. Deploys are facts and stay.
+ * whose message was cut, while the event that it answered stays, begins before that event: its ids are
+ * derived from the events, so what is still there is not done twice. Timers are read from the log again. A
+ * task whose last run was cut has missed its moments since. Deploys are facts and stay.
  *
  * Threads: one, nobody else writes. Owns: nothing. */
 #ifndef LORE_RUN_ROLLBACK_H

@@ -66,7 +66,8 @@ static void put_tally(struct buf *json, const char *name, struct tally *tally)
 /* "billing.BillClosed" of the aggregate "billing/bill". */
 static struct slice full_name(const struct record *record, uint32_t type, char text[256])
 {
-    struct slice aggregate = names_get(record->names, record->aggregate), name = names_get(record->names, type);
+    struct slice aggregate = names_get(record->names, record->aggregate),
+                 name = names_get(record->names, type);
     const char *slash = memchr(aggregate.data, '/', aggregate.size);
     int size = snprintf(text, 256, "%.*s.%.*s", (int)(slash ? slash - aggregate.data : 0), aggregate.data,
                         SLICE_ARGS(name));
