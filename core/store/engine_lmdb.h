@@ -73,6 +73,9 @@ int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct s
                             bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                             struct fault *fault);
 
+/* Takes the directory's lock: a descriptor to be closed, -1: IN_USE, PERMISSION. */
+int engine_lmdb_lock(const char *path, struct fault *fault);
+
 /* engine_lmdb_load.c: what is read at open, and again and again by a read_only engine. */
 int engine_lmdb_load_names(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault);
 /* As far as LMDB has the log. */
