@@ -107,7 +107,7 @@ static int reopening_cut_log(struct reopening *reopening, struct fault *fault)
     if (engine_open_lmdb(&options, &engine, fault) < 0) return -1;
     int done = rollback_find(engine, buf_slice(&reopening->to), &cut, fault);
     if (done == 0) done = rollback_report(engine, &cut, &reopening->report, fault);
-    if (done == 0 && !rollback_is_nothing(&cut)) done = rollback_run(engine, &cut, NULL, fault);
+    if (done == 0 && !rollback_is_nothing(&cut)) done = rollback_run(engine, &cut, fault);
     engine_close(engine);
     return done;
 }

@@ -123,7 +123,7 @@ static int run_directory(const struct cli *cli, const char *to)
     int done = rollback_find(engine, slice_of(to), &cut, &fault);
     if (done == 0) done = rollback_report(engine, &cut, &json, &fault);
     int code = done < 0 ? cli_fail(&fault) : confirm(cli, buf_slice(&json), &goes_on, &fault);
-    if (goes_on) done = rollback_run(engine, &cut, NULL, &fault);
+    if (goes_on) done = rollback_run(engine, &cut, &fault);
     engine_close(engine);
     /* The open completes it, so that what follows from it need not wait for the next hub. */
     say_set_level(SAY_WARN);

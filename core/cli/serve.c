@@ -6,6 +6,7 @@
 #include "base/say.h"
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "run/fork.h"
 
 /* "127.0.0.1:7070", "[::1]:7070", "localhost:0". */
 static int serve_split(const char *listen, char host[256], int *port)
@@ -47,6 +48,10 @@ static int serve_run(struct cli *cli)
         return CLI_USAGE;
     options.hub.shards = (int)shards;
     options.hub.projectors = (int)projectors;
+    if (fork_is(cli->data) && !cli_flag(cli, "live")) {
+        options.hub.schedule = false;
+        say_info("%s is a fork: receptors, timers and tasks rest (--live lets them run)", cli->data);
+    }
     struct host *host;
     if (host_open(&options, &host, &fault) < 0) {
         cli_tell_errors(&errors, options.hub.scripts, &fault);
@@ -67,6 +72,7 @@ static const struct cli_option serve_options[] = {
     {"shards", "N", "threads that decide commands (default: one a core)"},
     {"projectors", "N", "threads that build views (default: one a core)"},
     {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
+    {"live", NULL, "of a fork: receptors, timers and tasks run, too"},
     {"access-log", NULL, "say a line for each request"},
     {NULL, NULL, NULL},
 };
@@ -75,13 +81,14 @@ const struct cli_command cli_serve = {
     .name = "serve",
     .summary = "run a hub",
     .arguments = "[SCRIPTS]",
-    .help = "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
-            "with 0. Views whose code\n"
-            "changed since the last start are built again beside the ones that answer; lore status shows how "
-            "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
-            "--secrets FILE or from\n"
-            "the environment as LORE_SECRET_NAME.\n\n"
-            "  lore serve scripts --data data --listen 127.0.0.1:7070",
+    .help =
+        "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
+        "with 0. Views whose code\n"
+        "changed since the last start are built again beside the ones that answer; lore status shows how "
+        "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
+        "--secrets FILE or from\n"
+        "the environment as LORE_SECRET_NAME. A fork (lore fork) sends nothing by itself unless --live.\n\n"
+        "  lore serve scripts --data data --listen 127.0.0.1:7070",
     .options = serve_options,
     .takes_scripts = true,
     .takes_data = true,

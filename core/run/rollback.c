@@ -98,24 +98,27 @@ static int find_causes(struct causes *causes, bool outcomes, struct fault *fault
     return found < 0 ? -1 : 0;
 }
 
-int rollback_run(struct engine *engine, const struct cut *cut, const char *log_id, struct fault *fault)
+int rollback_receptors(struct engine *engine, const struct cut *cut, struct buf *value, struct fault *fault)
 {
     struct causes causes = {.engine = engine, .cut = cut};
-    struct buf before = {0}, after = {0};
-    struct cut_value value = {slice_of("receptors"), SLICE_NONE};
-    struct cut_options options = {.values = &value, .forget = log_id != NULL, .log_id = log_id};
+    struct buf before = {0};
     int done = find_causes(&causes, false, fault);
     if (done == 0) done = find_causes(&causes, true, fault);
-    if (done == 0) done = engine_meta_get(engine, value.key, &before, fault);
-    if (done > 0) {
-        done = receptor_meta_cut(&causes, buf_slice(&before), &after, fault);
-        value.value = buf_slice(&after);
-        options.value_count = 1;
-    }
-    if (done == 0) done = cut_run(engine, cut, &options, fault);
+    if (done == 0) done = engine_meta_get(engine, slice_of("receptors"), &before, fault);
+    if (done > 0) done = receptor_meta_cut(&causes, buf_slice(&before), value, fault);
     buf_release(&before);
-    buf_release(&after);
     map_release(&causes.senders);
     arena_release(&causes.arena);
+    return done;
+}
+
+int rollback_run(struct engine *engine, const struct cut *cut, struct fault *fault)
+{
+    struct buf receptors = {0};
+    int done = rollback_receptors(engine, cut, &receptors, fault);
+    struct cut_value value = {slice_of("receptors"), buf_slice(&receptors)};
+    struct cut_options options = {.values = &value, .value_count = receptors.size > 0};
+    if (done == 0) done = cut_run(engine, cut, &options, fault);
+    buf_release(&receptors);
     return done;
 }

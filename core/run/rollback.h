@@ -3,7 +3,7 @@
  *
  *     rollback_find(engine, slice_of("deploy:41"), &cut, &fault);
  *     rollback_report(engine, &cut, &json, &fault);                 what would go
- *     rollback_run(engine, &cut, NULL, &fault);                     offline; engine_close is all that may
+ *     rollback_run(engine, &cut, &fault);                          offline; engine_close is all that may
  * follow
  *
  * What must not be forgotten: a receptor whose checkpoint lies behind the cut begins there again; and one
@@ -23,8 +23,10 @@ bool rollback_is_nothing(const struct cut *cut);
 /* Appends a JSON object: from where to where, how many events, commands and refusals by type, first and last
  * moment, deploys they were written under, and where the archive will be. */
 int rollback_report(struct engine *engine, const struct cut *cut, struct buf *json, struct fault *fault);
-/* log_id: of a fork: the log's new id; nothing is kept then. NULL: a rollback. Faults: DISK. */
-int rollback_run(struct engine *engine, const struct cut *cut, const char *log_id, struct fault *fault);
+/* Faults: DISK. */
+int rollback_run(struct engine *engine, const struct cut *cut, struct fault *fault);
+/* The value "receptors" as it must be when the log ends where it would be cut; nothing if there is none. */
+int rollback_receptors(struct engine *engine, const struct cut *cut, struct buf *value, struct fault *fault);
 
 /* Whether a record came from outside and not from a receptor, the courier or a task: those send again by
  * themselves. arena: of the call. */

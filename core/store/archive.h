@@ -40,6 +40,7 @@ struct archive_head {
     struct archive_point before; /* the piece is what lies behind it ... */
     struct archive_point after;  /* ... up to here */
     int64_t made_ms;
+    uint32_t names; /* defined up to its end; for who writes */
 };
 
 struct archive_point archive_point_of(const struct engine_head *head);
@@ -51,7 +52,7 @@ struct archive_writer;
 /* Makes the file; "-": stdout. Fault: DISK, PERMISSION. */
 int archive_create(const char *path, const struct archive_head *head, struct archive_writer **writer,
                    struct fault *fault);
-/* All names of the engine, then the records between the two points of the head. Reads a few at a time, so it
+/* The names, then the records between the two points of the head. Reads a few at a time, so it
  * may run long beside a process that writes. */
 int archive_put_log(struct archive_writer *writer, struct engine *engine, struct fault *fault);
 int archive_put_meta(struct archive_writer *writer, struct slice key, struct slice value,

@@ -209,7 +209,7 @@ int archive_put_log(struct archive_writer *writer, struct engine *engine, struct
 {
     const struct archive_head *head = &writer->head;
     struct names *names = engine_names(engine);
-    for (uint32_t name = 1, count = names_count(names); name <= count; name++) {
+    for (uint32_t name = 1; name <= head->names; name++) {
         uint32_t number = htole32(name);
         if (put_frame(writer, FRAME_NAME, slice_make(&number, sizeof number), names_get(names, name), fault) <
             0)

@@ -85,7 +85,8 @@ int backup_write(struct engine *engine, const char *file, const struct archive_p
     *head = (struct archive_head){.what = ARCHIVE_BACKUP,
                                   .epoch = now.epoch,
                                   .after = archive_point_of(&now),
-                                  .made_ms = clock_now_ms(NULL)};
+                                  .made_ms = clock_now_ms(NULL),
+                                  .names = names_count(engine_names(engine))}; /* before more is read */
     memcpy(head->log_id, now.log_id, sizeof head->log_id);
     if (since) head->before = *since;
     int done = since ? check_since(engine, since, fault) : 0;

@@ -20,7 +20,7 @@
 #ifndef LORE_STORE_BACKUP_H
 #define LORE_STORE_BACKUP_H
 
-#include "store/archive.h"
+#include "store/cut.h"
 
 /* since: NULL, or the end of an earlier backup. head tells what is in it. Faults: DISK; CONFLICT: the log no
  * longer has that end, or was rolled back meanwhile. The file is not there then. */
@@ -35,6 +35,19 @@ int restore_open(const char *data, struct restore **restore, struct fault *fault
 /* Faults: CORRUPT (the file), CONFLICT (it does not follow what is there), DISK. What was written of it
  * stays: it is checked, and a part of what the whole would be. */
 int restore_add(struct restore *restore, const char *file, struct fault *fault);
+/* The beginning of a log by another way than a file: what LMDB has of it as a whole, its index, then what is
+ * missing up to the head, or up to a point. All named values of that moment go with it, but for those that
+ * are given, and its new id. copy only into a directory where nothing was added. Faults: DISK. */
+struct restore_engine {
+    struct engine *engine; /* read_only */
+    const char *log_id;
+    const struct archive_point *until; /* NULL: all */
+    uint32_t names;                    /* defined up to it */
+    const struct cut_value *values;
+    size_t value_count;
+};
+int restore_copy(struct engine *engine, const char *data, const char *log_id, struct fault *fault);
+int restore_add_engine(struct restore *restore, const struct restore_engine *from, struct fault *fault);
 /* The end of the last file. */
 struct archive_point restore_point(const struct restore *restore);
 /* Opens the log once, so that head and index are there. Frees in any case; after a fault of restore_add

@@ -19,8 +19,8 @@
 static const char *const derived[] = {"index", "snapshots", "timers", "shapes"};
 
 struct plan {
-    char log_id[40], archive[128]; /* archive "-": nothing is kept */
-    uint64_t epoch, position;      /* of the log after the cut */
+    char log_id[40], archive[128];
+    uint64_t epoch, position; /* of the log after the cut */
 };
 
 void cut_archive_name(const struct cut *cut, char name[128])
@@ -119,7 +119,6 @@ static int plan_remove(const char *data, struct fault *fault)
 static void archive_remove(const char *data, const struct plan *plan)
 {
     char file[4300];
-    if (strcmp(plan->archive, "-") == 0) return;
     snprintf(file, sizeof file, "%s/%s", data, plan->archive);
     if (unlink(file) < 0 && errno != ENOENT) say_warn("%s: %s", file, strerror(errno));
 }
@@ -133,7 +132,8 @@ static int keep(struct engine_lmdb *lmdb, const struct cut *cut, const struct pl
                                 .epoch = cut->epoch,
                                 .before = cut->before,
                                 .after = cut->after,
-                                .made_ms = clock_now_ms(lmdb->clock)};
+                                .made_ms = clock_now_ms(lmdb->clock),
+                                .names = names_count(lmdb->engine.names)};
     memcpy(head.log_id, cut->log_id, sizeof head.log_id);
     snprintf(folder, sizeof folder, "%s/archive", lmdb->path);
     snprintf(file, sizeof file, "%s/%s", lmdb->path, plan->archive);
@@ -189,8 +189,6 @@ static int cut_write(MDB_txn *txn, void *user)
     if (!code) code = drop_behind(lmdb, txn, LOG_DB_NAMES, work->cut->names);
     if (!code) code = engine_lmdb_meta_write(lmdb, txn, slice_of("epoch"), slice_of(epoch));
     if (!code) code = engine_lmdb_meta_write(lmdb, txn, slice_of("epochs"), buf_slice(&work->epochs));
-    if (!code && options->log_id)
-        code = engine_lmdb_meta_write(lmdb, txn, slice_of("log_id"), slice_of(options->log_id));
     for (size_t at = 0; at < options->value_count && !code; at++)
         code = engine_lmdb_meta_write(lmdb, txn, options->values[at].key, options->values[at].value);
     return code;
@@ -216,13 +214,13 @@ int cut_run(struct engine *engine, const struct cut *cut, const struct cut_optio
 {
     struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
     CHECK(engine->ops == &engine_lmdb_ops && !lmdb->read_only);
-    struct plan plan = {.epoch = cut->epoch + 1, .position = cut->before.position, .archive = "-"};
-    snprintf(plan.log_id, sizeof plan.log_id, "%s", options->log_id ? options->log_id : cut->log_id);
-    if (!options->forget) cut_archive_name(cut, plan.archive);
+    struct plan plan = {.epoch = cut->epoch + 1, .position = cut->before.position};
+    snprintf(plan.log_id, sizeof plan.log_id, "%s", cut->log_id);
+    cut_archive_name(cut, plan.archive);
     struct fault ignored;
     if (engine_lmdb_settle(lmdb, fault) < 0 || plan_write(lmdb->path, &plan, fault) < 0) return -1;
     fault_point(POINT_ROLLBACK_PLANNED);
-    int result = options->forget ? 0 : keep(lmdb, cut, &plan, fault);
+    int result = keep(lmdb, cut, &plan, fault);
     fault_point(POINT_ROLLBACK_ARCHIVED);
     if (result == 0) result = cut_log(lmdb, cut, options, fault);
     if (result == 0) {

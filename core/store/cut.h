@@ -44,8 +44,6 @@ struct cut_value {
 struct cut_options {
     const struct cut_value *values; /* to be put in the same transaction */
     size_t value_count;
-    bool forget;        /* nothing is kept of what is cut */
-    const char *log_id; /* the log's new id (a fork); NULL: it keeps its own */
 };
 
 /* Where the log would end. before equals after if nothing would go. Faults: NOT_FOUND (position behind the

@@ -106,4 +106,7 @@ void docs_read_close(struct docs_read *read);
  * CORRUPT, naming generation and key. *documents may be NULL. */
 int docs_check(struct docs *docs, uint64_t *documents, struct fault *fault);
 
+/* A clean copy of what is committed now, in a new directory. */
+int docs_copy(struct docs *docs, const char *path, struct fault *fault);
+
 #endif

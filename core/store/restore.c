@@ -30,6 +30,7 @@ struct restore {
     size_t count, max;
     uint32_t names_stored;
     struct names *names; /* of the file at hand */
+    uint32_t names_end;  /* of them, up to here */
     uint64_t epoch;
     bool added, changed; /* a file is whole in it; something was written */
     bool was_pending;
@@ -166,8 +167,7 @@ static int write_batch(MDB_txn *txn, void *user)
 {
     struct restore *restore = user;
     int code = 0;
-    for (uint32_t name = restore->names_stored + 1, end = names_count(restore->names); name <= end && !code;
-         name++)
+    for (uint32_t name = restore->names_stored + 1, end = restore->names_end; name <= end && !code; name++)
         code = write_name(restore, txn, name);
     for (size_t at = 0; at < restore->count && !code; at++)
         code = write_one(restore, txn, &restore->list[at]);
@@ -179,8 +179,7 @@ static int flush(struct restore *restore, struct fault *fault)
     uint64_t room = restore->bytes.size * 2 + restore->count * 64 + (1 << 20);
     if (lmdb_env_update(restore->lmdb.log, room, write_batch, restore, fault) < 0) return -1;
     restore->changed = true;
-    if (restore->names_stored < names_count(restore->names))
-        restore->names_stored = names_count(restore->names);
+    if (restore->names_stored < restore->names_end) restore->names_stored = restore->names_end;
     restore->count = 0;
     buf_clear(&restore->bytes);
     return 0;
@@ -285,6 +284,7 @@ static int add_items(struct restore *restore, struct archive_reader *reader, con
     bool first = true; /* all names were read then */
     while ((got = archive_next(reader, &item, fault)) > 0) {
         int done = first ? check_names(restore, file, fault) : 0;
+        if (first) restore->names_end = names_count(restore->names);
         first = false;
         if (done == 0 && item.kind != ARCHIVE_META)
             done = add_record(restore, &item, file, fault);
@@ -317,6 +317,79 @@ int restore_add(struct restore *restore, const char *file, struct fault *fault)
         memcpy(restore->lmdb.head.log_id, archive_head(reader)->log_id, sizeof restore->lmdb.head.log_id);
     }
     archive_close(reader);
+    return done;
+}
+
+/* --- a log --- */
+
+int restore_copy(struct engine *engine, const char *data, const char *log_id, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    char path[4200];
+    if (mkdir(data, 0755) < 0 && errno != EEXIST) return fault_errno(fault, errno, "%s", data);
+    if (mark(data, fault) < 0) return -1;
+    /* What is derived first: then the log has all that it speaks of. */
+    snprintf(path, sizeof path, "%s/index", data);
+    if (index_copy(lmdb->index, path, log_id, fault) < 0) return -1;
+    snprintf(path, sizeof path, "%s/log", data);
+    return lmdb_env_copy(lmdb->log, path, fault);
+}
+
+struct giving {
+    struct restore *restore;
+    const struct restore_engine *from;
+};
+
+static int give_value(void *user, struct slice key, struct slice value, struct fault *fault)
+{
+    struct giving *giving = user;
+    const struct restore_engine *from = giving->from;
+    if (slice_is(key, "log_id")) return 0;
+    for (size_t at = 0; at < from->value_count; at++)
+        if (slice_equal(key, from->values[at].key)) return 0;
+    return keep(giving->restore, ARCHIVE_META, 0, key, value, fault);
+}
+
+static int add_records(struct restore *restore, struct engine *engine, bool outcomes, uint64_t end,
+                       struct fault *fault)
+{
+    enum { RECORDS = 4096 }; /* with one cursor: a longer one would pin pages of a hub that writes */
+    struct archive_item item = {.kind = outcomes ? ARCHIVE_OUTCOME : ARCHIVE_COMMIT};
+    uint64_t *reached = outcomes ? &restore->lmdb.head.outcomes : &restore->lmdb.head.position;
+    int done = 0;
+    while (done == 0 && *reached < end) {
+        struct engine_cursor *cursor;
+        done = outcomes ? engine_read_outcomes(engine, *reached + 1, &cursor, fault)
+                        : engine_read(engine, *reached + 1, &cursor, fault);
+        if (done < 0) return -1;
+        for (int left = RECORDS; left && done == 0 && *reached < end; left--) {
+            int found = engine_cursor_next(cursor, &item.record, fault);
+            item.number = *reached + 1;
+            if (found > 0)
+                done = add_record(restore, &item, "the log", fault);
+            else
+                done = found < 0 ? -1 : fault_set(fault, FAULT_CORRUPT, "the log ends before its head");
+        }
+        engine_cursor_close(cursor);
+    }
+    return done;
+}
+
+int restore_add_engine(struct restore *restore, const struct restore_engine *from, struct fault *fault)
+{
+    struct engine_head head;
+    struct giving giving = {restore, from};
+    restore->names = engine_names(from->engine);
+    if (engine_lmdb_meta_each(from->engine, &head, give_value, &giving, fault) < 0) return -1;
+    restore->names_end = from->until ? from->names : names_count(restore->names);
+    struct archive_point until = from->until ? *from->until : archive_point_of(&head);
+    int done = add_records(restore, from->engine, false, until.position, fault);
+    if (done == 0) done = add_records(restore, from->engine, true, until.outcomes, fault);
+    for (size_t at = 0; at < from->value_count && done == 0; at++)
+        done = keep(restore, ARCHIVE_META, 0, from->values[at].key, from->values[at].value, fault);
+    if (done == 0) done = keep(restore, ARCHIVE_META, 0, slice_of("log_id"), slice_of(from->log_id), fault);
+    if (done == 0) done = flush(restore, fault);
+    if (done == 0) restore->added = true;
     return done;
 }
 
