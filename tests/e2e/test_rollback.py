@@ -275,6 +275,77 @@ class Acting(Shop):
             self.verified()
 
 
+class Later(Shop):
+    """What waits for its time, and tasks, with a clock of the test's."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("shop/ledger.lua", ECHO["shop/ledger.lua"])
+        self.clock = os.path.join(self.dir, "clock")
+
+    def turn(self, to):
+        with open(self.clock, "w") as file:
+            file.write(to)
+
+    def serve(self):
+        return self.hub(env={"LORE_CLOCK": self.clock})
+
+    def until(self, hub, what):
+        """Its tail has an event of which this is true."""
+        tail = hub.tail()
+        while not what(tail.next()[1]):
+            pass
+        tail.close()
+
+    def noted(self):
+        return [event["data"]["box"] for event in self.export() if event["type"] == "Noted"]
+
+    def test_timers(self):
+        """A message that is due and whose outcome was cut goes out again; one whose event was cut does not."""
+        self.write("shop/echo.lua", """local echo = receptor "echo" { since = "start" }
+echo.when["shop.Added"] = function(e, m) send.ledger("all", Note { box = m.id, n = e.n }, { after = "1h" }) end
+""")
+        self.turn("2026-01-01T00:00:00Z")
+        hub = self.serve()
+        hub.send("shop/box/first", "Add", {"n": 1})
+        self.until(hub, lambda event: event["type"] == "$Sent")
+        hub.send("shop/box/second", "Add", {"n": 2})
+        self.until(hub, lambda event: event["type"] == "$Sent" and event["position"] > 2)
+        self.turn("2026-01-01T02:00:00Z")
+        self.until(hub, lambda event: event["type"] == "Noted" and event["data"]["box"] == "second")
+        self.rollback(2)
+        hub.send("shop/box/third", "Add", {"n": 3})
+        self.until(hub, lambda event: event["type"] == "Noted")
+        self.until(hub, lambda event: event["type"] == "$Sent" and event["position"] > 2)
+        self.turn("2026-01-01T04:00:00Z")
+        self.until(hub, lambda event: event["type"] == "Noted" and event["data"]["box"] == "third")
+        hub.stop()
+        self.assertEqual(self.noted(), ["first", "third"])
+        self.verified()
+
+    def test_tasks(self):
+        """A run that was cut is made up for by one for the last moment; one that stays is not repeated."""
+        self.write("shop/tick.lua", """contracts [[ Ticked! (n: integer) ]]
+local tick = task "tick" { every = "1h" }
+function tick.run(now) publish(Ticked { n = 1 }) end
+""")
+        self.turn("2026-01-01T00:30:00Z")
+        hub = self.serve()
+        ends = []
+        for hour in (1, 2, 3):
+            self.turn(f"2026-01-01T0{hour}:30:00Z")
+            self.until(hub, lambda event: event["type"] == "$TaskRan" and event["time"].startswith(f"2026-01-01T0{hour}"))
+            ends.append(hub.head())
+        self.rollback(ends[0])
+        self.until(hub, lambda event: event["type"] == "$TaskRan" and event["position"] > ends[0])
+        hub.stop()
+        self.assertEqual([event["data"]["due"] for event in self.export() if event["type"] == "$TaskRan"], ["2026-01-01T01:00:00.000Z", "2026-01-01T03:00:00.000Z"])
+        hub = self.serve()
+        hub.stop()
+        self.assertEqual(len(self.export()), 2 * ends[0])
+        self.verified()
+
+
 class Running(Shop):
     def test_under_load(self):
         """The same sockets go on; nothing answered behind the cut is lost, no request fails but with 503."""
