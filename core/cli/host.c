@@ -249,6 +249,11 @@ void host_stop(struct host *host)
 
 void host_close(struct host *host)
 {
+    struct fault stopping;
+    fault_set(&stopping, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (host->reopening.wanted) net_rolled_back(host->net, &stopping, SLICE_NONE);
+    host->reopening.wanted = false; /* the loop turns once more */
+    buf_release(&host->reopening.to);
     net_stop(host->net);
     hub_stop(host->hub);
     net_close(host->net);

@@ -65,15 +65,14 @@ static void resume(struct call *call)
 {
     struct rollback_call *rollback = call->rollback;
     struct net *net = call->net;
+    if (net->is_stopping) fault_set(&rollback->fault, FAULT_UNAVAILABLE, "the hub is stopping");
     bool failed = rollback->fault.code != FAULT_NONE;
     if (failed || rollback->plan || rollback_is_nothing(&rollback->cut)) {
         net->rolling = false;
         net->rollback = NULL;
         answer(call, &rollback->fault, buf_slice(&rollback->json));
-    } else if (net->rollback == call && !net->is_stopping) {
-        net->options.rollback(net->options.rollback_user, rollback->to);
     } else {
-        net->rolling = false; /* who asked has left before anything was done */
+        net->options.rollback(net->options.rollback_user, rollback->to);
     }
     buf_release(&rollback->json);
 }

@@ -240,6 +240,21 @@ static void test_again(void **state)
     end(&scene);
 }
 
+/* What is behind the beginning of an epoch is of that epoch, or verify names it. */
+static void test_epochs(void **state)
+{
+    struct scene scene;
+    struct cut cut;
+    begin(&scene, 8);
+    struct engine *engine = cut_at(scene.path, 20, INT64_MAX, &cut);
+    assert_int_equal(engine_meta_put(engine, slice_of("epochs"), slice_of("2 7\n"), NULL), 0);
+    engine_close(engine);
+    struct verify_report report = disk_verify(scene.path);
+    assert_false(report.ok);
+    assert_non_null(strstr(report.damage, "epoch 1, which ends at position 6"));
+    end(&scene);
+}
+
 /* A moment between two records: outcomes recorded after it go too. */
 static void test_moment(void **state)
 {
@@ -404,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_each_position), cmocka_unit_test(test_again),
         cmocka_unit_test(test_moment),        cmocka_unit_test(test_full),
         cmocka_unit_test(test_kills),         cmocka_unit_test(test_archive_damage),
+        cmocka_unit_test(test_epochs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
