@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "codec/mp.h"
+#include "run/origin.h"
 #include "run/rollback.h"
 #include "run/views.h"
 #include "store/backup.h"
@@ -121,42 +122,44 @@ static int fork_views(const char *data, const char *to, uint64_t position, struc
 
 /* --- the log --- */
 
-/* Up to a moment: its records one by one, since most may be behind it. */
-static int fork_log_at(struct engine *engine, const struct cut *cut, const char *to,
-                       const struct fork_made *made, struct fault *fault)
+/* Adds what the engine has to what was begun. */
+static int fork_add(struct engine *engine, const struct cut *cut, const char *to, struct fork_made *made,
+                    struct fault *fault)
 {
     struct restore *restore;
-    struct buf receptors = {0};
-    if (rollback_receptors(engine, cut, &receptors, fault) < 0) return -1;
-    struct cut_value value = {slice_of("receptors"), buf_slice(&receptors)};
-    struct restore_engine from = {.engine = engine,
-                                  .log_id = made->log_id,
-                                  .until = &cut->before,
-                                  .names = cut->names,
-                                  .values = &value,
-                                  .value_count = receptors.size > 0};
-    int done = restore_open(to, &restore, fault);
+    struct buf receptors = {0}, origins = {0};
+    int done = engine_meta_get(engine, slice_of("origins"), &origins, fault);
+    if (done >= 0) done = cut ? rollback_receptors(engine, cut, &receptors, fault) : 0;
+    if (done == 0) done = restore_open(to, &restore, fault);
     if (done == 0) {
+        struct cut_value value = {slice_of("receptors"), buf_slice(&receptors)};
+        struct restore_engine from = {.engine = engine,
+                                      .log_id = made->log_id,
+                                      .until = cut ? &cut->before : NULL,
+                                      .names = cut ? cut->names : 0,
+                                      .values = &value,
+                                      .value_count = receptors.size > 0};
         done = restore_add_engine(restore, &from, fault);
+        made->position = restore_point(restore).position;
+        origin_add(&origins, made->from_log_id, made->position);
+        if (done == 0) done = restore_put(restore, slice_of("origins"), buf_slice(&origins), fault);
         if (done < 0)
             restore_close(restore, NULL);
         else
             done = restore_close(restore, fault);
     }
     buf_release(&receptors);
+    buf_release(&origins);
     return done;
 }
 
-static int fork_log_now(struct engine *engine, const char *to, struct fork_made *made, struct fault *fault)
+/* Up to a moment its records are added one by one, since most may be behind it; as of now the log is copied,
+ * and what its journal had is added. */
+static int fork_log(struct engine *engine, const struct cut *cut, const char *to, struct fork_made *made,
+                    struct fault *fault)
 {
-    struct restore *restore;
-    struct restore_engine from = {.engine = engine, .log_id = made->log_id};
-    if (restore_copy(engine, to, made->log_id, fault) < 0 || restore_open(to, &restore, fault) < 0) return -1;
-    int done = restore_add_engine(restore, &from, fault);
-    made->position = restore_point(restore).position;
-    if (done == 0) return restore_close(restore, fault);
-    restore_close(restore, NULL);
-    return -1;
+    if (!cut && restore_copy(engine, to, made->log_id, fault) < 0) return -1;
+    return fork_add(engine, cut, to, made, fault);
 }
 
 /* --- the directory --- */
@@ -202,8 +205,7 @@ static int fork_from(struct engine *engine, const char *data, const char *to, st
     int done = fork_mark(to, made, fault);
     /* Views before the log, so that they are not beyond it. */
     if (done == 0) done = fork_views(data, to, at.size ? cut.before.position : UINT64_MAX, made, fault);
-    if (done == 0)
-        done = at.size ? fork_log_at(engine, &cut, to, made, fault) : fork_log_now(engine, to, made, fault);
+    if (done == 0) done = fork_log(engine, at.size ? &cut : NULL, to, made, fault);
     if (done == 0) done = fork_mark(to, made, fault);
     if (done < 0) views_remove_folder(to);
     return done;

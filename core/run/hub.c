@@ -116,6 +116,7 @@ static int hub_open_store(struct hub *hub, const struct hub_options *given, stru
         return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
+    if (engine_meta_get(hub->engine, slice_of("origins"), &hub->origins, fault) < 0) return -1;
     char path[4096];
     snprintf(path, sizeof path, "%s/snapshots", hub->data);
     struct fault ignored;
@@ -261,6 +262,7 @@ void hub_close(struct hub *hub)
     outage_release(&hub->outage);
     catalog_release(&hub->catalog);
     if (hub->sources) sources_free(hub->sources);
+    buf_release(&hub->origins);
     mem_free(hub->data);
     mem_free(hub->scripts);
     mem_free(hub);

@@ -48,6 +48,8 @@ struct restore_engine {
 };
 int restore_copy(struct engine *engine, const char *data, const char *log_id, struct fault *fault);
 int restore_add_engine(struct restore *restore, const struct restore_engine *from, struct fault *fault);
+/* One more named value, behind what was added. */
+int restore_put(struct restore *restore, struct slice key, struct slice value, struct fault *fault);
 /* The end of the last file. */
 struct archive_point restore_point(const struct restore *restore);
 /* Opens the log once, so that head and index are there. Frees in any case; after a fault of restore_add

@@ -393,6 +393,11 @@ int restore_add_engine(struct restore *restore, const struct restore_engine *fro
     return done;
 }
 
+int restore_put(struct restore *restore, struct slice key, struct slice value, struct fault *fault)
+{
+    return keep(restore, ARCHIVE_META, 0, key, value, fault) < 0 ? -1 : flush(restore, fault);
+}
+
 struct archive_point restore_point(const struct restore *restore)
 {
     return archive_point_of(&restore->lmdb.head);

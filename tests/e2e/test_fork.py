@@ -128,6 +128,32 @@ class Fork(Shop):
         noted = [event["data"]["n"] for event in self.export(self.other) if event["type"] == "Noted"]
         self.assertEqual(sorted(noted), list(range(1, 11)) + [50])
 
+    def test_what_was_sent_is_not_sent_again(self):
+        """Timers are read from the log anew, and checkpoints may be of a moment before: the ids are those of the original."""
+        self.write("shop/ledger.lua", ECHO["shop/ledger.lua"])
+        self.write("shop/echo.lua", """local echo = receptor "echo" { since = "start" }
+echo.when["shop.Added"] = function(e, m) send.ledger("all", Note { box = m.id, n = e.n }, { after = "1ms" }) end
+""")
+        hub = self.hub()
+        for n in range(1, 11):
+            hub.send(f"shop/box/b{n % 4}", "Add", {"n": n})
+        noted = lambda hub: [event["data"]["n"] for event in hub.get("/v1/main/events?type=Noted&limit=1000")["events"]]
+        while len(noted(hub)) < 10:
+            pass
+        hub.stop()
+        self.fork("--at", len(self.export()))
+        data, self.data = self.data, self.other
+        self.other = os.path.join(self.dir, "second")
+        self.fork()  # of the fork
+        hub = self.hub(self.scripts, self.other, "--live")
+        hub.send("shop/box/b1", "Add", {"n": 50})
+        while 50 not in noted(hub):
+            pass
+        hub.stop()
+        events = self.export(self.other)
+        self.assertEqual(sorted(event["data"]["n"] for event in events if event["type"] == "Noted"), list(range(1, 11)) + [50])
+        self.verified(self.other)
+
     def test_refused(self):
         self.assertIn("no data directory", self.fork(check=1).stderr)
         hub = self.hub()
