@@ -36,7 +36,7 @@ static int fill(struct archive_reader *reader, size_t size, struct fault *fault)
 {
     struct buf *in = &reader->in;
     if (in->size - reader->from >= size) return 1;
-    memmove(in->data, in->data + reader->from, in->size - reader->from);
+    if (reader->from) memmove(in->data, in->data + reader->from, in->size - reader->from);
     in->size -= reader->from;
     reader->from = 0;
     while (in->size < size) {
