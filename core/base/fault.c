@@ -21,6 +21,8 @@ static const struct {
     [FAULT_ID_REUSED] = {"id_reused", 422, 1},
     [FAULT_BUSY] = {"busy", 429, 1},
     [FAULT_UNAVAILABLE] = {"unavailable", 503, 3},
+    [FAULT_REBUILDING] = {"rebuilding", 503, 1},
+    [FAULT_GONE] = {"gone", 410, 1},
     [FAULT_LAGGING] = {"lagging", 503, 1},
     [FAULT_SCRIPT] = {"script", 500, 1},
     [FAULT_BUDGET] = {"script", 500, 1},

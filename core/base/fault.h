@@ -23,6 +23,8 @@ enum fault_code {
     FAULT_ID_REUSED,       /* the same command id with other content */
     FAULT_BUSY,            /* a queue is full: try again (429) */
     FAULT_UNAVAILABLE,     /* stopping, disk full, starting: try again (503) */
+    FAULT_REBUILDING,      /* what would answer is being built anew: try again (503) */
+    FAULT_GONE,            /* an event of an earlier epoch that a rollback cut (410) */
     FAULT_LAGGING,         /* a view did not reach the awaited position in time (503) */
     FAULT_SCRIPT,          /* a script failed; text begins with file:line */
     FAULT_BUDGET,          /* a script used up its instructions or memory; text begins with file:line */

@@ -55,6 +55,16 @@
     X(TASK_RUN, "task.run", "beginning a run of a task")                                                     \
     X(TASK_COMMIT, "task.commit", "handing what a task did to the log")                                      \
     X(DEPLOY_PUT, "deploy.put", "keeping one of the values of a deploy")                                     \
+    X(ARCHIVE_WRITE, "archive.write", "writing an archive or a backup")                                      \
+    X(ARCHIVE_SYNC, "archive.sync", "making an archive durable")                                             \
+    X(ROLLBACK_PLAN, "rollback.plan", "writing down that the log is about to be cut")                        \
+    X(ROLLBACK_PLANNED, "rollback.planned", "it is written down, nothing else is done")                      \
+    X(ROLLBACK_ARCHIVED, "rollback.archived", "what is to be cut is kept in a file")                         \
+    X(ROLLBACK_CUT, "rollback.cut", "the transaction that cuts the log")                                     \
+    X(ROLLBACK_DONE, "rollback.done", "the log is cut")                                                      \
+    X(ROLLBACK_DERIVED, "rollback.derived", "removing a folder that was derived from what was cut")          \
+    X(ROLLBACK_HEAD, "rollback.head", "the recorded end of the log is gone")                                 \
+    X(ROLLBACK_END, "rollback.end", "all is as after the cut but for what was written down")                 \
     X(IMPORT_READ, "import.read", "reading the rows of an import")                                           \
     X(IMPORT_REJECTED, "import.rejected", "writing a refused row of an import")
 

@@ -107,7 +107,7 @@ static bool bulk_is_refused(struct slice result)
     struct fields fields = {0};
     if (fields_read(&fields, result, NULL) < 0) return false;
     struct slice code = fields_text(&fields, "code");
-    bool refused = slice_is(code, "busy") || slice_is(code, "unavailable");
+    bool refused = slice_is(code, "busy") || slice_is(code, "unavailable") || slice_is(code, "rebuilding");
     fields_release(&fields);
     return refused;
 }

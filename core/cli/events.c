@@ -1,9 +1,13 @@
 /* events.c: lore events and lore export: the log, filtered for people or whole for programs. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/fields.h"
+#include "run/hub.h"
+#include "store/archive.h"
 
 static bool events_print_raw(void *user, struct slice line)
 {
@@ -44,10 +48,86 @@ static void events_put_filter(const struct cli *cli, const char *name, struct bu
     client_put_encoded(path, slice_of(value));
 }
 
+/* --- of a file --- */
+
+static bool events_is_subject(const struct record *record, struct slice subject)
+{
+    struct slice name = names_get(record->names, record->aggregate);
+    const char *slash = memchr(name.data, '/', name.size);
+    size_t size = slash ? name.size - (size_t)(slash + 1 - name.data) : 0;
+    return subject.size == size + 1 + record->id.size && slash &&
+           memcmp(subject.data, slash + 1, size) == 0 && subject.data[size] == '/' &&
+           memcmp(subject.data + size + 1, record->id.data, record->id.size) == 0;
+}
+
+static bool events_correlates(const struct record *record, const char *correlation)
+{
+    struct arena arena = {0};
+    struct record_ids ids;
+    record_read_ids(record, &arena, &ids);
+    bool same = slice_is(ids.correlation_id, correlation);
+    arena_release(&arena);
+    return same;
+}
+
+static bool events_passes(const struct cli *cli, const struct record *record)
+{
+    const char *context = cli_value(cli, "context"), *subject = cli_value(cli, "subject"),
+               *deploy = cli_value(cli, "deploy");
+    struct slice name = names_get(record->names, record->aggregate);
+    size_t size = context ? strlen(context) : 0;
+    if (record->kind == RECORD_ERASED) return false;
+    if (!slice_is(names_get(record->names, record->tenant), cli->tenant)) return false;
+    if (context && (!slice_starts(name, context) || name.size <= size || name.data[size] != '/'))
+        return false;
+    if (deploy && record->deploy != strtoull(deploy, NULL, 10)) return false;
+    const char *correlation = cli_value(cli, "correlation");
+    if (correlation && !events_correlates(record, correlation)) return false;
+    return !subject || events_is_subject(record, slice_of(subject));
+}
+
+/* Prints what passes of one record; false when enough was printed. */
+static bool events_print_record(const struct cli *cli, const char *log_id, const struct record *record,
+                                uint64_t from, int64_t *left)
+{
+    const char *type = cli_value(cli, "type");
+    struct record_event event = {0};
+    struct buf line = {0};
+    bool goes_on = true;
+    while (goes_on && events_passes(cli, record) && record_next_event(record, &event)) {
+        if (event.position < from || (type && !slice_is(names_get(record->names, event.type), type)))
+            continue;
+        buf_clear(&line);
+        cloudevent_json(log_id, record, &event, &line);
+        goes_on = cli->json ? events_print_raw(NULL, buf_slice(&line)) : events_print(NULL, buf_slice(&line));
+        if (--*left == 0) goes_on = false;
+    }
+    buf_release(&line);
+    return goes_on;
+}
+
+static int events_run_archive(const struct cli *cli, const char *file, int64_t limit)
+{
+    int64_t from = 1;
+    if (cli_number(cli, "from", 1, &from) < 0) return CLI_USAGE;
+    struct archive_reader *reader;
+    struct archive_item item;
+    struct fault fault;
+    if (archive_open(file, &reader, &fault) < 0) return cli_fail(&fault);
+    int got;
+    while ((got = archive_next(reader, &item, &fault)) > 0)
+        if (item.kind == ARCHIVE_COMMIT &&
+            !events_print_record(cli, archive_head(reader)->log_id, &item.record, (uint64_t)from, &limit))
+            break;
+    archive_close(reader);
+    return got < 0 ? cli_fail(&fault) : CLI_OK;
+}
+
 static int events_run(struct cli *cli)
 {
     int64_t limit = 0;
     if (cli_number(cli, "limit", 1, &limit) < 0) return CLI_USAGE;
+    if (cli_value(cli, "archive")) return events_run_archive(cli, cli_value(cli, "archive"), limit);
     struct fault fault;
     struct client *client;
     bool follow = cli_flag(cli, "follow");
@@ -99,6 +179,7 @@ static const struct cli_option events_options[] = {
     {"subject", "AGGREGATE/ID", "only events of this aggregate"},
     {"correlation", "ID", "only what belongs to this correlation"},
     {"deploy", "N", "only events written under this deploy"},
+    {"archive", "FILE", "of a file that a rollback or a backup made (-: stdin), not of the log"},
     {"follow", NULL, "stay and print events as they come"},
     {NULL, NULL, NULL},
 };

@@ -6,6 +6,7 @@
 #include "base/say.h"
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "run/fork.h"
 
 /* "127.0.0.1:7070", "[::1]:7070", "localhost:0". */
 static int serve_split(const char *listen, char host[256], int *port)
@@ -48,6 +49,10 @@ static int serve_run(struct cli *cli)
         return CLI_USAGE;
     options.hub.shards = (int)shards;
     options.hub.projectors = (int)projectors;
+    if (fork_is(cli->data) && !cli_flag(cli, "live")) {
+        options.hub.schedule = false;
+        say_info("%s is a fork: receptors, timers and tasks rest (--live lets them run)", cli->data);
+    }
     struct host *host;
     if (host_open(&options, &host, &fault) < 0) {
         cli_tell_errors(&errors, options.hub.scripts, &fault);
@@ -73,6 +78,7 @@ static const struct cli_option serve_options[] = {
     {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
     {"as-of", "T",
      "a read-only hub of the past: a time (by when events were recorded), a position or deploy:N"},
+    {"live", NULL, "of a fork: receptors, timers and tasks run, too"},
     {"access-log", NULL, "say a line for each request"},
     {NULL, NULL, NULL},
 };
@@ -87,7 +93,7 @@ const struct cli_command cli_serve = {
         "changed since the last start are built again beside the ones that answer; lore status shows how "
         "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
         "--secrets FILE or from\n"
-        "the environment as LORE_SECRET_NAME.\n\n"
+        "the environment as LORE_SECRET_NAME. A fork (lore fork) sends nothing by itself unless --live.\n\n"
         "  lore serve scripts --data data --listen 127.0.0.1:7070\n\n"
         "With --as-of nothing of the data directory is written, and another hub may have it. The log ends at "
         "the moment: events,\n"

@@ -95,15 +95,29 @@ void api_fault_retry(struct call *call, const struct fault *fault, int64_t retry
     api_reply(call, status);
 }
 
+bool api_is_of_hub(const struct call *call)
+{
+    return !call->net->paused && call->hub_number == call->net->hub_number;
+}
+
+/* An answer that began before the log was cut cannot go on behind that. */
+static enum server_pull pull_guarded(void *user, struct buf *out)
+{
+    struct call *call = user;
+    if (api_is_of_hub(call)) return call->pull(call, out);
+    return call->format == API_EVENT_STREAM ? SERVER_END : SERVER_CUT;
+}
+
 void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf *out))
 {
     enum server_pull pulled = pull(call, api_out(call));
+    call->pull = pull;
     if (pulled == SERVER_CUT)
-        api_fault(call, &call->net->fault);
+        api_fault_retry(call, &call->net->fault, call->retry_ms);
     else if (pulled == SERVER_END)
         exchange_reply(call->exchange, 200, api_content_type(call->format));
     else
-        exchange_stream(call->exchange, 200, api_content_type(call->format), pull, call);
+        exchange_stream(call->exchange, 200, api_content_type(call->format), pull_guarded, call);
 }
 
 int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit)
@@ -172,6 +186,7 @@ static void take_post(struct call *call)
     case ROUTE_BULK: api_bulk_take(call); return;
     case ROUTE_DEPLOYS: api_deploy_post(call); return;
     case ROUTE_DEPLOY_UNDO: api_deploy_undo_post(call); return;
+    case ROUTE_ROLLBACK: api_rollback_take(call); return;
     default: api_command_take(call);
     }
 }
@@ -195,6 +210,7 @@ void api_take(void *user, struct exchange *exchange)
     struct call *call = arena_zero(exchange_arena(exchange), sizeof *call);
     *exchange_user(exchange) = call;
     call->net = user;
+    call->hub_number = call->net->hub_number;
     call->exchange = exchange;
     call->method = router_method(exchange_method(exchange));
     call->match.route = ROUTE_COUNT;
@@ -213,6 +229,11 @@ void api_take(void *user, struct exchange *exchange)
     }
     if (call->method == METHOD_OPTIONS || !(router_methods(call->match.route) & call->method)) {
         answer_allowed(call);
+        return;
+    }
+    if (call->net->paused && call->match.route != ROUTE_HEALTH) {
+        fault_set(&fault, FAULT_REBUILDING, "the hub is being opened again: its log is rolled back");
+        api_fault(call, &fault);
         return;
     }
     if (call->match.tenant.size && !hub_has_tenant(call->net->hub, call->match.tenant)) {
@@ -240,6 +261,7 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (!call) return;
     if (call->list == &net->tails) net->tail_count--;
     if (call->bulk) api_bulk_end(call);
+    if (net->rollback == call) net->rollback = NULL;
     api_list_remove(call);
     if (call->command) command_pool_give(&net->commands, call->command);
     if (route == ROUTE_STREAM && call->method != METHOD_POST && call->state) buf_release(&call->state->state);

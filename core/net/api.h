@@ -49,6 +49,7 @@ struct net {
     struct call *_Atomic finished;         /* newest first */
     struct command *_Atomic bulk_answered; /* of bulk bodies, newest first */
     size_t bulk_count;                     /* bodies at work */
+    struct bulk *bulks;                    /* all that have commands */
     struct call_list ordered;              /* ordered bodies that wait for the one at work */
     bool ordered_at_work;
     struct call_list tails;  /* event streams */
@@ -59,6 +60,10 @@ struct net {
     struct fault fault; /* of the call at hand: a fault is large and lives for a moment only */
     uint64_t head_told; /* the tails know of the log up to here */
     bool is_stopping;
+    bool paused;           /* hub is about to go or gone: nothing is asked of it */
+    uint64_t hub_number;   /* of the hub that is there: the log was cut between it and the one before */
+    struct call *rollback; /* that waits for its end; NULL: it has left, or there is none */
+    bool rolling, looking; /* one is under way; a thread of the pool reads the log for it */
     size_t tail_count;
     uint64_t answers[ROUTE_COUNT + 1][6]; /* by route (the last: none) and hundreds of status */
 };
@@ -118,7 +123,11 @@ struct call {
     struct command *command;
     struct bulk *bulk;
     struct deploy_call *deploy; /* a POST to deploys */
+    uint64_t hub_number;        /* that it began with */
+    int64_t retry_ms;           /* what the fault at hand says of it */
+    enum server_pull (*pull)(void *user, struct buf *out);
     union {
+        struct rollback_call *rollback;
         struct state_query *state;
         struct trace_query *trace;
         struct blame_query *blame;
@@ -146,6 +155,8 @@ void api_fault_retry(struct call *call, const struct fault *fault, int64_t retry
  * net->fault filled when it fails; before anything was sent that becomes the answer. */
 void api_pull(struct call *call, enum server_pull (*pull)(void *user, struct buf *out));
 const char *api_content_type(enum api_format format);
+/* Whether the hub that it began with is still there. */
+bool api_is_of_hub(const struct call *call);
 /* ?limit=, or otherwise. */
 int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit);
 /* A parameter that is a moment: 1; 0: it is not given; -1: MALFORMED. */
@@ -180,6 +191,7 @@ void api_retry_take(struct call *call);
 void api_deploy_post(struct call *call); /* POST new scripts, or a plan of them */
 void api_deploy_undo_post(struct call *call);
 void api_deploy_end(struct call *call); /* the exchange is over */
+void api_rollback_take(struct call *call);
 
 /* The log or a view moved on. */
 void api_events_moved(struct net *net);
@@ -204,6 +216,8 @@ int api_header_id(struct call *call, const char *header, struct arena *arena, st
                   struct fault *fault);
 /* Commands of bulk bodies were answered. */
 void api_bulk_finished(struct net *net);
+/* The hub is about to go and has answered all it took: the answers are put while its names are there. */
+void api_bulk_detach(struct net *net);
 /* The exchange is over. */
 void api_bulk_end(struct call *call);
 

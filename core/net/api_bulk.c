@@ -43,8 +43,10 @@ struct bulk_slot {
 
 struct bulk {
     struct net *net;
-    struct call *call; /* NULL: the client has left */
-    struct slice rest; /* of the body */
+    struct bulk *next_bulk, *previous_bulk; /* in net->bulks */
+    struct buf put;                         /* of the answer, made before the hub went */
+    struct call *call;                      /* NULL: the client has left */
+    struct slice rest;                      /* of the body */
     struct slice correlation_id, causation_id;
     struct command_pool commands;
     struct command *refused; /* the door was closed: tried again */
@@ -65,6 +67,12 @@ static void bulk_free(struct bulk *bulk)
     for (uint64_t at = bulk->first; at < bulk->next; at++) command_free(slot_of(bulk, at)->command);
     command_free(bulk->refused);
     command_pool_release(&bulk->commands);
+    buf_release(&bulk->put);
+    if (bulk->next_bulk) bulk->next_bulk->previous_bulk = bulk->previous_bulk;
+    if (bulk->previous_bulk)
+        bulk->previous_bulk->next_bulk = bulk->next_bulk;
+    else if (bulk->net->bulks == bulk)
+        bulk->net->bulks = bulk->next_bulk;
     mem_free(bulk);
 }
 
@@ -134,13 +142,11 @@ static struct command *read_line(struct bulk *bulk, struct slice line, struct bu
     struct command *command = command_pool_take(&bulk->commands);
     if (body_read_line(line, scratch, command, &command->fault) < 0) return command;
     command->tenant = bulk->call->match.tenant;
-    command->correlation_id = bulk->correlation_id;
-    command->causation_id = bulk->causation_id;
     if (command->tenant.size) command->tenant = arena_copy(&command->arena, command->tenant);
-    if (command->correlation_id.size)
-        command->correlation_id = arena_copy(&command->arena, command->correlation_id);
-    if (command->causation_id.size)
-        command->causation_id = arena_copy(&command->arena, command->causation_id);
+    if (bulk->correlation_id.size && !command->correlation_id.size)
+        command->correlation_id = arena_copy(&command->arena, bulk->correlation_id);
+    if (bulk->causation_id.size && !command->causation_id.size)
+        command->causation_id = arena_copy(&command->arena, bulk->causation_id);
     command->done = on_done;
     return command;
 }
@@ -154,6 +160,14 @@ static bool submit(struct bulk *bulk, struct command *command, size_t size)
     command->user = slot;
     if (command->fault.code == FAULT_NONE) {
         struct fault fault;
+        if (!api_is_of_hub(bulk->call)) {
+            fault_set(&fault, FAULT_REBUILDING, "the log was rolled back: send it again");
+            command->fault = fault;
+            slot->is_done = true;
+            bulk->held_size += size;
+            bulk->next++;
+            return true;
+        }
         if (bulk->is_ordered) command->ordered = bulk->ordered + 1;
         bulk->in_flight++;
         if (hub_submit_quietly(bulk->net->hub, command, false, &fault) == 0) {
@@ -188,7 +202,7 @@ static bool submit_lines(struct bulk *bulk, struct buf *scratch)
             return false;
         }
         if (bulk->next % BULK_ROUSE_EVERY) continue;
-        hub_rouse(bulk->net->hub);
+        if (api_is_of_hub(bulk->call)) hub_rouse(bulk->net->hub);
         if (clock_monotonic_ns() > deadline_ns) return true;
     }
     return false;
@@ -196,9 +210,9 @@ static bool submit_lines(struct bulk *bulk, struct buf *scratch)
 
 /* --- the answer --- */
 
-static void put_results(struct bulk *bulk, struct buf *out)
+static void put_results(struct bulk *bulk, size_t size_max, struct buf *out)
 {
-    while (bulk->first < bulk->next && out->size < BULK_PIECE_SIZE) {
+    while (bulk->first < bulk->next && out->size < size_max) {
         struct bulk_slot *slot = slot_of(bulk, bulk->first);
         if (!slot->is_done) return;
         api_command_put_result(bulk->call, slot->command, out);
@@ -208,14 +222,22 @@ static void put_results(struct bulk *bulk, struct buf *out)
     }
 }
 
+void api_bulk_detach(struct net *net)
+{
+    for (struct bulk *bulk = net->bulks; bulk; bulk = bulk->next_bulk)
+        if (bulk->call) put_results(bulk, SIZE_MAX, &bulk->put);
+}
+
 static enum server_pull pull(void *user, struct buf *out)
 {
     struct bulk *bulk = ((struct call *)user)->bulk;
     struct buf scratch = {0};
+    buf_put_slice(out, buf_slice(&bulk->put));
+    buf_release(&bulk->put);
     bool yielded = submit_lines(bulk, &scratch);
     buf_release(&scratch);
-    hub_rouse(bulk->net->hub);
-    put_results(bulk, out);
+    if (api_is_of_hub(bulk->call)) hub_rouse(bulk->net->hub);
+    put_results(bulk, BULK_PIECE_SIZE, out);
     if (bulk->first == bulk->next && !bulk->refused && !bulk->rest.size) return SERVER_END;
     bool goes_on = bulk->first == bulk->next || slot_of(bulk, bulk->first)->is_done;
     return yielded || goes_on || out->size ? SERVER_MORE : SERVER_WAIT;
@@ -303,6 +325,9 @@ void api_bulk_take(struct call *call)
     }
     bulk->call = call;
     call->bulk = bulk;
+    bulk->next_bulk = call->net->bulks;
+    if (bulk->next_bulk) bulk->next_bulk->previous_bulk = bulk;
+    call->net->bulks = bulk;
     call->net->bulk_count++;
     if (bulk->is_ordered && call->net->ordered_at_work)
         api_list_put(&call->net->ordered, call);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "codec/json.h"
+#include "net/problem.h"
+#include "store/epochs.h"
 
 struct scan {
     struct call *call;
@@ -179,7 +181,7 @@ static enum server_pull pull_tail(void *user, struct buf *out)
     struct call *call = user;
     struct events_call *events = &call->events;
     bool yielded = false;
-    if (call->net->is_stopping || events->page.limit == 0) return SERVER_END;
+    if (call->net->is_stopping || call->net->paused || events->page.limit == 0) return SERVER_END;
     if (!events->page.has_begun) buf_format(out, ": from %" PRIu64 "\n\n", events->from);
     events->page.has_begun = true;
     if (read_piece(call, out, &yielded) < 0) return SERVER_CUT;
@@ -206,45 +208,61 @@ static int read_filter(struct call *call)
     return query_number(&call->query, "deploy", 0, &filter->deploy, &call->net->fault);
 }
 
-static int bad_event_id(struct call *call, struct slice id, const char *why)
+static int bad_event_id(struct call *call, const char *where, struct slice id, const char *why)
 {
-    return fault_set(&call->net->fault, FAULT_MALFORMED, "Last-Event-ID %.*s: %s",
+    return fault_set(&call->net->fault, FAULT_MALFORMED, "%s %.*s: %s", where,
                      (int)(id.size < 100 ? id.size : 100), id.data, why);
 }
 
-/* "<log>:<epoch>:<position>", as it was in the tail: goes on behind it. */
-static int read_event_id(struct call *call, struct slice id, const struct engine_head *head, uint64_t *from)
+/* "<log>:<epoch>:<position>", as it was in the tail. An event of an earlier epoch may be gone. */
+static int read_event_id(struct call *call, const char *where, struct slice id,
+                         const struct engine_head *head, uint64_t *found)
 {
     size_t log_size = strlen(head->log_id);
     if (id.size <= log_size || id.data[log_size] != ':' || memcmp(id.data, head->log_id, log_size) != 0)
-        return bad_event_id(call, id, "is not of this hub's log");
+        return bad_event_id(call, where, id, "is not of this hub's log");
     char text[48];
     size_t size = id.size - log_size - 1;
-    if (size >= sizeof text) return bad_event_id(call, id, "is malformed");
+    if (size >= sizeof text) return bad_event_id(call, where, id, "is malformed");
     memcpy(text, id.data + log_size + 1, size);
     text[size] = 0;
     unsigned long long epoch, position;
+    uint64_t kept;
     int used = 0;
     if (sscanf(text, "%20llu:%20llu%n", &epoch, &position, &used) != 2 || (size_t)used != size)
-        return bad_event_id(call, id, "is malformed");
+        return bad_event_id(call, where, id, "is malformed");
+    if (epochs_kept(hub_engine(call->net->hub), epoch, &kept, &call->net->fault) < 0) return -1;
+    *found = position > kept ? kept : position;
+    if (position > kept)
+        return fault_set(&call->net->fault, FAULT_GONE,
+                         "the log was rolled back to position %" PRIu64 ": what came behind it is gone",
+                         kept);
     if (epoch > head->epoch || position > head->position)
-        return bad_event_id(call, id, "is ahead of the log");
-    *from = position + 1;
+        return bad_event_id(call, where, id, "is ahead of the log");
     return 0;
 }
 
-/* A position may be one that is not there yet, for who waits for it. A time is when events were recorded:
- * from the first that was not before it. A deploy's events are those behind its moment. */
-static int read_first(struct call *call, uint64_t *from)
+/* A position may be one that is not there yet, for who waits for it; the id of an event: it is the first. A
+ * time is when events were recorded: from the first that was not before it. A deploy's events are those
+ * behind its moment. */
+static int read_first(struct call *call, const struct engine_head *head, uint64_t *known)
 {
+    struct events_call *events = &call->events;
     struct moment moment;
+    struct slice id;
+    events->from = 1;
+    if (query_find(&call->query, "from", &id) && slice_starts(id, head->log_id)) {
+        if (read_event_id(call, "from", id, head, known) < 0) return -1;
+        events->from = *known;
+        return 0;
+    }
     int given = api_moment(call, "from", &moment, &call->net->fault);
     if (given <= 0) return given;
-    *from = moment.number;
+    events->from = moment.number;
     if (moment.kind == MOMENT_POSITION) return 0;
     moment.ms--;
-    if (moment_position(hub_engine(call->net->hub), &moment, from, &call->net->fault) < 0) return -1;
-    ++*from;
+    if (moment_position(hub_engine(call->net->hub), &moment, &events->from, &call->net->fault) < 0) return -1;
+    events->from++;
     return 0;
 }
 
@@ -260,17 +278,28 @@ static int read_last(struct call *call, const struct engine_head *head)
     return moment_position(hub_engine(call->net->hub), &moment, &events->last, &call->net->fault);
 }
 
-static int read_from(struct call *call, const struct engine_head *head)
+/* known: how far a client that named an event which is gone may trust what it has. */
+static int read_from(struct call *call, const struct engine_head *head, uint64_t *known)
 {
     struct events_call *events = &call->events;
-    bool is_tail = call->format == API_EVENT_STREAM;
-    events->from = 1;
-    if (read_first(call, &events->from) < 0 || read_last(call, head) < 0) return -1;
+    if (read_last(call, head) < 0) return -1;
     struct slice id = exchange_header(call->exchange, "Last-Event-ID");
+    bool resumes = call->format == API_EVENT_STREAM && id.size;
+    if (!resumes && read_first(call, head, known) < 0) return -1;
     /* It counts more than ?from=: a browser that reconnects repeats the old URL. */
-    if (is_tail && id.size && read_event_id(call, id, head, &events->from) < 0) return -1;
+    if (resumes && read_event_id(call, "Last-Event-ID", id, head, known) < 0) return -1;
+    if (resumes) events->from = *known + 1;
     if (events->from == 0) events->from = 1;
     return 0;
+}
+
+static void answer_gone(struct call *call, const struct engine_head *head, uint64_t position)
+{
+    problem_begin(api_out(call), 410, "gone", slice_of(call->net->fault.text));
+    json_put_int_member(api_out(call), "epoch", (int64_t)head->epoch);
+    json_put_int_member(api_out(call), "position", (int64_t)position);
+    problem_end(api_out(call));
+    api_reply(call, 410);
 }
 
 void api_events_take(struct call *call)
@@ -279,9 +308,13 @@ void api_events_take(struct call *call)
     struct engine_head head = engine_head(hub_engine(call->net->hub));
     events->last = head.position;
     events->page.is_first = true;
-    if (read_filter(call) < 0 || read_from(call, &head) < 0 ||
+    uint64_t known = 0;
+    if (read_filter(call) < 0 || read_from(call, &head, &known) < 0 ||
         api_limit(call, call->format == API_JSON ? API_LIMIT_DEFAULT : UINT64_MAX, &events->page.limit) < 0) {
-        api_fault(call, &call->net->fault);
+        if (call->net->fault.code == FAULT_GONE)
+            answer_gone(call, &head, known);
+        else
+            api_fault(call, &call->net->fault);
         return;
     }
     if (call->format == API_EVENT_STREAM) {
@@ -352,7 +385,7 @@ void api_events_put_unseen(struct call *call, const struct command *command, str
 
 void api_events_moved(struct net *net)
 {
-    if (!net->tails.first) return;
+    if (!net->tails.first || net->paused) return;
     uint64_t position = engine_head(hub_engine(net->hub)).position;
     if (position == net->head_told) return;
     net->head_told = position;

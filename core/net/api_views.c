@@ -21,6 +21,19 @@ static void put_document(struct call *call, struct slice key, struct slice value
     if (call->format == API_NDJSON) buf_put_byte(out, '\n');
 }
 
+/* A view that is being built is another matter than a hub that takes nothing: it is told with the time left.
+ */
+static int take_lease(struct call *call, struct slice name, struct view_lease *lease, struct fault *fault)
+{
+    *lease = (struct view_lease){0};
+    if (hub_view_lease(call->net->hub, name, lease, fault) == 0) return 0;
+    if (lease->building) {
+        fault->code = FAULT_REBUILDING;
+        call->retry_ms = (int64_t)(lease->seconds_left * 1000);
+    }
+    return -1;
+}
+
 struct piece {
     bool yielded;  /* cut short: go on at cursor */
     bool has_more; /* the limit was met and there is more at cursor */
@@ -55,7 +68,7 @@ static int read_documents(struct call *call, struct docs_read *read, struct piec
 static int lease_documents(struct call *call, struct view_lease *lease)
 {
     struct past_query *past = call->view.past;
-    if (!past) return hub_view_lease(call->net->hub, call->match.name, lease, &call->net->fault);
+    if (!past) return take_lease(call, call->match.name, lease, &call->net->fault);
     *lease = (struct view_lease){.docs = hub_past_docs(past->documents), .position = past->position};
     return 0;
 }
@@ -150,7 +163,7 @@ static int read_one(struct call *call, int *found, struct buf *out)
     struct view_lease lease;
     struct docs_read *read;
     struct slice value;
-    if (hub_view_lease(call->net->hub, call->match.name, &lease, &call->net->fault) < 0) return -1;
+    if (take_lease(call, call->match.name, &lease, &call->net->fault) < 0) return -1;
     int done = docs_read_open(lease.docs, &call->view.range, &read, &call->net->fault);
     if (done == 0) {
         *found = docs_read_get(read, call->match.key, &value, &call->net->fault);
@@ -172,7 +185,7 @@ static void answer(struct call *call)
     if (call->match.route == ROUTE_VIEW)
         api_pull(call, pull);
     else if (read_one(call, &found, api_out(call)) < 0)
-        api_fault(call, &call->net->fault);
+        api_fault_retry(call, &call->net->fault, call->retry_ms);
     else
         api_reply(call, found ? 200 : 404);
 }
@@ -185,8 +198,9 @@ static int has_seen(struct call *call, uint64_t *position)
     struct view_lease lease;
     struct fault fault;
     *position = 0;
-    if (hub_view_lease(call->net->hub, call->match.name, &lease, &fault) < 0) {
-        if (fault.code == FAULT_UNAVAILABLE && call->view.wanted) return 0;
+    if (take_lease(call, call->match.name, &lease, &fault) < 0) {
+        if ((fault.code == FAULT_UNAVAILABLE || fault.code == FAULT_REBUILDING) && call->view.wanted)
+            return 0;
         call->net->fault = fault;
         return -1;
     }
@@ -215,7 +229,7 @@ static bool try_answer(struct call *call, bool is_over)
     uint64_t position;
     int seen = has_seen(call, &position);
     if (seen < 0)
-        api_fault(call, &call->net->fault);
+        api_fault_retry(call, &call->net->fault, call->retry_ms);
     else if (seen > 0)
         answer(call);
     else if (is_over)
@@ -237,12 +251,12 @@ void api_views_moved(struct net *net)
     for (struct call *call = net->waits.first; call; call = next) {
         next = call->next;
         int64_t deadline_ms = call->view.deadline_ms;
-        if (try_answer(call, net->is_stopping || now_ms >= deadline_ms))
+        if (try_answer(call, net->is_stopping || net->paused || now_ms >= deadline_ms))
             api_list_remove(call);
         else if (deadline_ms < next_ms)
             next_ms = deadline_ms;
     }
-    if (net->waits.first && !net->is_stopping)
+    if (net->waits.first && !net->is_stopping && !net->paused)
         uv_timer_start(&net->waits_timer, on_timer, (uint64_t)(next_ms - now_ms), 0);
     else
         uv_timer_stop(&net->waits_timer);

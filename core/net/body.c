@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/limit.h"
 #include "codec/json.h"
 #include "codec/mp.h"
 #include "codec/text.h"
@@ -114,12 +115,51 @@ int body_read_commands(struct slice json, size_t count_max, struct buf *scratch,
     return 0;
 }
 
-static int read_line_member(struct slice name, struct slice value, struct command *command,
+/* "commands": one transaction. The members come in byte order, so id is read behind it. */
+static int read_line_commands(struct slice value, struct command *command, struct fault *fault)
+{
+    struct mp_reader reader = mp_reader_of(value);
+    struct mp_value list;
+    if (mp_read(&reader, &list) < 0 || list.kind != MP_LIST || list.count == 0)
+        return fault_set(fault, FAULT_MALFORMED, "commands: expected an array of commands, got %s",
+                         kind_name(list.kind));
+    if (list.count > LIMIT_BATCH_COMMANDS_MAX)
+        return fault_set(fault, FAULT_TOO_LARGE, "%u commands in one transaction, more than %d", list.count,
+                         LIMIT_BATCH_COMMANDS_MAX);
+    command->items = arena_take(&command->arena, list.count * sizeof *command->items);
+    command->item_count = list.count;
+    for (uint32_t at = 0; at < list.count; at++)
+        if (read_command(&reader, place_of(true, at), &command->arena, &command->items[at], fault) < 0)
+            return -1;
+    return 0;
+}
+
+static int read_line_id(struct slice value, const char *member, struct command *command, struct slice *id,
+                        struct fault *fault)
+{
+    struct slice text;
+    if (read_text(value, (struct place){""}, member, &text, fault) < 0) return -1;
+    if (!text_is_id(text))
+        return fault_set(fault, FAULT_MALFORMED,
+                         "%s: must have 1 to 200 bytes without control characters and without '/'", member);
+    *id = arena_copy(&command->arena, text);
+    return 0;
+}
+
+static int read_line_member(struct slice name, struct slice value, struct command *command, bool is_batch,
                             struct fault *fault)
 {
     static const char members[] = "stream, type, data, id, version, and for imports event and at";
     struct place none = {""};
     struct slice text;
+    if (is_batch && (slice_is(name, "type") || slice_is(name, "data") || slice_is(name, "event")))
+        return fault_set(fault, FAULT_MALFORMED, "%.*s and commands exclude each other", SLICE_ARGS(name));
+    if (is_batch && slice_is(name, "id"))
+        return read_line_id(value, "id", command, &command->batch_id, fault);
+    if (slice_is(name, "correlation"))
+        return read_line_id(value, "correlation", command, &command->correlation_id, fault);
+    if (slice_is(name, "causation"))
+        return read_line_id(value, "causation", command, &command->causation_id, fault);
     if (slice_is(name, "stream")) {
         if (read_text(value, none, "stream", &text, fault) < 0) return -1;
         text = arena_copy(&command->arena, text);
@@ -161,12 +201,18 @@ int body_read_line(struct slice json, struct buf *scratch, struct command *comma
     command->item_count = 1;
     command->items = arena_zero(&command->arena, sizeof *command->items);
     command->items->data = slice_make("\x80", 1); /* an empty map */
+    bool is_batch = false;
     for (uint32_t at = 0; at < map.count; at++) {
         struct mp_value name;
         struct slice value;
         if (mp_read(&reader, &name) < 0 || mp_take(&reader, &value) < 0)
             return fault_set(fault, FAULT_MALFORMED, "the line cannot be read");
-        if (read_line_member(name.text, value, command, fault) < 0) return -1;
+        if (slice_is(name.text, "commands")) {
+            is_batch = true;
+            if (read_line_commands(value, command, fault) < 0) return -1;
+        } else if (read_line_member(name.text, value, command, is_batch, fault) < 0) {
+            return -1;
+        }
     }
     if (!command->id.size) return fault_set(fault, FAULT_MALFORMED, "stream: is missing");
     if (!command->items->type.size) return fault_set(fault, FAULT_MALFORMED, "type: is missing");

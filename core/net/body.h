@@ -14,8 +14,10 @@ int body_read_commands(struct slice json, size_t count_max, struct buf *scratch,
                        struct fault *fault);
 
 /* One line of a bulk body: {"stream","type","data","id"?,"version"?}; for imports also "at" (when it
- * happened), and "event" in place of "type": a fact to record, nothing to decide. Fills all of the request
- * but the tenant. Faults: MALFORMED, naming the member. */
+ * happened), and "event" in place of "type": a fact to record, nothing to decide. For what is sent again:
+ * "commands", an array in place of type and data, which is one transaction (id is then that of the whole),
+ * "correlation" and "causation". Fills all of the request but the tenant. Faults: MALFORMED, naming the
+ * member. */
 int body_read_line(struct slice json, struct buf *scratch, struct command *command, struct fault *fault);
 
 /* If-Match: "5". Empty text: any version. Fault: MALFORMED. */

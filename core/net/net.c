@@ -9,9 +9,8 @@
 
 /* --- the loop --- */
 
-static void on_finished(uv_async_t *async)
+static void finish(struct net *net)
 {
-    struct net *net = async->data;
     api_bulk_finished(net);
     struct call *newest = atomic_exchange_explicit(&net->finished, NULL, memory_order_acquire);
     struct call *oldest = NULL;
@@ -28,9 +27,15 @@ static void on_finished(uv_async_t *async)
     }
 }
 
+static void on_finished(uv_async_t *async)
+{
+    finish(async->data);
+}
+
 static void on_moved(uv_async_t *async)
 {
     struct net *net = async->data;
+    if (net->paused) return;
     api_events_moved(net);
     api_views_moved(net);
 }
@@ -54,7 +59,7 @@ static void on_beat(uv_timer_t *timer)
 static void on_turned(void *user)
 {
     struct net *net = user;
-    hub_rouse(net->hub);
+    if (net->hub) hub_rouse(net->hub);
 }
 
 /* --- opening and closing --- */
@@ -132,6 +137,30 @@ void net_stop(struct net *net)
     api_views_stop(net);
 }
 
+void net_pause(struct net *net)
+{
+    net->paused = true;
+    api_events_stop(net);
+    api_views_stop(net);
+}
+
+void net_detach(struct net *net)
+{
+    finish(net); /* the hub has answered: what it said goes to whom it concerns while it is there */
+    api_bulk_detach(net);
+    hub_unwatch(net->hub, net->watch);
+    net->hub = NULL;
+    net->hub_number++;
+}
+
+void net_attach(struct net *net, struct hub *hub)
+{
+    net->hub = hub;
+    net->head_told = 0;
+    net->watch = hub_watch(hub, on_watch, net);
+    net->paused = false;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct net *net = handle->data;
@@ -145,6 +174,7 @@ void net_close(struct net *net)
         unlink(net->options.socket_path);
         mem_free((char *)net->options.socket_path);
     }
+    while (net->looking) uv_run(net->options.loop, UV_RUN_ONCE);
     server_close(net->server);
     api_bulk_finished(net); /* the last answers of those who left */
     hub_unwatch(net->hub, net->watch);

@@ -18,6 +18,8 @@ static const struct {
     {"id_reused", "The command id was used for another command"},
     {"busy", "Too many commands are waiting"},
     {"unavailable", "The hub cannot take requests now"},
+    {"rebuilding", "What would answer is being built anew"},
+    {"gone", "The log was rolled back and no longer has that event"},
     {"lagging", "The view has not seen that position yet"},
     {"script", "A script failed"},
     {"disk", "The disk is full or failed"},
@@ -47,6 +49,7 @@ const char *problem_phrase(int status)
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
     case 409: return "Conflict";
+    case 410: return "Gone";
     case 413: return "Content Too Large";
     case 414: return "URI Too Long";
     case 415: return "Unsupported Media Type";

@@ -24,6 +24,7 @@ static const struct {
     [ROUTE_DEPLOY_UNDO] = {"deploy_undo", WRITES},
     [ROUTE_DEPLOY] = {"deploy", READS},
     [ROUTE_DEPLOY_SCRIPTS] = {"deploy_scripts", READS},
+    [ROUTE_ROLLBACK] = {"rollback", WRITES},
     [ROUTE_EVENTS] = {"events", READS},
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
@@ -215,6 +216,10 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     if (slice_is(segments[1], "status"))
         return match_status(segments + 2, count - 2, path, arena, match, fault);
     if (slice_is(segments[1], "deploys")) return match_deploys(segments + 2, count - 2, path, match, fault);
+    if (slice_is(segments[1], "rollback") && count == 2) {
+        match->route = ROUTE_ROLLBACK;
+        return 0;
+    }
     if (count < 3) return no_route(path, fault);
     if (take_name(segments[1], "tenant", text_is_tenant, arena, &match->tenant, fault) < 0) return -1;
 

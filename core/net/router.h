@@ -22,6 +22,7 @@ enum route {
     ROUTE_REBUILD,  /* name */
     ROUTE_TASK_RUN, /* name */
     ROUTE_RETRY,    /* name: of a receptor, or courier */
+    ROUTE_ROLLBACK, /* of the log */
     ROUTE_DEPLOYS,
     ROUTE_DEPLOY_UNDO,
     ROUTE_DEPLOY,         /* number */

@@ -38,6 +38,12 @@ static void cloudevent_put_ids(struct buf *out, const struct record *record)
 void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event,
                     struct buf *out)
 {
+    cloudevent_json(hub->log_id, record, event, out);
+}
+
+void cloudevent_json(const char *log_id, const struct record *record, const struct record_event *event,
+                     struct buf *out)
+{
     struct slice tenant = names_get(record->names, record->tenant);
     struct slice name = names_get(record->names, record->aggregate);
     struct slice aggregate = fold_aggregate_name(name);
@@ -47,7 +53,7 @@ void hub_event_json(struct hub *hub, const struct record *record, const struct r
     json_put_text_member(out, "specversion", slice_of("1.0"));
     json_put_name(out, "id");
     buf_put_byte(out, '"');
-    buf_put_text(out, hub->log_id);
+    buf_put_text(out, log_id);
     buf_put_byte(out, ':');
     buf_put_int(out, (int64_t)record->epoch);
     buf_put_byte(out, ':');

@@ -70,7 +70,6 @@ static bool feed_read_parked(void *user, struct slice key, struct slice value)
     if (feed_is_aside(feed) && split_partition(&feed->generation->plan, tenant->name, key) != feed->partition)
         return true;
     struct feed_parked *parked = feed_park(tenant, key, generation_member(value, "position"), text.text);
-    parked->deploy = generation_member(value, "deploy");
     parked->skipped = generation_member(value, "skipped");
     parked->stored = true;
     return true;
@@ -143,8 +142,6 @@ struct feed *feed_new(struct domain *domain, struct generation *generation, uint
 {
     struct feed *feed = MEM_NEW(struct feed);
     feed->domain = domain;
-    struct crew *crew = atomic_load(&generation->crew);
-    feed->deploy = crew ? crew->release->deploy : 0; /* else it is dropped at once */
     feed->projection = domain_find_projection(domain, generation->view->name);
     CHECK(feed->projection >= 0);
     feed->generation = generation;
@@ -274,7 +271,6 @@ static bool feed_failed(struct feed *feed, struct feed_tenant *tenant, uint64_t 
     if (failure == DRAFTS_KEY) {
         struct feed_parked *parked =
             feed_park(tenant, buf_slice(&feed->key), position, slice_of(fault->text));
-        parked->deploy = feed->deploy;
         parked->changed = true;
         return true;
     }

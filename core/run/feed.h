@@ -29,8 +29,7 @@ struct feed {
     struct feed *next;
     struct generation *generation;
     struct domain *domain;
-    int projection;  /* in the domain */
-    uint64_t deploy; /* whose code folds */
+    int projection; /* in the domain */
     uint32_t partition, partition_count;
     bool whole;                  /* a complete generation is fed, not a partition of one being built */
     struct feed_split *split;    /* it splits; else NULL */

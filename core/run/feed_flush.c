@@ -43,13 +43,11 @@ static int feed_collect_all(struct feed *feed, enum drafts_failure *failure, str
     return 0;
 }
 
-static int feed_write_failure(struct docs_write *write, struct slice key, uint64_t deploy, uint64_t position,
+static int feed_write_failure(struct docs_write *write, struct slice key, uint64_t position,
                               const char *error, const uint64_t *skipped, struct fault *fault)
 {
     struct buf bytes = {0};
-    mp_put_map(&bytes, skipped ? 4 : 3);
-    mp_put_text(&bytes, slice_of("deploy"));
-    mp_put_int(&bytes, (int64_t)deploy);
+    mp_put_map(&bytes, skipped ? 3 : 2);
     mp_put_text(&bytes, slice_of("error"));
     mp_put_text(&bytes, slice_of(error));
     mp_put_text(&bytes, slice_of("position"));
@@ -68,9 +66,8 @@ static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *writ
     char key[LIMIT_TENANT_SIZE_MAX + LIMIT_DOCUMENT_KEY_SIZE_MAX + 16];
     if (tenant->stopped_position && !tenant->stopped_stored) {
         snprintf(key, sizeof key, "stopped/%.*s", SLICE_ARGS(tenant->name));
-        uint64_t deploy = tenant->feed->deploy;
-        if (feed_write_failure(write, slice_of(key), deploy, tenant->stopped_position, tenant->stopped_error,
-                               NULL, fault) < 0)
+        if (feed_write_failure(write, slice_of(key), tenant->stopped_position, tenant->stopped_error, NULL,
+                               fault) < 0)
             return -1;
     }
     size_t at = 0;
@@ -81,7 +78,7 @@ static int feed_write_tenant(struct feed_tenant *tenant, struct docs_write *writ
         parked->skipped += skipped;
         parked->changed = true;
         size_t size = feed_parked_key(tenant, parked->key, key);
-        if (feed_write_failure(write, slice_make(key, size), parked->deploy, parked->position, parked->error,
+        if (feed_write_failure(write, slice_make(key, size), parked->position, parked->error,
                                &parked->skipped, fault) < 0)
             return -1;
     }

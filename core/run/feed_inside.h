@@ -18,7 +18,7 @@ struct feed_batch {
 
 struct feed_parked {
     struct slice key;
-    uint64_t position, deploy, skipped;
+    uint64_t position, skipped;
     char *error;
     bool changed; /* since the last flush */
     bool stored;  /* on disk: survives going back */

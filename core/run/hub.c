@@ -95,6 +95,7 @@ static int hub_open_store(struct hub *hub, const struct hub_options *given, stru
     if (!given->engine && hub_open_engine(hub, fault) < 0) return -1;
     struct engine_head head = engine_head(hub->engine);
     memcpy(hub->log_id, head.log_id, sizeof hub->log_id);
+    if (engine_meta_get(hub->engine, slice_of("origins"), &hub->origins, fault) < 0) return -1;
     char path[4096];
     snprintf(path, sizeof path, "%s/snapshots", hub->data);
     struct fault ignored;
@@ -246,6 +247,7 @@ void hub_close(struct hub *hub)
     if (hub->in_memory && hub->data) views_remove_folder(hub->data);
     watch_release(&hub->watch);
     outage_release(&hub->outage);
+    buf_release(&hub->origins);
     mem_free(hub->data);
     mem_free(hub->scripts);
     mem_free(hub->secrets);

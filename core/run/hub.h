@@ -179,6 +179,8 @@ struct view_lease {
     uint64_t position; /* checkpoint when leased; a read snapshot may be later: see hub_view_position */
     uint64_t generation;
     void *held;
+    double seconds_left; /* when the lease is refused since the view is being built: until then, 0: unknown */
+    bool building;       /* it is refused for that */
 };
 int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease, struct fault *fault);
 void hub_view_release(struct hub *hub, struct view_lease *lease);
@@ -277,5 +279,8 @@ bool hub_ready(struct hub *hub);
 /* One event of a record as a CloudEvents JSON object appended to out. */
 void hub_event_json(struct hub *hub, const struct record *record, const struct record_event *event,
                     struct buf *out);
+/* The same of a record that is in no hub. */
+void cloudevent_json(const char *log_id, const struct record *record, const struct record_event *event,
+                     struct buf *out);
 
 #endif

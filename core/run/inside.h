@@ -30,6 +30,7 @@ struct hub {
     struct snaps *snaps; /* NULL: none */
     int64_t started_ns;
     char log_id[37];
+    struct buf origins; /* of a fork: see origin.h */
 
     size_t shard_count;
     struct shard *shards[HUB_SHARDS_MAX];

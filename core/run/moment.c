@@ -71,7 +71,9 @@ static int moment_of_deploy(struct engine *engine, uint64_t number, uint64_t *po
         return fault_set(fault, FAULT_NOT_FOUND, "no deploy %llu, the newest is %llu",
                          (unsigned long long)number, (unsigned long long)now.last);
     int done = deploys_load(engine, number, &arena, &record, fault);
-    if (done == 0) *position = record.position;
+    /* It may have been made behind what a rollback has cut since. */
+    uint64_t head = engine_head(engine).position;
+    if (done == 0) *position = record.position < head ? record.position : head;
     arena_release(&arena);
     return done;
 }

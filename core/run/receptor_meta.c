@@ -12,6 +12,7 @@
 #include "base/say.h"
 #include "codec/mp.h"
 #include "run/inside.h"
+#include "run/rollback_inside.h"
 
 enum { META_EVERY_MS = 1000 };
 
@@ -212,4 +213,55 @@ int receptor_meta_load(struct receptors *receptors, struct fault *fault)
     receptor_meta_write(receptors, &receptors->meta.value);
     return writer_keep(receptors->hub->writer, slice_of("receptors"), buf_slice(&receptors->meta.value),
                        fault);
+}
+
+/* --- a log that is cut back --- */
+
+/* Those up to the position, written as they were. */
+static int meta_cut_stuck(struct slice list, uint64_t position, struct buf *out)
+{
+    struct mp_reader reader = mp_reader_of(list);
+    struct mp_value head;
+    struct slice stuck;
+    struct buf kept = {0};
+    uint32_t count = 0;
+    int done = mp_read(&reader, &head) < 0 || head.kind != MP_LIST ? -1 : 0;
+    for (uint32_t left = done < 0 ? 0 : head.count; left && done == 0; left--) {
+        done = mp_take(&reader, &stuck);
+        if (done < 0 || int_member(stuck, "position") > position) continue;
+        buf_put_slice(&kept, stuck);
+        count++;
+    }
+    mp_put_list(out, count);
+    buf_put_slice(out, buf_slice(&kept));
+    buf_release(&kept);
+    return done;
+}
+
+static int meta_cut_one(const struct causes *causes, struct slice item, struct buf *out)
+{
+    struct slice name = text_member(item, "name"), stuck;
+    uint64_t position = int_member(item, "position"), end = causes->cut->before.position;
+    struct cause *cause = name.size ? map_find(&causes->senders, name) : NULL;
+    if (cause && cause->position - 1 < end) end = cause->position - 1;
+    if (position > end) position = end;
+    if (!name.size || !mp_find(item, slice_of("stuck"), &stuck)) return -1;
+    mp_put_map(out, 4);
+    put_text_member(out, "code", text_member(item, "code"));
+    put_text_member(out, "name", name);
+    put_int_member(out, "position", position);
+    mp_put_text(out, slice_of("stuck"));
+    return meta_cut_stuck(stuck, end, out);
+}
+
+int receptor_meta_cut(const struct causes *causes, struct slice value, struct buf *out, struct fault *fault)
+{
+    struct mp_reader reader = mp_reader_of(value);
+    struct mp_value list;
+    struct slice item;
+    int done = mp_read(&reader, &list) < 0 || list.kind != MP_LIST ? -1 : 0;
+    if (done == 0) mp_put_list(out, list.count);
+    for (uint32_t left = done < 0 ? 0 : list.count; left && done == 0; left--)
+        if (mp_take(&reader, &item) < 0 || meta_cut_one(causes, item, out) < 0) done = -1;
+    return done < 0 ? fault_set(fault, FAULT_CORRUPT, "the checkpoints of the receptors cannot be read") : 0;
 }

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "run/inside.h"
+#include "run/origin.h"
 #include "run/sent.h"
 
 enum {
@@ -39,12 +40,16 @@ static void sending_done(struct command *command)
     inbox_put(&sending->sender->answered, &sending->link);
 }
 
-static struct slice sending_id(const struct sending_cause *cause, uint32_t ordinal, struct arena *arena)
+static struct slice sending_id(const struct hub *hub, const struct sending_cause *cause, uint32_t ordinal,
+                               struct arena *arena)
 {
     struct buf all = {0};
-    char text[RAND_UUID_SIZE + 1];
-    buf_format(&all, "%s\n%llu\n%u\n%.*s", cause->log_id, (unsigned long long)cause->position, ordinal,
+    char text[RAND_UUID_SIZE + 1], log_id[37];
+    origin_of(buf_slice(&hub->origins), cause->position, cause->log_id, log_id);
+    buf_format(&all, "%s\n%llu\n%u\n%.*s", log_id, (unsigned long long)cause->position, ordinal,
                SLICE_ARGS(cause->sender));
+    /* After a rollback another event is at this position, and the world outside may remember the first. */
+    if (cause->epoch > 1) buf_format(&all, "\n%llu", (unsigned long long)cause->epoch);
     struct hash hash = hash_of(buf_slice(&all));
     buf_release(&all);
     rand_uuid_of(hash.bytes, text);
@@ -62,7 +67,7 @@ static struct sending *sending_make(struct sender *sender, const struct sending_
     command->tenant = arena_copy(arena, cause->tenant);
     command->item_count = 1;
     command->items = arena_zero(arena, sizeof *command->items);
-    command->items->id = sending_id(cause, ordinal, arena);
+    command->items->id = sending_id(sender->hub, cause, ordinal, arena);
     command->causation_id =
         arena_format(arena, "%s:%llu:%llu", cause->log_id, (unsigned long long)cause->epoch,
                      (unsigned long long)cause->position);

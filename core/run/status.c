@@ -56,6 +56,8 @@ static void status_shard(const struct shard *shard, struct buf *out)
 struct status_failures {
     struct buf *out;
     const char *name;
+    uint64_t
+        deploy; /* whose code failed: that of the generation, so a rebuild parks byte for byte the same */
 };
 
 static void status_failure(struct status_failures *failures, const char *kind, struct slice tenant,
@@ -67,7 +69,7 @@ static void status_failure(struct status_failures *failures, const char *kind, s
     json_put_text_member(failures->out, "tenant", tenant);
     if (key) json_put_text_member(failures->out, "key", *key);
     json_put_int_member(failures->out, "position", (int64_t)generation_member(value, "position"));
-    json_put_int_member(failures->out, "deploy", (int64_t)generation_member(value, "deploy"));
+    json_put_int_member(failures->out, "deploy", (int64_t)failures->deploy);
     if (mp_find(value, slice_of("error"), &error)) json_put_mp_member(failures->out, "error", error);
     if (key) json_put_int_member(failures->out, "skipped", (int64_t)generation_member(value, "skipped"));
     status_end(failures->out);
@@ -124,7 +126,7 @@ static void status_view(struct hub *hub, size_t index, struct buf *out)
     struct view_lease lease;
     struct fault ignored;
     if (hub_view_lease(hub, slice_of(info.name), &lease, &ignored) < 0) return;
-    struct status_failures failures = {out, info.name};
+    struct status_failures failures = {out, info.name, info.deploy};
     docs_meta_each(lease.docs, slice_of("parked/"), status_parked, &failures, &ignored);
     docs_meta_each(lease.docs, slice_of("stopped/"), status_stopped, &failures, &ignored);
     hub_view_release(hub, &lease);

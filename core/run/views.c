@@ -369,6 +369,7 @@ int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease,
     struct view *view = views_find(hub->views, name, fault);
     if (!view) return -1;
     int done = 0;
+    *lease = (struct view_lease){0};
     pthread_mutex_lock(&hub->views->lock);
     struct generation *generation = view->answering;
     /* A first build in one piece is exact at its checkpoint, so it may answer; partitions are so only
@@ -376,9 +377,15 @@ int hub_view_lease(struct hub *hub, struct slice name, struct view_lease *lease,
     if (!generation && view->next && view->next->partition_count == 1) generation = view->next;
     if (generation) {
         generation_hold(generation);
-        *lease = (struct view_lease){generation->docs, atomic_load(&generation->position), generation->number,
-                                     generation};
+        lease->docs = generation->docs;
+        lease->position = atomic_load(&generation->position);
+        lease->generation = generation->number;
+        lease->held = generation;
     } else if (view->next) {
+        struct view_info info = {.head = engine_head(hub->engine).position};
+        views_info_rebuild(view, &info);
+        lease->building = true;
+        lease->seconds_left = info.seconds_left;
         done = fault_set(fault, FAULT_UNAVAILABLE, "%s is being built: %llu events of %llu", view->name.data,
                          (unsigned long long)generation_progress(view->next),
                          (unsigned long long)engine_head(hub->engine).position);

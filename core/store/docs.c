@@ -287,3 +287,8 @@ int docs_meta_each(struct docs *docs, struct slice prefix,
     environment_read_end(docs->environment, txn);
     return result;
 }
+
+int docs_copy(struct docs *docs, const char *path, struct fault *fault)
+{
+    return environment_copy(docs->environment, path, fault);
+}

@@ -112,4 +112,7 @@ int docs_next_tenant(struct docs *docs, struct buf *tenant, struct fault *fault)
  * CORRUPT, naming generation and key. *documents may be NULL. */
 int docs_check(struct docs *docs, uint64_t *documents, struct fault *fault);
 
+/* A clean copy of what is committed now, in a new directory. */
+int docs_copy(struct docs *docs, const char *path, struct fault *fault);
+
 #endif

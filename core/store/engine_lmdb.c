@@ -16,14 +16,16 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/say.h"
+#include "store/backup.h"
+#include "store/cut.h"
 #include "store/engine_lmdb.h"
 
 /* --- the lock --- */
 
-static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
+int engine_lmdb_lock(const char *path, struct fault *fault)
 {
     char file[4096], text[32] = {0};
-    snprintf(file, sizeof file, "%s/lock", lmdb->path);
+    snprintf(file, sizeof file, "%s/lock", path);
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fault_errno(fault, errno, "%s", file);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -33,14 +35,13 @@ static int lock_take(struct engine_lmdb *lmdb, struct fault *fault)
         if (error != EWOULDBLOCK) return fault_errno(fault, error, "%s", file);
         return fault_set(fault, FAULT_IN_USE,
                          "data directory %s is in use by process %ld; stop it or choose another with --data",
-                         lmdb->path, size > 0 ? strtol(text, NULL, 10) : 0L);
+                         path, size > 0 ? strtol(text, NULL, 10) : 0L);
     }
     int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     /* Only for the message above: that it could not be written changes nothing. */
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)size, 0) < 0)
         say_debug("%s: %s", file, strerror(errno));
-    lmdb->lock_fd = fd;
-    return 0;
+    return fd;
 }
 
 /* The lock itself is not tried: for that moment a hub that starts would find it taken. */
@@ -144,10 +145,17 @@ static int open_engine(struct engine_lmdb *lmdb, const struct engine_options *op
     if (!lmdb->read_only && mkdir(lmdb->path, 0755) < 0 && errno != EEXIST)
         return fault_errno(fault, errno, "%s", lmdb->path);
     if (stat(lmdb->path, &status) < 0) return fault_errno(fault, errno, "%s", lmdb->path);
-    if (!lmdb->read_only && lock_take(lmdb, fault) < 0) return -1;
+    if (!lmdb->read_only && (lmdb->lock_fd = engine_lmdb_lock(lmdb->path, fault)) < 0) return -1;
+    if (restore_is_pending(lmdb->path))
+        return fault_set(fault, FAULT_UNAVAILABLE,
+                         "%s: a restore was not finished: run lore restore with the same files again",
+                         lmdb->path);
     if (open_log(lmdb, options->map_size, fault) < 0) return -1;
+    int cut = lmdb->read_only ? 0 : cut_complete(lmdb, fault);
+    if (cut < 0) return -1;
     if (!lmdb->read_only && engine_lmdb_check_head(lmdb, fault) < 0) return -1;
     if (engine_lmdb_load_index(lmdb, options->map_size, fault) < 0) return -1;
+    if (cut && cut_end(lmdb, fault) < 0) return -1;
     if (!lmdb->read_only) engine_lmdb_start_flusher(lmdb);
     return 0;
 }
@@ -190,9 +198,10 @@ static void lmdb_close(struct engine *engine)
     struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
     uint64_t events;
     struct fault fault = {0};
-    if (!lmdb->read_only && index_flush(lmdb->index, &events, &fault) < 0)
+    bool settled = !lmdb->journal; /* a log that was cut, or one to read */
+    if (!settled && index_flush(lmdb->index, &events, &fault) < 0)
         say_debug("%s; the next start catches up", fault.text); /* who flushed before has told it */
-    if (!lmdb->read_only) engine_lmdb_close_journal(lmdb);
+    if (!settled) engine_lmdb_close_journal(lmdb);
     engine_free(lmdb);
 }
 

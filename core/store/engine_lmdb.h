@@ -73,6 +73,9 @@ int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct s
                             bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                             struct fault *fault);
 
+/* Takes the directory's lock: a descriptor to be closed, -1: IN_USE, PERMISSION. */
+int engine_lmdb_lock(const char *path, struct fault *fault);
+
 /* engine_lmdb_load.c: what is read at open, and again and again by a read_only engine. */
 int engine_lmdb_load_names(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct fault *fault);
 /* As far as LMDB has the log. */
@@ -101,6 +104,10 @@ int engine_lmdb_open_journal(struct engine_lmdb *lmdb, struct fault *fault);
 void engine_lmdb_start_flusher(struct engine_lmdb *lmdb);
 /* Moves all into LMDB and stops the thread. */
 void engine_lmdb_close_journal(struct engine_lmdb *lmdb);
+/* Moves all into LMDB for good: nothing can be appended any more. Fault: DISK; what is left is in the
+ * journal.
+ */
+int engine_lmdb_settle(struct engine_lmdb *lmdb, struct fault *fault);
 /* Before each entry: a full half is handed to the flusher. Fault: DISK, when it cannot be emptied. */
 int engine_lmdb_make_room(struct engine_lmdb *lmdb, struct fault *fault);
 /* The mark that LMDB has in this read; zeros: a log without a journal so far. */
@@ -110,6 +117,11 @@ int engine_lmdb_read_mark(struct engine_lmdb *lmdb, struct lmdb_env_read *read, 
 /* engine_lmdb_meta.c: named values. 1 found, 0 none, -1 fault. */
 int engine_lmdb_meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault);
 int engine_lmdb_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault);
+/* Every value of the log but those of the engine itself (the journal's mark), as of one moment, which is
+ * *head; until each returns -1. */
+int engine_lmdb_meta_each(struct engine *engine, struct engine_head *head,
+                          int (*each)(void *user, struct slice key, struct slice value, struct fault *fault),
+                          void *user, struct fault *fault);
 /* What LMDB alone has. */
 int engine_lmdb_meta_read(struct engine_lmdb *lmdb, struct lmdb_env_read *read, struct slice key,
                           struct buf *value, struct fault *fault);

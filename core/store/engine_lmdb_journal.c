@@ -133,22 +133,29 @@ void engine_lmdb_start_flusher(struct engine_lmdb *lmdb)
     lmdb->flusher = thread_start(flusher_run, lmdb, "flusher");
 }
 
-void engine_lmdb_close_journal(struct engine_lmdb *lmdb)
+int engine_lmdb_settle(struct engine_lmdb *lmdb, struct fault *fault)
 {
-    struct fault fault;
     pthread_mutex_lock(&lmdb->flush_lock);
     lmdb->stopping = true;
     pthread_cond_signal(&lmdb->flush_wanted);
     pthread_mutex_unlock(&lmdb->flush_lock);
     if (lmdb->flushing) pthread_join(lmdb->flusher, NULL);
-    int result = flush_frozen(lmdb, &fault);
+    lmdb->flushing = false;
+    int result = flush_frozen(lmdb, fault);
     if (result == 0 && lmdb->active->sequence > lmdb->mark.sequence) {
         freeze(lmdb);
-        result = flush_frozen(lmdb, &fault);
+        result = flush_frozen(lmdb, fault);
     }
-    if (result < 0) say_debug("%s; the next start goes on from the journal", fault.text);
     journal_close(lmdb->journal);
     lmdb->journal = NULL;
+    return result;
+}
+
+void engine_lmdb_close_journal(struct engine_lmdb *lmdb)
+{
+    struct fault fault;
+    if (engine_lmdb_settle(lmdb, &fault) < 0)
+        say_debug("%s; the next start goes on from the journal", fault.text);
 }
 
 /* --- what a crash left --- */

@@ -74,6 +74,72 @@ int engine_lmdb_meta_put(struct engine *engine, struct slice key, struct slice v
     return 0;
 }
 
+/* --- all of them --- */
+
+static bool is_own(struct slice key)
+{
+    return slice_is(key, "journal");
+}
+
+static int each_stored(struct log_view *view,
+                       int (*each)(void *user, struct slice key, struct slice value, struct fault *fault),
+                       void *user, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = view->lmdb;
+    MDB_cursor *cursor = lmdb_env_cursor(view->read, LOG_DB_META);
+    MDB_val key, value;
+    struct buf current = {0};
+    int code, result = 0;
+    for (code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); code == 0 && result == 0;
+         code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct slice name = lmdb_slice(key);
+        buf_clear(&current);
+        if (is_own(name)) continue;
+        if (!in_tails(view, name, &current) &&
+            engine_lmdb_meta_read(lmdb, view->read, name, &current, fault) < 0)
+            result = -1;
+        else
+            result = each(user, name, buf_slice(&current), fault);
+    }
+    buf_release(&current);
+    if (result == 0 && code != MDB_NOTFOUND) return lmdb_env_fault(lmdb->log, code, fault);
+    return result;
+}
+
+/* Those that LMDB does not have yet. */
+static int each_of_tail(struct log_view *view, size_t tail,
+                        int (*each)(void *user, struct slice key, struct slice value, struct fault *fault),
+                        void *user, struct fault *fault)
+{
+    struct log_tail_value *value;
+    int result = 0;
+    for (size_t at = 0;
+         result == 0 && view->tails[tail] && (value = map_next(&view->tails[tail]->values, &at));) {
+        MDB_val key = lmdb_val(value->key), found;
+        bool newer = tail == 0 && view->tails[1] && map_find(&view->tails[1]->values, value->key);
+        int code = mdb_get(view->read->txn, lmdb_env_db(view->lmdb->log, LOG_DB_META), &key, &found);
+        if (code == MDB_NOTFOUND && !newer && !is_own(value->key))
+            result = each(user, value->key, value->value, fault);
+    }
+    return result;
+}
+
+int engine_lmdb_meta_each(struct engine *engine, struct engine_head *head,
+                          int (*each)(void *user, struct slice key, struct slice value, struct fault *fault),
+                          void *user, struct fault *fault)
+{
+    struct engine_lmdb *lmdb = (struct engine_lmdb *)engine;
+    struct log_view view;
+    if (engine_lmdb_view(lmdb, &view, fault) < 0) return -1;
+    *head = lmdb->head;
+    int result = view.read ? 0 : lmdb_env_begin(lmdb->log, &view.read, fault);
+    if (result == 0) result = each_stored(&view, each, user, fault);
+    for (size_t tail = 0; tail < LOG_VIEW_TAILS && result == 0; tail++)
+        result = each_of_tail(&view, tail, each, user, fault);
+    log_view_close(&view);
+    return result;
+}
+
 /* --- in LMDB --- */
 
 int engine_lmdb_meta_write(struct engine_lmdb *lmdb, MDB_txn *txn, struct slice key, struct slice value)

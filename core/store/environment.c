@@ -420,3 +420,17 @@ void environment_abort(struct environment *environment, MDB_txn *txn)
     mdb_txn_abort(txn);
     write_end(environment);
 }
+
+int environment_copy(struct environment *environment, const char *path, struct fault *fault)
+{
+    char file[PATH_SIZE_MAX];
+    path_join(file, path, "data.mdb");
+    if (mkdir(path, 0755) < 0) return fault_errno(fault, errno, "%s", path);
+    int code = mdb_env_copy(environment->mdb, path);
+    if (code) return environment_fault(environment, code, "cannot copy", fault);
+    int fd = open(file, O_RDWR | O_CLOEXEC);
+    int error = fd < 0 || fdatasync(fd) < 0 ? errno : 0;
+    if (fd >= 0) close(fd);
+    if (!error) error = mark_write(path, mark_clean);
+    return error ? fault_errno(fault, error, "%s", file) : 0;
+}

@@ -65,6 +65,9 @@ int environment_grow(struct environment *environment, struct fault *fault);
 /* How often it grew (tests). */
 unsigned int environment_grown(const struct environment *environment);
 
+/* A clean copy of what is committed now, in a new directory. */
+int environment_copy(struct environment *environment, const char *path, struct fault *fault);
+
 /* An MDB or errno code as a fault: "<path>: <doing>: <why>". */
 int environment_fault(const struct environment *environment, int code, const char *doing,
                       struct fault *fault);

@@ -396,3 +396,12 @@ void index_walk_close(struct index_walk *walk)
     buf_release(&walk->tail);
     mem_free(walk);
 }
+
+int index_copy(struct index *index, const char *path, const char *log_id, struct fault *fault)
+{
+    char mark[4200];
+    if (!index->env) return 0;
+    if (lmdb_env_copy(index->env, path, fault) < 0) return -1;
+    snprintf(mark, sizeof mark, "%s/mark", path);
+    return index_mark_write(mark, log_id, true, fault);
+}

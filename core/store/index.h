@@ -78,6 +78,9 @@ int index_each_stream(struct index *index, struct slice prefix,
                       bool (*each)(void *user, struct slice key, uint64_t version), void *user,
                       struct fault *fault);
 
+/* What is on disk into a new directory, as that of a log with this id. Nothing if there is nothing of use. */
+int index_copy(struct index *index, const char *path, const char *log_id, struct fault *fault);
+
 /* --- for verify: what is on disk, entry by entry --- */
 
 /* 1 and the state; 0: there is none that could be used (*why says so, "" if the index was never made); -1

@@ -310,6 +310,19 @@ int lmdb_env_sync_directory(struct lmdb_env *env, struct fault *fault)
     return code ? fault_errno(fault, code, "%s: its directory", env->path) : 0;
 }
 
+int lmdb_env_copy(struct lmdb_env *env, const char *path, struct fault *fault)
+{
+    char file[4200];
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    if (mkdir(path, 0755) < 0 && errno != EEXIST) return fault_errno(fault, errno, "%s", path);
+    int code = mdb_env_copy(env->env, path);
+    if (code) return code > 0 ? fault_errno(fault, code, "%s", file) : lmdb_env_fault(env, code, fault);
+    int fd = open(file, O_RDWR | O_CLOEXEC);
+    int error = fd < 0 || fdatasync(fd) < 0 ? errno : 0;
+    if (fd >= 0) close(fd);
+    return error ? fault_errno(fault, error, "%s", file) : 0;
+}
+
 int lmdb_env_sync(struct lmdb_env *env, struct fault *fault)
 {
     int code = mdb_env_sync(env->env, 1);

@@ -63,6 +63,9 @@ MDB_dbi lmdb_env_db(struct lmdb_env *env, size_t db);
  * a file that is not derived stops the process. Faults: DISK, CORRUPT. */
 int lmdb_env_update(struct lmdb_env *env, uint64_t bytes, int (*write)(MDB_txn *txn, void *user), void *user,
                     struct fault *fault);
+/* A copy of what is committed now into another directory, which is made; beside a process that writes, too.
+ * Durable. */
+int lmdb_env_copy(struct lmdb_env *env, const char *path, struct fault *fault);
 /* derived: fsync. */
 int lmdb_env_sync(struct lmdb_env *env, struct fault *fault);
 /* Makes the names of the files in the environment's directory durable. */

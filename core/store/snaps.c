@@ -1,8 +1,8 @@
 /* Two databases. "snapshots": tenant 00 aggregate 00 id 00 code -> version and deploy (8 bytes each, little
  * endian), state, CRC-32 over key and the rest. The version's highest bit says that a deploy follows: without
- * it the snapshot is of a lore that kept none. "milestones": the same with the version behind the code (8 bytes, big
- * endian, so they lie in order): a snapshot that was the newest before its stream went on into the next
- * SNAPS_MILESTONE versions. */
+ * it the snapshot is of a lore that kept none. "milestones": the same with the version behind the code (8
+ * bytes, big endian, so they lie in order): a snapshot that was the newest before its stream went on into the
+ * next SNAPS_MILESTONE versions. */
 #include "store/snaps.h"
 
 #include <pthread.h>
@@ -168,7 +168,8 @@ static void milestone_key(struct buf *key, struct slice snapshot_key, uint64_t v
     for (int i = 7; i >= 0; i--) buf_put_byte(key, (uint8_t)(version >> 8 * i));
 }
 
-static void value_put(struct buf *out, struct slice key, uint64_t version, uint64_t deploy, struct slice state)
+static void value_put(struct buf *out, struct slice key, uint64_t version, uint64_t deploy,
+                      struct slice state)
 {
     buf_clear(out);
     little_put(out, version | WITH_DEPLOY, VERSION_SIZE);
@@ -263,7 +264,8 @@ static int put_one(struct snaps *snaps, MDB_txn *txn, const struct snapshot *sna
     if (found && value_open(key, value, &version, &state)) {
         if (version > snapshot->version) return 0;
         if (version / SNAPS_MILESTONE != snapshot->version / SNAPS_MILESTONE &&
-            (code = keep_milestone(snaps, txn, buf_slice(key_bytes), version, value_deploy(value), state)) != 0)
+            (code = keep_milestone(snaps, txn, buf_slice(key_bytes), version, value_deploy(value), state)) !=
+                0)
             return code;
     }
     value_put(value_bytes, buf_slice(key_bytes), snapshot->version, snapshot->deploy, snapshot->state);

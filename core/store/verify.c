@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/cut.h"
 #include "store/verify_inside.h"
 
 /* Parts that tell of every thousand records hang if they are silent that long; the others walk whole files in
@@ -170,6 +171,19 @@ int verify_run_part(struct verify_part *part, struct verify_report *report, stru
     return run_part(part, &listening, fault);
 }
 
+/* A cut that was killed is completed, or taken back, by an open for writing; before that head and index are
+ * of another log than the one that is there. */
+static int open_once(const char *path, struct fault *fault)
+{
+    struct engine *engine;
+    struct engine_options options = {.path = path};
+    if (!cut_is_pending(path)) return 0;
+    if (engine_open_lmdb(&options, &engine, fault) < 0)
+        return fault->code == FAULT_IN_USE ? 0 : -1; /* who has it does that */
+    engine_close(engine);
+    return 0;
+}
+
 int verify_directory(const char *path, void (*progress)(void *user, uint64_t events, uint64_t events_max),
                      void *user, struct verify_report *report, struct fault *fault)
 {
@@ -192,6 +206,7 @@ int verify_directory(const char *path, void (*progress)(void *user, uint64_t eve
     if (access(file, W_OK) < 0 && errno == EACCES)
         return fault_errno(fault, errno, "%s must be writable to read beside a hub: verify as the hub's user",
                            file);
+    if (open_once(path, fault) < 0) return -1;
     for (size_t at = 0; at < sizeof parts / sizeof *parts; at++) {
         struct listening listening = {.report = report, .progress = progress, .user = user};
         parts[at].path = path;

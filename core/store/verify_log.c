@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "store/epochs.h"
 #include "store/pages.h"
 #include "store/verify_inside.h"
 
@@ -60,6 +61,8 @@ struct walk {
     struct hash chain;
     int64_t recorded_ms;
     uint64_t epoch;
+    uint64_t epoch_end;     /* behind it a later one has begun */
+    struct buf epochs;      /* where each began */
     uint8_t *names_defined; /* one byte a name */
     uint32_t names_count;   /* in the database of names and in the journal */
     struct head_slot slots[HEAD_SLOTS];
@@ -121,6 +124,11 @@ static int check_record(struct walk *walk, struct slice bytes, uint64_t number, 
         return fault_set(fault, FAULT_CORRUPT, "it says position %llu",
                          (unsigned long long)record->first_position);
     if (!outcomes && check_stream(walk, record, fault) < 0) return -1;
+    if (record->epoch != walk->epoch)
+        walk->epoch_end = epochs_kept_of(buf_slice(&walk->epochs), record->epoch);
+    if (!outcomes && number > walk->epoch_end)
+        return fault_set(fault, FAULT_CORRUPT, "it is of epoch %llu, which ends at position %llu",
+                         (unsigned long long)record->epoch, (unsigned long long)walk->epoch_end);
     walk->chain = record->chain;
     walk->recorded_ms = record->recorded_ms;
     walk->epoch = record->epoch;
@@ -147,6 +155,7 @@ static bool walk_records(struct walk *walk, bool outcomes)
     walk->chain = (struct hash){0};
     walk->recorded_ms = INT64_MIN;
     walk->epoch = 0;
+    walk->epoch_end = UINT64_MAX;
     meet_slots(walk, outcomes, 0);
     int more = log_scan_open(&scan, &walk->view, db, 0, &fault);
     while (more >= 0 && (more = log_scan_next(&scan, &number, &bytes, &fault)) > 0) {
@@ -290,6 +299,9 @@ static void run_walk(struct walk *walk, bool head_found)
     walk->names_count = names_count(walk->lmdb->engine.names);
     walk->names_defined = mem_zero((size_t)walk->names_count + 1);
     walk->position_max = walk->lmdb->head.position;
+    struct fault fault = {0};
+    if (engine_lmdb_meta_read(walk->lmdb, walk->view.read, slice_of("epochs"), &walk->epochs, &fault) < 0)
+        verify_find(walk->part, 0, "%s", fault.text);
     /* What builds on a part that is damaged would only repeat its finding. */
     bool commits = walk_records(walk, false);
     if (commits) check_count(walk, LOG_DB_COMMITS, "commits", walk->stored[LOG_DB_COMMITS]);
@@ -301,6 +313,7 @@ static void run_walk(struct walk *walk, bool head_found)
         check_slots(walk, head_found);
     }
     check_meta(walk, head_found);
+    buf_release(&walk->epochs);
     mem_free(walk->names_defined);
     mem_free(walk->versions.entries);
 }

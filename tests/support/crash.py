@@ -80,6 +80,8 @@ def read_views(hub):
         hub.get(f"{path}?limit=1&wait={head}&timeout={TIMEOUT}")
         texts[view] = hub.request("GET", path, None, {"Accept": "application/x-ndjson"}).bytes
     stuck = [line for line in hub.status() if line["kind"] in ("parked", "stopped")]
+    for line in stuck:
+        del line["deploy"]  # a rebuild may be another one's
     texts["parked"] = sorted(json.dumps(line, sort_keys=True) for line in stuck)
     return texts
 

@@ -182,13 +182,65 @@ static void test_problems(void **state)
     assert_int_equal(problem_retry_s(400, "malformed"), 0);
 }
 
+static int read_line(const char *json, struct command **command, struct fault *fault)
+{
+    struct buf scratch = {0};
+    *command = command_new();
+    int read = body_read_line(slice_of(json), &scratch, *command, fault);
+    buf_release(&scratch);
+    return read;
+}
+
+/* A transaction in one line: its id is that of the whole. */
+static void test_line_of_commands(void **state)
+{
+    struct command *command;
+    struct fault fault = {0};
+    assert_int_equal(
+        read_line("{\"stream\":\"shop/box/1\",\"id\":\"b-1\",\"at\":\"2026-01-01\",\"correlation\":\"c\","
+                  "\"causation\":\"d\",\"commands\":[{\"type\":\"A\",\"id\":\"x\"},{\"type\":\"B\",\"data\":{"
+                  "\"n\":1}}]}",
+                  &command, &fault),
+        0);
+    assert_int_equal(command->item_count, 2);
+    assert_true(slice_is(command->batch_id, "b-1"));
+    assert_true(slice_is(command->items[0].id, "x"));
+    assert_true(slice_is(command->items[1].type, "B"));
+    assert_true(slice_is(command->correlation_id, "c"));
+    assert_true(slice_is(command->causation_id, "d"));
+    assert_true(slice_is(command->context, "shop"));
+    command_free(command);
+    static const char *const bad[] = {"[]",
+                                      "{}",
+                                      "7",
+                                      "[{}]",
+                                      "[7]",
+                                      "[{\"type\":\"A\"}],\"type\":\"B\"",
+                                      "[{\"type\":\"A\"}],\"data\":{}",
+                                      "[{\"type\":\"A\"}],\"event\":\"B\"",
+                                      "[{\"type\":\"A\"}],\"id\":\"a/b\"",
+                                      "[{\"type\":\"A\"}],\"correlation\":7"};
+    for (size_t at = 0; at < sizeof bad / sizeof *bad; at++) {
+        char line[200];
+        snprintf(line, sizeof line, "{\"stream\":\"shop/box/1\",\"commands\":%s}", bad[at]);
+        assert_int_equal(read_line(line, &command, &fault), -1);
+        assert_int_equal(fault.code, FAULT_MALFORMED);
+        command_free(command);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_command),   cmocka_unit_test(test_absent_data_is_an_empty_map),
-        cmocka_unit_test(test_array),         cmocka_unit_test(test_bad_bodies),
-        cmocka_unit_test(test_if_match),      cmocka_unit_test(test_header_ids),
-        cmocka_unit_test(test_content_types), cmocka_unit_test(test_problems),
+        cmocka_unit_test(test_line_of_commands),
+        cmocka_unit_test(test_one_command),
+        cmocka_unit_test(test_absent_data_is_an_empty_map),
+        cmocka_unit_test(test_array),
+        cmocka_unit_test(test_bad_bodies),
+        cmocka_unit_test(test_if_match),
+        cmocka_unit_test(test_header_ids),
+        cmocka_unit_test(test_content_types),
+        cmocka_unit_test(test_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
