@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -63,6 +64,10 @@ static int backup_to_file(struct engine *engine, const char *file, const struct 
                           struct archive_head *head, struct fault *fault)
 {
     struct buf part = {0};
+    struct stat status;
+    /* It would be put in the place of a device or a pipe. */
+    if (stat(file, &status) == 0 && !S_ISREG(status.st_mode))
+        return fault_set(fault, FAULT_USAGE, "%s is no regular file: write to a pipe or a device with -", file);
     buf_format(&part, "%s.part%c", file, 0);
     int done = backup_write(engine, part.data, since, head, fault);
     if (done == 0 && rename(part.data, file) < 0) {

@@ -8,6 +8,7 @@
 #include "cli/fields.h"
 #include "run/hub.h"
 #include "store/archive.h"
+#include "run/moment.h"
 
 static bool events_print_raw(void *user, struct slice line)
 {
@@ -123,6 +124,12 @@ static int events_run_archive(const struct cli *cli, const char *file, int64_t l
     return got < 0 ? cli_fail(&fault) : CLI_OK;
 }
 
+static bool events_is_moment(const char *text, struct fault *fault)
+{
+    struct moment moment;
+    return moment_parse(slice_of(text), &moment, fault) == 0;
+}
+
 static int events_run(struct cli *cli)
 {
     int64_t limit = 0;
@@ -130,6 +137,10 @@ static int events_run(struct cli *cli)
     if (cli_value(cli, "archive")) return events_run_archive(cli, cli_value(cli, "archive"), limit);
     struct fault fault;
     struct client *client;
+    static const char *const moments[] = {"from", "until"};
+    for (size_t at = 0; at < sizeof moments / sizeof *moments; at++)
+        if (cli_flag(cli, moments[at]) && !events_is_moment(cli_value(cli, moments[at]), &fault))
+            return cli_usage(cli, "--%s: %s", moments[at], fault.text);
     bool follow = cli_flag(cli, "follow");
     if (client_open(cli, CLIENT_LOG, &client, &fault) < 0) return cli_fail(&fault);
     if (follow && client_is_own(client)) {

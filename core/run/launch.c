@@ -23,10 +23,11 @@ static void launch_warn(const struct domain *domain)
     }
 }
 
-/* Whether there may be a recorded deploy to run instead. */
+/* Whether there may be a recorded deploy to run instead. A hub for a single question is told what is wrong. */
 static bool launch_has_log(const struct hub_options *options)
 {
     char path[4096];
+    if (!options->schedule) return false;
     if (options->engine) return true;
     if (!options->data) return false;
     snprintf(path, sizeof path, "%s/log", options->data);

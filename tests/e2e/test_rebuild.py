@@ -53,6 +53,7 @@ class Rebuild(Case):
         hub.stop()
         hub = self.hub()
         self.assertIn("open_bills.lua changed", hub.wait_said(r"open_bills.*rebuild.*")[0])
+        hub.wait_said(r"billing/open_bills: generation \d+ answers")
         after = self.settled(hub)
         self.assertEqual([name for name in after if after[name] != before[name]], ["billing/open_bills"])
         self.assertEqual(hub.view("open_bills")["4"]["services"], 50)
@@ -70,6 +71,7 @@ class Rebuild(Case):
         hub.stop()
         hub = self.hub()
         self.assertIn("rounding.lua changed", hub.wait_said(r"outstanding_invoices.*rebuild.*")[0])
+        hub.wait_said(r"outstanding_invoices: generation \d+ answers")
         after = self.settled(hub)
         self.assertEqual([name for name in after if after[name] != before[name]], ["billing/outstanding_invoices"])
         live = hub.view("outstanding_invoices")
@@ -125,6 +127,7 @@ class Rebuild(Case):
         # mended code is a changed hash: the key is tried again
         self.edit("billing/open_bills.lua", "e.services == 5", "e.services == 5000")
         hub = self.hub()
+        hub.wait_said(r"billing/open_bills: generation \d+ answers")
         self.assertEqual(hub.view("open_bills")["4"]["services"], 6)
         self.assertEqual([line for line in hub.status() if line["kind"] == "parked"], [])
         hub.stop()
