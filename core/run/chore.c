@@ -166,6 +166,17 @@ static int chore_read(struct chore *chore, struct fault *fault)
     return 0;
 }
 
+int chore_look(struct chore *chore, struct fault *fault)
+{
+    struct reactor *reactor = chore->task->reactor;
+    pthread_mutex_lock(&reactor->mutex);
+    chore->last_due_ms = chore->last_moment_ms = INT64_MIN;
+    buf_clear(&chore->last_error);
+    int done = chore_read(chore, fault);
+    pthread_mutex_unlock(&reactor->mutex);
+    return done;
+}
+
 /* --- runs --- */
 
 static void chore_set(struct chore *chore, enum chore_state state)
@@ -186,6 +197,14 @@ static void chore_wait(struct chore *chore, int64_t delay_ms, const struct fault
     chore->again_ms = clock_now_ms(chore->task->reactor->hub->clock) + delay_ms;
     chore_set(chore, CHORE_WAITS);
     watch_wake(&chore->task->reactor->hub->watch);
+}
+
+void chore_drain(struct chore *chore)
+{
+    if (chore->state != CHORE_WAITS || chore->commits) return;
+    command_free(chore->command);
+    chore->command = NULL;
+    chore_set(chore, CHORE_IDLE);
 }
 
 /* The run is over, recorded or not. */

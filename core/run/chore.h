@@ -50,11 +50,13 @@ struct chore {
     struct slice tenant;
     struct chore *next; /* of the same task */
     enum chore_state state;
-    int64_t due_ms;                        /* the next moment; INT64_MAX: none */
-    int64_t again_ms;                      /* WAITS: until then */
-    bool commits;                          /* WAITS: with its commit, else with its run */
-    struct buf waits_for;                  /* why, in words */
-    bool asked;                            /* by hand: */
+    int64_t due_ms;       /* the next moment; INT64_MAX: none */
+    int64_t again_ms;     /* WAITS: until then */
+    bool commits;         /* WAITS: with its commit, else with its run */
+    struct buf waits_for; /* why, in words */
+    bool is_elsewhere;    /* a run of the code before a deploy is under way; it is planned behind it */
+    int64_t after_ms;     /* moments up to here are not its own */
+    bool asked;           /* by hand: */
     void (*done)(struct command *command); /* who asked */
     void *user;
     /* the run */
@@ -77,6 +79,10 @@ int64_t task_last(const struct task *task, int64_t due_ms, int64_t now_ms);
 /* With what the log says of its last run; its due_ms is that of none. NULL: DISK, CORRUPT. */
 struct chore *chore_new(struct task *task, struct slice tenant, struct fault *fault);
 void chore_free(struct chore *chore);
+/* Once more what the log says of its last run. Faults: DISK, CORRUPT. */
+int chore_look(struct chore *chore, struct fault *fault);
+/* Its reactor ends: what waits for another try is left to the code that follows. */
+void chore_drain(struct chore *chore);
 /* After a run for after_ms, or as if there had been one: the next moment, or one for all that were missed. */
 void chore_plan(struct chore *chore, int64_t after_ms, int64_t now_ms);
 /* An idle one runs for what is due. */

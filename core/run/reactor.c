@@ -158,11 +158,12 @@ static bool reactor_is_closed(struct reactor *reactor)
 /* Whether it was to end when it has nothing left to do, and has. */
 static bool reactor_is_done(struct reactor *reactor)
 {
+    if (!atomic_load(&reactor->draining)) return false;
+    /* Who was admitted before it drained is among the arrivals by now. */
     pthread_mutex_lock(&reactor->mutex);
-    bool done =
-        reactor->draining && !reactor->run_count && !reactor->commits && inbox_size(&reactor->arrivals) == 0;
+    bool done = !reactor->run_count && !reactor->commits && inbox_size(&reactor->arrivals) == 0;
     pthread_mutex_unlock(&reactor->mutex);
-    return done && services_are_idle(reactor->services);
+    return done && services_are_idle(reactor->services) && tasks_are_idle(reactor->tasks);
 }
 
 static void *reactor_main(void *user)
@@ -263,7 +264,7 @@ void reactor_drain(struct reactor *reactor)
 {
     if (!reactor->started) atomic_store(&reactor->drained, true);
     pthread_mutex_lock(&reactor->mutex);
-    reactor->draining = true;
+    atomic_store(&reactor->draining, true);
     pthread_mutex_unlock(&reactor->mutex);
     fetch_wake(reactor->fetch);
 }

@@ -50,7 +50,7 @@ struct reactor {
     struct inbox arrivals; /* struct reactor_arrival */
     pthread_mutex_t mutex; /* guards closed, and what status shows of services and tasks */
     bool closed;           /* takes no more commands */
-    bool draining;         /* the same, but what it took is done */
+    atomic_bool draining;  /* the same, but what it took is done */
     atomic_bool drained;   /* all of that is done */
     bool ending;           /* nothing begins any more; the thread's own */
     struct reactor_run *runs;
@@ -114,6 +114,8 @@ int tasks_run(struct tasks *tasks, struct slice name, struct command *command, s
 int tasks_turn(struct tasks *tasks);
 void tasks_status(struct tasks *tasks, struct buf *ndjson);
 bool tasks_run_one(struct tasks *tasks, struct slice task, struct slice tenant);
+/* No run is under way or waits to be kept. */
+bool tasks_are_idle(const struct tasks *tasks);
 void tasks_metrics(struct tasks *tasks, struct buf *out);
 
 #endif

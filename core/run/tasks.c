@@ -10,7 +10,10 @@
 #include "run/metrics.h"
 #include "run/tenants.h"
 
-enum { TASKS_LOOK_MS = 10000 /* the machine's clock may be set: who waits looks at it so often */ };
+enum {
+    TASKS_LOOK_MS = 10000,   /* the machine's clock may be set: who waits looks at it so often */
+    TASKS_ELSEWHERE_MS = 100 /* and so often at a run that older code began */
+};
 
 struct tasks {
     struct reactor *reactor;
@@ -36,8 +39,11 @@ static struct chore *task_chore(struct task *task, struct slice tenant, struct f
 {
     struct chore *chore = task_find_chore(task, tenant);
     if (chore) return chore;
+    struct deployer *deployer = task->reactor->hub->deployer; /* NULL: no deploy has been yet */
+    bool elsewhere = deployer && deployer_task_runs(deployer, task->declared->name, tenant);
     chore = chore_new(task, tenant, fault);
     if (!chore) return NULL;
+    chore->is_elsewhere = elsewhere;
     pthread_mutex_lock(&task->reactor->mutex);
     chore->next = task->chores;
     task->chores = chore;
@@ -58,7 +64,8 @@ static int tasks_add_tenants(struct tasks *tasks, int64_t now_ms, struct fault *
             int64_t after_ms = tasks->looked_ms ? tasks->looked_ms : task->seen_ms;
             if (chore->last_moment_ms > after_ms) after_ms = chore->last_moment_ms;
             pthread_mutex_lock(&tasks->reactor->mutex);
-            if (tasks->schedule) chore_plan(chore, after_ms, now_ms);
+            chore->after_ms = after_ms;
+            if (tasks->schedule && !chore->is_elsewhere) chore_plan(chore, after_ms, now_ms);
             pthread_mutex_unlock(&tasks->reactor->mutex);
         }
     }
@@ -68,11 +75,34 @@ static int tasks_add_tenants(struct tasks *tasks, int64_t now_ms, struct fault *
 
 /* --- the clock --- */
 
+/* Runs never overlap, whatever code they are of: a deploy's tasks begin where those of the code before have
+ * ended. False: it still runs there. */
+static bool tasks_take_back(struct chore *chore, int64_t now_ms)
+{
+    struct reactor *reactor = chore->task->reactor;
+    struct fault fault;
+    if (deployer_task_runs(reactor->hub->deployer, chore->task->declared->name, chore->tenant)) return false;
+    if (chore_look(chore, &fault) < 0) {
+        say_error("tasks: %s", fault.text);
+        return false;
+    }
+    pthread_mutex_lock(&reactor->mutex);
+    chore->is_elsewhere = false;
+    int64_t after_ms = chore->last_moment_ms > chore->after_ms ? chore->last_moment_ms : chore->after_ms;
+    if (chore->task->tasks->schedule) chore_plan(chore, after_ms, now_ms);
+    pthread_mutex_unlock(&reactor->mutex);
+    return true;
+}
+
 /* Begins it if it is time; the moment at which it wants to be looked at again. */
 static int64_t tasks_turn_chore(struct chore *chore, int64_t now_ms)
 {
     if (reactor_is_full(chore->task->reactor)) return INT64_MAX; /* the end of a run is a turn */
-    if (chore->state == CHORE_IDLE && chore->task->reactor->draining) return INT64_MAX;
+    if (atomic_load(&chore->task->reactor->draining)) {
+        chore_drain(chore);
+        if (chore->state == CHORE_IDLE) return INT64_MAX;
+    }
+    if (chore->is_elsewhere && !tasks_take_back(chore, now_ms)) return now_ms + TASKS_ELSEWHERE_MS;
     if (chore->state == CHORE_WAITS && chore->again_ms <= now_ms)
         chore_go_on(chore);
     else if (chore->state == CHORE_IDLE && chore->due_ms <= now_ms)
@@ -141,7 +171,8 @@ static int task_ask_take(struct task *task, struct command *command, struct faul
     int known = task_is_known(task, command, fault);
     if (known < 0) return -1;
     if (known) return hub_submit_wait(reactor->hub, command, fault);
-    if (chore->state != CHORE_IDLE)
+    if (chore->is_elsewhere) tasks_take_back(chore, clock_now_ms(reactor->hub->clock));
+    if (chore->state != CHORE_IDLE || chore->is_elsewhere)
         return fault_set(fault, FAULT_CONFLICT, "%.*s runs already", SLICE_ARGS(task->declared->name));
     if (reactor_is_full(reactor))
         return fault_set(fault, FAULT_BUSY, "%zu services and tasks run: try again", reactor->run_count);
@@ -282,6 +313,14 @@ void tasks_free(struct tasks *tasks)
 }
 
 /* --- status --- */
+
+bool tasks_are_idle(const struct tasks *tasks)
+{
+    for (size_t at = 0; at < tasks->count; at++)
+        for (const struct chore *chore = tasks->list[at].chores; chore; chore = chore->next)
+            if (chore->state != CHORE_IDLE) return false;
+    return true;
+}
 
 bool tasks_run_one(struct tasks *tasks, struct slice task, struct slice tenant)
 {

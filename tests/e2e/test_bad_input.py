@@ -7,6 +7,7 @@ from hub import LORE, ROOT, SMALL, TIMEOUT, Case, lore, main
 BILL = {"customer": "acme", "start_date": "2026-01-01"}
 ROUTES = {
     "healthz": "/healthz", "readyz": "/readyz", "metrics": "/metrics", "status": "/v1/status", "rebuild": "/v1/status/rebuild/billing/open_bills", "rollback": "/v1/rollback",
+    "deploys": "/v1/deploys", "deploy_undo": "/v1/deploys/undo", "deploy": "/v1/deploys/1", "deploy_scripts": "/v1/deploys/1/scripts", "blame": "/v1/main/blame",
     "retry": "/v1/status/retry/courier", "task_run": "/v1/status/run/billing/reminders",
     "events": "/v1/main/events", "view": "/v1/main/views/billing/open_bills", "document": "/v1/main/views/billing/open_bills/7",
     "bulk": "/v1/main/commands", "trace": "/v1/main/trace/x", "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
@@ -299,7 +300,7 @@ class BadArguments(Case):
             "new": [os.path.join(self.dir, "fresh")], "serve": [], "check": [], "test": [], "send": ["billing/bill/1", "ReopenBill"],
             "import": [self.file("rows", b'{"a":1}\n'), "--with", os.path.join(self.scripts, "billing/import/x.lua")], "export": [], "events": [],
             "state": ["billing/bill/1"], "view": ["open_bills"], "status": [], "rebuild": ["open_bills"], "retry": ["courier"], "verify": [],
-            "digest": [], "task": ["list"], "trace": ["x"], "rollback": ["--to", "0", "--plan"], "backup": ["/dev/full"], "restore": [self.file("junk.lore", b"LORELOG1" * 9)], "fork": [os.path.join(self.dir, "scripts")], "bench": ["disc"],  # a work that it does not know: else it would measure for a minute
+            "digest": [], "task": ["list"], "trace": ["x"], "rollback": ["--to", "0", "--plan"], "backup": ["/dev/full"], "deploys": [], "blame": ["1"], "deploy": ["--plan"], "undeploy": [], "restore": [self.file("junk.lore", b"LORELOG1" * 9)], "fork": [os.path.join(self.dir, "scripts")], "bench": ["disc"],  # a work that it does not know: else it would measure for a minute
         }
         self.write("billing/import/x.lua", "return function(row) end\n")
 
