@@ -10,6 +10,7 @@
 #include "base/say.h"
 #include "base/thread.h"
 #include "cli/clock_file.h"
+#include "cli/redeploy.h"
 #include "run/rollback.h"
 
 enum { HOST_SIGNALS = 2 };
@@ -42,6 +43,7 @@ struct host {
     struct clock_file *clock; /* NULL: the machine's clock */
     struct hub *hub;
     struct net *net;
+    struct redeploy *redeploy; /* NULL: without signals */
     char *socket_path;
 };
 
@@ -173,8 +175,18 @@ static void host_on_rollback(void *user, struct slice to)
 
 /* --- opening --- */
 
+static void host_open_redeploy(struct host *host, const struct host_options *options)
+{
+    struct redeploy_options redeploy = {
+        .loop = &host->loop, .hub = &host->hub, .scripts = options->hub.scripts, .watch = options->watch};
+    host->redeploy = redeploy_open(&redeploy);
+}
+
+/* After the hub. */
 static void host_close_loop(struct host *host)
 {
+    redeploy_stop(host->redeploy);
+    redeploy_close(host->redeploy);
     clock_file_close(host->clock);
     uv_close((uv_handle_t *)&host->stop, NULL);
     uv_close((uv_handle_t *)&host->wake, NULL);
@@ -209,6 +221,7 @@ int host_open(const struct host_options *options, struct host **opened, struct f
     }
     /* The socket in the directory is that of the hub that has it. */
     if (!options->hub.as_of) host->socket_path = host_socket_path(options->hub.data);
+    if (options->signals && !options->hub.as_of) host_open_redeploy(host, options);
     if (host_open_hub(host, &options->hub, fault) < 0) {
         host_close_loop(host);
         return -1;
@@ -252,6 +265,7 @@ void host_stop(struct host *host)
 
 void host_close(struct host *host)
 {
+    redeploy_stop(host->redeploy);
     struct fault stopping;
     fault_set(&stopping, FAULT_UNAVAILABLE, "the hub is stopping");
     if (host->reopening.wanted) net_rolled_back(host->net, &stopping, SLICE_NONE);
