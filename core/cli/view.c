@@ -168,7 +168,7 @@ const struct cli_command cli_view = {
         "With --at documents are folded anew from their events up to the moment, with the scripts of today.\n"
         "A document whose key is an id costs what its own events cost. With a key function every event that "
         "has\n"
-        "a handler is asked for its key (0.2 to 1 million a second); a whole view, or a document of a "
+        "a handler is asked for its key (0.4 to 1 million a second); a whole view, or a document of a "
         "free-style\n"
         "projection (key = false), is a rebuild up to there in a folder under TMPDIR. A running hub does "
         "this\n"
