@@ -67,7 +67,8 @@ static int backup_to_file(struct engine *engine, const char *file, const struct 
     struct stat status;
     /* It would be put in the place of a device or a pipe. */
     if (stat(file, &status) == 0 && !S_ISREG(status.st_mode))
-        return fault_set(fault, FAULT_USAGE, "%s is no regular file: write to a pipe or a device with -", file);
+        return fault_set(fault, FAULT_USAGE, "%s is no regular file: write to a pipe or a device with -",
+                         file);
     buf_format(&part, "%s.part%c", file, 0);
     int done = backup_write(engine, part.data, since, head, fault);
     if (done == 0 && rename(part.data, file) < 0) {

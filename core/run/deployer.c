@@ -203,7 +203,7 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
         deployer_switch(deployer, &ready);
         if (!order->is_told)
             say_info("deploy %llu runs%s (%lld ms)", (unsigned long long)release->deploy,
-                 undone_to ? " again" : "", (long long)((clock_monotonic_ns() - began_ns) / 1000000));
+                     undone_to ? " again" : "", (long long)((clock_monotonic_ns() - began_ns) / 1000000));
         order->deploy = release->deploy;
         if (undone_to) deployer_say_undone(order, before, began_ns);
     } else if (ready.crew) {

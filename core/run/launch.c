@@ -23,7 +23,8 @@ static void launch_warn(const struct domain *domain)
     }
 }
 
-/* Whether there may be a recorded deploy to run instead. A hub for a single question is told what is wrong. */
+/* Whether there may be a recorded deploy to run instead. A hub for a single question is told what is wrong.
+ */
 static bool launch_has_log(const struct hub_options *options)
 {
     char path[4096];
