@@ -12,7 +12,7 @@ ROUTES = {
     "events": "/v1/main/events", "view": "/v1/main/views/billing/open_bills", "document": "/v1/main/views/billing/open_bills/7",
     "bulk": "/v1/main/commands", "trace": "/v1/main/trace/x", "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
 }
-PARAMETERS = ["from", "until", "limit", "type", "context", "subject", "correlation", "deploy", "version", "at", "wait", "timeout", "index", "min", "max", "cursor", "ordered", "tenant", "below", "event", "view"]
+PARAMETERS = ["from", "until", "limit", "type", "context", "subject", "correlation", "deploy", "version", "at", "wait", "timeout", "index", "min", "max", "cursor", "ordered", "tenant", "below", "event", "view", "stream", "last", "position", "key"]
 VALUES = ["", "-1", "0", "x", "1e9", "99999999999999999999999", "1.5", "%00", "%", "%zz", "%ff", "%F0%9F%98%80", "'", "%22", "../..", "null", "a" * 4000,
           "%0d%0aX-Injected:1", "deploy:99999999999", "9999-99-99"]
 MALFORMED = [
