@@ -88,7 +88,7 @@ static void plan_begin(struct plan_run *run)
         uint64_t position = atomic_load(&planned->position);
         atomic_store(&planned->held_at, atomic_load(&planned->complete) && position > head ? position : head);
         if (head == 0) continue;
-        planned->began_ns = planned->said_ns = clock_monotonic_ns();
+        if (!atomic_load(&planned->complete)) planned->began_ns = planned->said_ns = clock_monotonic_ns();
         rebuild_claim(planned, run->crew);
     }
     pthread_mutex_unlock(&run->views->lock);

@@ -21,7 +21,7 @@ The hub serves scripts/: security, billing, mailing and fines. In another termin
 Some invoices are long overdue: their reminders fail until LORE_SECRET_MAIL_URL says where to post mail; lore status shows them, nothing else
 is harmed. A mail catcher on this machine is http://127.0.0.1:8025 (other private addresses: scripts/hub.lua).
 
-Edit scripts/billing/open_bills.lua, stop this with Ctrl-C, run it again: only that view is built again.
+Edit scripts/billing/open_bills.lua and see what that would change: ./lore deploy --plan; then ./lore deploy, ./lore undeploy.
 
 T
 exec ./lore serve scripts --data data --listen "$listen"
