@@ -82,31 +82,40 @@ static void deployer_switch_shards(struct hub *hub, struct shard_order *orders)
     sem_destroy(&obeyed);
 }
 
-/* The log can be written, or it was stopped above; what the parts need is read from it. */
-static void deployer_start_parts(struct release *release)
+/* The log cannot be read: as at a start. */
+static void deployer_must(int done, const struct release *release, const struct fault *fault)
 {
-    struct fault fault;
-    if (release_start_parts(release, &fault) < 0)
-        say_stop("deploy %llu cannot go on: %s", (unsigned long long)release->deploy, fault.text);
+    if (done < 0) say_stop("deploy %llu cannot go on: %s", (unsigned long long)release->deploy, fault->text);
 }
 
-static void deployer_switch(struct deployer *deployer, struct ready *ready)
+/* It begins no task any more; runs of the new code wait for those that it has begun. */
+static void deployer_make_old(struct deployer *deployer, struct release *before)
 {
-    struct hub *hub = deployer->hub;
-    struct release *release = ready->release, *before = atomic_load(&hub->release);
-    deployer_switch_shards(hub, ready->shards);
-    if (hub->views) views_switch(hub->views, ready->crew);
-    if (before->reactor) reactor_drain(before->reactor);
-    if (before->receptors) receptors_stop(before->receptors);
+    if (before->reactor) reactor_hold_tasks(before->reactor);
     pthread_mutex_lock(&deployer->lock);
     before->older = deployer->ending;
     deployer->ending = before;
     pthread_mutex_unlock(&deployer->lock);
+}
+
+/* Whoever comes through the door finds somebody who takes it: the new release is there before the old one
+ * takes nothing more. Receptors come last, since the old ones may have to wait for a service. */
+static void deployer_switch(struct deployer *deployer, struct ready *ready)
+{
+    struct hub *hub = deployer->hub;
+    struct fault fault;
+    struct release *release = ready->release, *before = atomic_load(&hub->release);
+    deployer_switch_shards(hub, ready->shards);
+    if (hub->views) views_switch(hub->views, ready->crew);
+    deployer_make_old(deployer, before);
     release_hold(release); /* the hub's */
-    deployer_start_parts(release);
+    deployer_must(release_start_parts(release, &fault), release, &fault);
     atomic_store(&hub->release, release);
     release_wait_for_visitors(hub);
     if (before->query) query_stop(before->query);
+    if (before->reactor) reactor_drain(before->reactor);
+    if (before->receptors) receptors_stop(before->receptors);
+    deployer_must(release_start_receptors(release, &fault), release, &fault);
     hub_look(hub);
     if (hub->courier) courier_retry(hub->courier); /* other code is another chance */
 }

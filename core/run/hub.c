@@ -122,6 +122,11 @@ static int hub_start_without_scripts(struct hub *hub, struct fault *fault)
     return 0;
 }
 
+static int hub_start_parts(struct release *release, struct fault *fault)
+{
+    return release_start_parts(release, fault) < 0 ? -1 : release_start_receptors(release, fault);
+}
+
 /* The release is the current one from here on. */
 static int hub_start(struct hub *hub, struct release_parts parts, struct fault *fault)
 {
@@ -129,17 +134,17 @@ static int hub_start(struct hub *hub, struct release_parts parts, struct fault *
     if (!release) return hub_start_without_scripts(hub, fault);
     if (release_make_parts(release, &parts, fault) < 0) return -1;
     hub->past = past_start(hub);
-    if (hub->read_only) return release_start_parts(release, fault);
+    if (hub->read_only) return hub_start_parts(release, fault);
     if (hub->as_of) {
         if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
-        return release_start_parts(release, fault);
+        return hub_start_parts(release, fault);
     }
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
     if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
-    if (release_start_parts(release, fault) < 0) return -1;
+    if (hub_start_parts(release, fault) < 0) return -1;
     return deployer_start(hub, &hub->deployer, fault);
 }
 
@@ -155,7 +160,7 @@ static int hub_launch(struct hub *hub, struct launch *launch, struct fault *faul
     struct release *before = atomic_load(&hub->release);
     if (launch->is_due && launch_deploy(launch, fault) < 0) return -1;
     if (launch->is_due && atomic_load(&hub->release) == before &&
-        (release_make_parts(before, &hub->parts, fault) < 0 || release_start_parts(before, fault) < 0))
+        (release_make_parts(before, &hub->parts, fault) < 0 || hub_start_parts(before, fault) < 0))
         return -1;
     if (hub->courier) courier_start(hub->courier);
     return 0;

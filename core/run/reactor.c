@@ -1,3 +1,5 @@
+#include <semaphore.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/thread.h"
@@ -258,6 +260,27 @@ void reactor_stop(struct reactor *reactor)
     pthread_mutex_unlock(&reactor->mutex);
     fetch_wake(reactor->fetch);
     pthread_join(reactor->thread, NULL);
+}
+
+struct reactor_turn {
+    struct reactor_arrival arrival;
+    sem_t taken;
+};
+
+static void reactor_turned(struct reactor *reactor, struct reactor_arrival *arrival)
+{
+    sem_post(&((struct reactor_turn *)arrival)->taken);
+}
+
+/* Tasks begin at the beginning of a turn, arrivals are taken at its end. */
+void reactor_hold_tasks(struct reactor *reactor)
+{
+    struct reactor_turn turn = {.arrival.take = reactor_turned};
+    atomic_store(&reactor->holds_tasks, true);
+    sem_init(&turn.taken, 0, 0);
+    if (reactor_admit(reactor, &turn.arrival))
+        while (sem_wait(&turn.taken) < 0) continue; /* a signal */
+    sem_destroy(&turn.taken);
 }
 
 void reactor_drain(struct reactor *reactor)

@@ -32,7 +32,9 @@ int reactor_start(struct reactor *reactor, struct fault *fault);
 /* While shards and writer still work: what runs is given up, who asked is told UNAVAILABLE; what is on its
  * way to the log gets there. Takes nothing more. */
 void reactor_stop(struct reactor *reactor);
-/* It takes nothing more and begins no task; what it took it does, and then its thread ends: reactor_stop must
+/* It begins no task any more, and none is about to begin when this returns. */
+void reactor_hold_tasks(struct reactor *reactor);
+/* It takes nothing more; what it took it does, and then its thread ends: reactor_stop must
  * follow, at once or when it is drained. */
 void reactor_drain(struct reactor *reactor);
 bool reactor_is_drained(const struct reactor *reactor);

@@ -51,8 +51,9 @@ struct reactor {
     pthread_mutex_t mutex; /* guards closed, and what status shows of services and tasks */
     bool closed;           /* takes no more commands */
     atomic_bool draining;  /* the same, but what it took is done */
-    atomic_bool drained;   /* all of that is done */
-    bool ending;           /* nothing begins any more; the thread's own */
+    atomic_bool holds_tasks;
+    atomic_bool drained; /* all of that is done */
+    bool ending;         /* nothing begins any more; the thread's own */
     struct reactor_run *runs;
     struct reactor_run *paused, **paused_last; /* that go on at the next turn, in order */
     size_t run_count, run_count_max;

@@ -92,7 +92,11 @@ int release_make_parts(struct release *release, const struct release_parts *part
 int release_start_parts(struct release *release, struct fault *fault)
 {
     if (release->query) query_start(release->query);
-    if (release->reactor && reactor_start(release->reactor, fault) < 0) return -1;
+    return release->reactor ? reactor_start(release->reactor, fault) : 0;
+}
+
+int release_start_receptors(struct release *release, struct fault *fault)
+{
     return release->receptors ? receptors_start(release->receptors, fault) : 0;
 }
 

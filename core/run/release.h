@@ -67,6 +67,8 @@ struct release_parts {
 };
 int release_make_parts(struct release *release, const struct release_parts *parts, struct fault *fault);
 int release_start_parts(struct release *release, struct fault *fault);
+/* Behind them, when no other receptors run. */
+int release_start_receptors(struct release *release, struct fault *fault);
 
 /* --- visitors --- */
 

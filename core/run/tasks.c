@@ -98,7 +98,7 @@ static bool tasks_take_back(struct chore *chore, int64_t now_ms)
 static int64_t tasks_turn_chore(struct chore *chore, int64_t now_ms)
 {
     if (reactor_is_full(chore->task->reactor)) return INT64_MAX; /* the end of a run is a turn */
-    if (atomic_load(&chore->task->reactor->draining)) {
+    if (atomic_load(&chore->task->reactor->holds_tasks)) {
         chore_drain(chore);
         if (chore->state == CHORE_IDLE) return INT64_MAX;
     }
@@ -174,6 +174,8 @@ static int task_ask_take(struct task *task, struct command *command, struct faul
     if (chore->is_elsewhere) tasks_take_back(chore, clock_now_ms(reactor->hub->clock));
     if (chore->state != CHORE_IDLE || chore->is_elsewhere)
         return fault_set(fault, FAULT_CONFLICT, "%.*s runs already", SLICE_ARGS(task->declared->name));
+    if (atomic_load(&reactor->holds_tasks))
+        return fault_set(fault, FAULT_UNAVAILABLE, "other code is about to run: try again");
     if (reactor_is_full(reactor))
         return fault_set(fault, FAULT_BUSY, "%zu services and tasks run: try again", reactor->run_count);
     chore_begin_asked(chore, command, clock_now_ms(reactor->hub->clock));
