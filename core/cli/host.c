@@ -88,7 +88,8 @@ static int host_open_hub(struct host *host, const struct hub_options *options, s
     if (host_open_clock(host, fault) < 0) return -1;
     if (host->clock) host->hub_options.clock = clock_file_clock(host->clock);
     int done = hub_open(&host->hub_options, &host->hub, fault);
-    host->hub_options.errors = NULL; /* the caller's, and he has seen them */
+    host->hub_options.errors = NULL;   /* the caller's, and he has seen them */
+    host->hub_options.recorded = true; /* opened again, it deploys nothing that somebody edits */
     return done;
 }
 
