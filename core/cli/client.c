@@ -67,9 +67,11 @@ static int client_open_own(struct client *client, const struct cli *cli, enum cl
     struct host_options options = {
         .hub = {.scripts = needs == CLIENT_LOG ? NULL : cli->scripts,
                 .data = cli->data,
-                .projectors = needs == CLIENT_VIEWS || needs == CLIENT_STATUS ? 0 : -1,
+                .projectors =
+                    needs == CLIENT_VIEWS || needs == CLIENT_STATUS || needs == CLIENT_DEPLOY ? 0 : -1,
                 .shards = 1,
                 .quiet = needs == CLIENT_SEND,
+                .recorded = needs == CLIENT_DEPLOY,
                 .read_only = needs == CLIENT_LOG || needs == CLIENT_STATUS,
                 .errors = &errors}};
     say_set_level(needs == CLIENT_VIEWS ? SAY_INFO : SAY_WARN);
@@ -103,6 +105,15 @@ int client_open(const struct cli *cli, enum client_needs needs, struct client **
     client->curl = curl_easy_init();
     *opened = client;
     return 0;
+}
+
+struct client *client_beside(const struct client *client)
+{
+    struct client *beside = MEM_NEW(struct client);
+    beside->base = mem_text(client->base, strlen(client->base));
+    if (client->socket_path) beside->socket_path = mem_text(client->socket_path, strlen(client->socket_path));
+    beside->curl = curl_easy_init();
+    return beside;
 }
 
 void client_close(struct client *client)

@@ -21,11 +21,12 @@
 struct client;
 
 enum client_needs {
-    CLIENT_LOG,   /* only the log */
-    CLIENT_STATE, /* scripts, but no views */
-    CLIENT_SEND,  /* the same, and a data directory is made if there is none */
-    CLIENT_VIEWS, /* views, brought up to the head */
-    CLIENT_STATUS /* views as they stand */
+    CLIENT_LOG,    /* only the log */
+    CLIENT_STATE,  /* scripts, but no views */
+    CLIENT_SEND,   /* the same, and a data directory is made if there is none */
+    CLIENT_VIEWS,  /* views, brought up to the head */
+    CLIENT_STATUS, /* views as they stand */
+    CLIENT_DEPLOY  /* views, and the deploy that is recorded, whatever the folder holds */
 };
 
 struct reply {
@@ -35,6 +36,8 @@ struct reply {
 
 int client_open(const struct cli *cli, enum client_needs needs, struct client **client, struct fault *fault);
 void client_close(struct client *client);
+/* A second connection to the same hub, for another thread; to be closed before the first. */
+struct client *client_beside(const struct client *client);
 /* Whether a hub is running on the data directory. */
 bool client_finds_hub(const struct cli *cli);
 /* True if the hub is our own (nobody else was running). */

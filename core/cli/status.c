@@ -59,9 +59,18 @@ static void status_print_hub(const struct fields *line)
 {
     struct slice as_of = fields_text(line, "as_of");
     if (as_of.size) printf("a hub of the past, as of %.*s\n", SLICE_ARGS(as_of));
-    printf("hub at position %lld, deploy %lld, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
+    printf("hub at position %lld, deploy %lld runs, index behind by %lld\n\n%-28s %10s %10s %8s %7s\n",
            (long long)fields_int(line, "position"), (long long)fields_int(line, "deploy"),
            (long long)fields_int(line, "index_behind"), "name", "generation", "position", "lag", "parked");
+}
+
+/* "deploy under way: replaying, 120 of 400, for 3.4 s" */
+static void status_print_deploy(const struct fields *line)
+{
+    printf("deploy under way: %.*s", SLICE_ARGS(fields_text(line, "state")));
+    if (fields_int(line, "of"))
+        printf(", %lld of %lld", (long long)fields_int(line, "done"), (long long)fields_int(line, "of"));
+    printf(", for %.1f s\n", fields_number(line, "seconds"));
 }
 
 static void status_print_other(const struct fields *line, struct slice kind)
@@ -91,6 +100,8 @@ static void status_print_other(const struct fields *line, struct slice kind)
         status_print_service(line);
     else if (slice_is(kind, "task"))
         status_print_task(line);
+    else if (slice_is(kind, "deploy"))
+        status_print_deploy(line);
     else if (slice_is(kind, "hub"))
         status_print_hub(line);
 }

@@ -201,7 +201,8 @@ static int deployer_go_live(struct deployer *deployer, struct deploy_order *orde
     }
     if (done == 0) {
         deployer_switch(deployer, &ready);
-        say_info("deploy %llu runs%s (%lld ms)", (unsigned long long)release->deploy,
+        if (!order->is_told)
+            say_info("deploy %llu runs%s (%lld ms)", (unsigned long long)release->deploy,
                  undone_to ? " again" : "", (long long)((clock_monotonic_ns() - began_ns) / 1000000));
         order->deploy = release->deploy;
         if (undone_to) deployer_say_undone(order, before, began_ns);

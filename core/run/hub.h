@@ -29,6 +29,7 @@ struct hub_options {
     bool quiet;          /* a command that fails is told by who sent it, not by the hub too */
     bool schedule;       /* a hub that stays, not one for a single question: receptors and timers send, tasks
                             run at their moments */
+    bool recorded;       /* it runs the deploy that is recorded; the folder is only for a log without one */
     const char *secrets; /* file of named secrets for services and tasks (secrets.h), may be NULL */
     bool read_only; /* look only: no shards, no writer, no projectors; a running hub may have the directory */
     const char *as_of; /* NULL; or a moment (moment.h): a hub of the past. It reads the log in data as it was
@@ -226,6 +227,7 @@ struct deploy_order {
     int64_t since_ms;  /* only streams with events recorded since */
     int64_t budget_ms; /* what is not done by then is left out, and said so */
     int64_t samples;   /* of each kind of difference; 0: a few */
+    bool is_told;      /* who gave it says what it came to; else the hub does */
     /* the answer */
     struct fault fault; /* SCRIPTS: they do not load; REFUSED by the gate: see the report */
     uint64_t deploy;    /* that runs now */

@@ -33,16 +33,23 @@ static bool launch_has_log(const struct hub_options *options)
     return access(path, F_OK) == 0;
 }
 
+static int launch_load(struct launch *launch, struct buf *errors)
+{
+    struct sources *sources;
+    launch->folder = realpath(launch->hub->scripts, NULL);
+    if (sources_read(launch->hub->scripts, &sources, &launch->fault) < 0) return -1;
+    int done = release_load(launch->hub, sources, &launch->loaded, errors, &launch->fault);
+    if (done < 0) sources_free(sources);
+    return done;
+}
+
 int launch_read(struct launch *launch, struct hub *hub, const struct hub_options *options,
                 struct fault *fault)
 {
     launch->hub = hub;
-    if (!hub->scripts) return 0;
-    struct sources *sources = NULL;
-    launch->folder = realpath(hub->scripts, NULL);
-    if (sources_read(hub->scripts, &sources, &launch->fault) < 0 ||
-        release_load(hub, sources, &launch->loaded, options->errors, &launch->fault) < 0) {
-        if (sources) sources_free(sources);
+    launch->is_recorded = options->recorded && launch_has_log(options);
+    if (!hub->scripts || launch->is_recorded) return 0;
+    if (launch_load(launch, options->errors) < 0) {
         if (launch_has_log(options)) return 0;
         *fault = launch->fault;
         return -1;
@@ -68,6 +75,7 @@ static bool launch_only_looks(const struct hub *hub)
 static int launch_first(struct launch *launch, struct fault *fault)
 {
     struct hub *hub = launch->hub;
+    if (launch->is_recorded) launch_load(launch, NULL);
     struct release *release = launch->loaded;
     if (!release) {
         *fault = launch->fault;
@@ -166,6 +174,7 @@ int launch_choose(struct launch *launch, struct fault *fault)
     int found = deploys_now(hub->engine, &now, fault);
     if (found < 0) return -1;
     if (found == 0 || now.running < now.first) return launch_first(launch, fault);
+    if (launch->is_recorded) return launch_recorded(launch, now.running, fault);
     int done = deploys_load(hub->engine, now.running, &arena, &running, fault);
     if (done == 0) done = launch_compare(launch, &running, fault);
     arena_release(&arena);

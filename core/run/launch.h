@@ -19,6 +19,7 @@ struct launch {
     struct release *loaded; /* of the folder; NULL: it could not be */
     struct fault fault;     /* then */
     bool is_due;            /* it is to be deployed */
+    bool is_recorded;       /* the folder is not looked at where a deploy is recorded */
 };
 
 int launch_read(struct launch *launch, struct hub *hub, const struct hub_options *options,
