@@ -10,6 +10,7 @@
 #include "base/say.h"
 #include "base/thread.h"
 #include "cli/clock_file.h"
+#include "cli/redeploy.h"
 
 enum { HOST_SIGNALS = 2 };
 
@@ -21,6 +22,7 @@ struct host {
     struct clock_file *clock; /* NULL: the machine's clock */
     struct hub *hub;
     struct net *net;
+    struct redeploy *redeploy; /* NULL: without signals */
     char *socket_path;
 };
 
@@ -67,8 +69,18 @@ static int host_open_hub(struct host *host, const struct hub_options *options, s
     return hub_open(&hub, &host->hub, fault);
 }
 
+static void host_open_redeploy(struct host *host, const struct host_options *options)
+{
+    struct redeploy_options redeploy = {
+        .loop = &host->loop, .hub = &host->hub, .scripts = options->hub.scripts, .watch = options->watch};
+    host->redeploy = redeploy_open(&redeploy);
+}
+
+/* After the hub. */
 static void host_close_loop(struct host *host)
 {
+    redeploy_stop(host->redeploy);
+    redeploy_close(host->redeploy);
     clock_file_close(host->clock);
     uv_close((uv_handle_t *)&host->stop, NULL);
     for (int at = 0; at < host->signal_count; at++) uv_close((uv_handle_t *)&host->signals[at], NULL);
@@ -99,6 +111,7 @@ int host_open(const struct host_options *options, struct host **opened, struct f
     }
     /* The socket in the directory is that of the hub that has it. */
     if (!options->hub.as_of) host->socket_path = host_socket_path(options->hub.data);
+    if (options->signals && !options->hub.as_of) host_open_redeploy(host, options);
     if (host_open_hub(host, &options->hub, fault) < 0) {
         host_close_loop(host);
         return -1;
@@ -138,6 +151,7 @@ void host_stop(struct host *host)
 
 void host_close(struct host *host)
 {
+    redeploy_stop(host->redeploy);
     net_stop(host->net);
     hub_stop(host->hub);
     net_close(host->net);

@@ -19,7 +19,8 @@ struct host_options {
     const char *host; /* NULL: only the Unix socket */
     int port;
     bool access_log;
-    bool signals; /* SIGINT and SIGTERM stop it */
+    bool signals; /* SIGINT and SIGTERM stop it, SIGHUP deploys the scripts folder */
+    bool watch;   /* with signals: the folder is deployed when it was saved */
 };
 
 int host_open(const struct host_options *options, struct host **host, struct fault *fault);

@@ -14,7 +14,8 @@ static const char new_readme[] =
     "\n"
     "    lore check              do the scripts load?\n"
     "    lore test               run the specs\n"
-    "    lore serve              run the hub on http://127.0.0.1:7070, data in ./data\n"
+    "    lore serve --watch      run the hub on http://127.0.0.1:7070, data in ./data; what is saved is "
+    "deployed\n"
     "\n"
     "Then, in another terminal:\n"
     "\n"
@@ -25,9 +26,13 @@ static const char new_readme[] =
     "\n"
     "`scripts/shop` is a bounded context: `contracts.lua` names its commands and events, `order.lua` is an "
     "aggregate\n"
-    "that decides, `open_orders.lua` a projection that shows. Edit a handler and start the hub again: only "
-    "the views whose\n"
-    "code changed are built again.\n";
+    "that decides, `open_orders.lua` a projection that shows. Edit a handler: the running hub takes the new "
+    "code "
+    "between two\n"
+    "commands and builds only the views whose code changed. Before that, `lore deploy --plan` shows what the "
+    "change "
+    "would do to\n"
+    "the data that is there; `lore deploy` brings it to a hub without --watch, `lore undeploy` goes back.\n";
 
 static const char new_contracts[] = "contracts [[\n"
                                     "  PlaceOrder?  (customer: string, amount: decimal)\n"

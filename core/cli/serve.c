@@ -41,11 +41,14 @@ static int serve_run(struct cli *cli)
                                            .errors = &errors},
                                    .host = name,
                                    .access_log = cli_flag(cli, "access-log"),
-                                   .signals = true};
+                                   .signals = true,
+                                   .watch = cli_flag(cli, "watch")};
     if (serve_split(listen ? listen : "127.0.0.1:7070", name, &options.port) < 0)
         return cli_usage(cli, "--listen expects HOST:PORT, not '%s'", listen);
     if (cli_number(cli, "shards", 1, &shards) < 0 || cli_number(cli, "projectors", 1, &projectors) < 0)
         return CLI_USAGE;
+    if (options.watch && options.hub.as_of)
+        return cli_usage(cli, "--as-of shows the past, where nothing is deployed: --watch excludes it");
     options.hub.shards = (int)shards;
     options.hub.projectors = (int)projectors;
     struct host *host;
@@ -71,6 +74,7 @@ static const struct cli_option serve_options[] = {
     {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
     {"as-of", "T",
      "a read-only hub of the past: a time (by when events were recorded), a position or deploy:N"},
+    {"watch", NULL, "deploy the scripts folder whenever it was saved and its specs pass"},
     {"access-log", NULL, "say a line for each request"},
     {NULL, NULL, NULL},
 };
@@ -83,7 +87,11 @@ const struct cli_command cli_serve = {
         "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
         "with 0. Views whose code\n"
         "changed since the last start are built again beside the ones that answer; lore status shows how "
-        "far they are. Tasks run at their moments. Secrets of services and tasks, env.NAME, come from "
+        "far they are. SIGHUP deploys the scripts folder again, --watch does so whenever it was saved: with "
+        "the quick "
+        "gate, without\n"
+        "a replay. What does not load or is refused is told, and what runs goes on running. Tasks run at "
+        "their moments. Secrets of services and tasks, env.NAME, come from "
         "--secrets FILE or from\n"
         "the environment as LORE_SECRET_NAME.\n\n"
         "  lore serve scripts --data data --listen 127.0.0.1:7070\n\n"
