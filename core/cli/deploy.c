@@ -205,6 +205,8 @@ static int check_loads(const struct cli *cli, const struct sources *sources, str
 
 static int check_texts(const struct sources *sources, struct fault *fault)
 {
+    if (sources_count(sources) == 0)
+        return fault_set(fault, FAULT_NOT_FOUND, "%s holds no scripts", sources_dir(sources));
     for (size_t at = 0; at < sources_count(sources); at++) {
         const struct source *source = sources_at(sources, at);
         if (!text_is_utf8(source->text) || !text_is_utf8(source->path))

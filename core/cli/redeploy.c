@@ -132,6 +132,10 @@ static enum redeploy_found redeploy_read(struct redeploy *redeploy)
     struct look *look = &redeploy->look;
     if (sources_read(redeploy->dir, &look->sources, &look->fault) < 0)
         return look->settled ? REDEPLOY_FOUND_FAULT : REDEPLOY_FOUND_UNSETTLED;
+    if (sources_count(look->sources) == 0) {
+        fault_set(&look->fault, FAULT_NOT_FOUND, "%s holds no scripts", redeploy->dir);
+        return look->settled ? REDEPLOY_FOUND_FAULT : REDEPLOY_FOUND_UNSETTLED;
+    }
     look->folder = realpath(redeploy->dir, NULL);
     look->digest = sources_digest(look->sources);
     redeploy_list(look->sources, &look->paths);
@@ -222,14 +226,19 @@ static void redeploy_done(struct deploy_order *order)
     uv_async_send(&redeploy->answered);
 }
 
-static void redeploy_order(struct redeploy *redeploy)
+static int redeploy_give(struct redeploy *redeploy, struct hub *hub, struct fault *fault)
 {
     struct look *look = &redeploy->look;
-    struct hub *hub = *redeploy->options.hub;
-    redeploy_keep(redeploy);
+    if (!hub) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is not open");
+    size_t count = sources_count(look->sources);
+    struct deploy_text *texts = mem_zero(count * sizeof *texts);
+    for (size_t at = 0; at < count; at++)
+        texts[at] =
+            (struct deploy_text){sources_at(look->sources, at)->path, sources_at(look->sources, at)->text};
     specs_put_json(&look->specs, &look->specs_json);
     look->order = (struct deploy_order){.kind = DEPLOY_ORDER_DEPLOY,
-                                        .sources = look->sources,
+                                        .texts = texts,
+                                        .text_count = count,
                                         .actor = actor_name(redeploy->actor),
                                         .note = slice_of(look->asked_for ? "SIGHUP" : "saved"),
                                         .folder = slice_of(look->folder),
@@ -238,15 +247,18 @@ static void redeploy_order(struct redeploy *redeploy)
                                         .is_told = true,
                                         .done = redeploy_done,
                                         .user = redeploy};
-    look->sources = NULL;
+    int done = hub_deploy(hub, &look->order, fault);
+    mem_free(texts);
+    return done;
+}
+
+static void redeploy_order(struct redeploy *redeploy)
+{
     struct fault fault;
-    if (!hub)
-        fault_set(&fault, FAULT_UNAVAILABLE, "the hub is not open");
-    else if (hub_deploy(hub, &look->order, &fault) == 0)
-        return;
-    sources_free(look->order.sources);
+    redeploy_keep(redeploy);
+    if (redeploy_give(redeploy, *redeploy->options.hub, &fault) == 0) return;
     redeploy->was_tried = false; /* but with the next look */
-    look->fault = fault;
+    redeploy->look.fault = fault;
     redeploy_tell_fault(redeploy);
     redeploy_end(redeploy);
 }

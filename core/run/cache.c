@@ -232,12 +232,13 @@ void shard_order_release(struct shard_order *order)
 {
     for (struct stream *stream = order->streams, *older; stream; stream = older) {
         older = stream->older;
+        if (stream->state) domain_state_free(order->domain, stream->state);
         buf_release(&stream->snapshot);
         mem_free(stream);
     }
     map_release(&order->by_key);
     arena_release(&order->arena);
-    if (order->domain) domain_close(order->domain); /* with all states in it */
+    if (order->domain) domain_close(order->domain);
 }
 
 void cache_list_long(struct shard *shard, struct shard_order *order)

@@ -186,7 +186,9 @@ static int step(struct docs_read *read, MDB_val *key, MDB_val *stored, struct sl
     if (code == MDB_NOTFOUND) return 0;
     if (code) return environment_fault(read->docs->environment, code, "cannot read", fault);
     size_t prefix_size = read->prefix.size;
-    if (key->mv_size <= prefix_size || memcmp(key->mv_data, read->prefix.data, prefix_size) != 0) return 0;
+    if (key->mv_size <= prefix_size ||
+        !slice_equal(slice_make(key->mv_data, prefix_size), buf_slice(&read->prefix)))
+        return 0;
     *rest = slice_make((const char *)key->mv_data + prefix_size, key->mv_size - prefix_size);
     return 1;
 }

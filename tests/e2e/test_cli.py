@@ -94,7 +94,7 @@ class New(Case):
         self.assertRegex(self.shell(test, folder).strip().splitlines()[-1], r"^4 passed, 0 failed$")
         hub = Hub(os.path.join(folder, "scripts"), os.path.join(folder, "data"))  # lore serve, but on a free port
         self.addCleanup(hub.kill)
-        self.assertEqual(serve, "lore serve")
+        self.assertEqual(serve, "lore serve --watch")
         self.assertEqual(self.shell(send, folder), 'OrderPlaced {"amount":"12.50","customer":"ada"}\n')
         self.assertIn("order/1 OrderPlaced", self.shell(events, folder))
         self.assertIn('"customer": "ada"', self.shell(state, folder))

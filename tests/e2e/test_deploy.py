@@ -306,6 +306,18 @@ class Watching(DeployCase):
         self.said(hub, "deploy 2 runs")
         self.pay(hub, 20)
 
+    def test_a_folder_without_scripts_is_no_deploy(self):
+        hub = self.started("--watch")
+        shutil.rmtree(os.path.join(self.scripts, "shop"))
+        self.said(hub, "holds no scripts")
+        self.pay(hub, 10)
+        self.assertIn("holds no scripts", self.deploy(check=1).stderr)
+        self.write("shop/contracts.lua", CONTRACTS)
+        self.write("shop/paid.lua", PAID)
+        self.write("shop/bill.lua", BILL.replace("= 10", "= 20"))
+        self.said(hub, r"shop/bill\.lua (changed|added): deploy \d runs")
+        self.pay(hub, 20)
+
     def test_specs_that_fail_keep_it_out_until_one_of_both_is_mended(self):
         self.spec()
         hub = self.started("--watch")
