@@ -28,7 +28,7 @@ static void launch_warn(const struct domain *domain)
 static bool launch_has_log(const struct hub_options *options)
 {
     char path[4096];
-    if (!options->schedule) return false;
+    if (!options->schedule && !options->recorded) return false;
     if (options->engine) return true;
     if (!options->data) return false;
     snprintf(path, sizeof path, "%s/log", options->data);
