@@ -221,7 +221,7 @@ static int check_texts(const struct sources *sources, struct fault *fault)
 static int check_specs(struct folder *folder, struct fault *fault)
 {
     struct sources *again;
-    if (specs_run(sources_dir(folder->sources), &folder->specs, fault) < 0) return -1;
+    if (specs_run(sources_dir(folder->sources), SLICE_NONE, &folder->specs, fault) < 0) return -1;
     if (folder->specs.failed) fprintf(stderr, "%.*s", SLICE_ARGS(buf_slice(&folder->specs.output)));
     if (!folder->specs.ran) return 0;
     if (sources_read(sources_dir(folder->sources), &again, fault) < 0) return -1;

@@ -58,6 +58,7 @@ struct redeploy {
     /* what was tried last */
     bool was_tried, did_fail, did_specs_fail;
     struct hash tried;
+    struct sources *passed; /* of which no spec failed; NULL: none is known */
     struct buf paths;
     char *told; /* why the folder could not be read */
     char actor[ACTOR_SIZE_MAX];
@@ -113,13 +114,44 @@ static bool redeploy_loads(const struct sources *sources)
     return loads;
 }
 
+/* Whether a script that is not the same in both may only matter to one context, and always to the same one.
+ */
+static bool redeploy_is_local(const struct sources *before, const struct sources *after,
+                              struct slice *context)
+{
+    for (size_t at = 0; at < sources_count(after); at++) {
+        const struct source *now = sources_at(after, at), *was = sources_find(before, now->path);
+        if (was && slice_equal(was->text, now->text)) continue;
+        size_t name = now->context.size + 1;
+        bool is_contract =
+            now->path.size > name &&
+            slice_is(slice_make(now->path.data + name, now->path.size - name), "contracts.lua");
+        if (now->kind == SOURCE_SHARED || is_contract) return false;
+        if (context->size && !slice_equal(*context, now->context)) return false;
+        *context = now->context;
+    }
+    return true;
+}
+
+/* The context whose specs tell all: contexts know of each other by contracts only. Empty: all have to. */
+static struct slice redeploy_specs_of(const struct redeploy *redeploy)
+{
+    const struct look *look = &redeploy->look;
+    struct slice context = SLICE_NONE;
+    if (look->asked_for || !redeploy->passed) return SLICE_NONE;
+    bool local = redeploy_is_local(redeploy->passed, look->sources, &context) &&
+                 redeploy_is_local(look->sources, redeploy->passed, &context); /* what is gone */
+    return local ? context : SLICE_NONE;
+}
+
 /* The specs read the folder by themselves: they count only if it is the same. */
 static enum redeploy_found redeploy_run_specs(struct redeploy *redeploy)
 {
     struct look *look = &redeploy->look;
     struct sources *again;
     if (!redeploy_loads(look->sources)) return REDEPLOY_FOUND_NEW;
-    if (specs_run(redeploy->dir, &look->specs, &look->fault) < 0) return REDEPLOY_FOUND_FAULT;
+    if (specs_run(redeploy->dir, redeploy_specs_of(redeploy), &look->specs, &look->fault) < 0)
+        return REDEPLOY_FOUND_FAULT;
     if (!look->specs.ran) return REDEPLOY_FOUND_NEW;
     if (sources_read(redeploy->dir, &again, &look->fault) < 0) return REDEPLOY_FOUND_UNSETTLED;
     struct hash digest = sources_digest(again);
@@ -203,6 +235,12 @@ static void redeploy_tell_fault(struct redeploy *redeploy)
     say_error("%s", text);
 }
 
+static void redeploy_pass(struct redeploy *redeploy, struct sources *sources)
+{
+    if (redeploy->passed) sources_free(redeploy->passed);
+    redeploy->passed = sources;
+}
+
 static void redeploy_on_answered(uv_async_t *async)
 {
     struct redeploy *redeploy = async->data;
@@ -216,6 +254,10 @@ static void redeploy_on_answered(uv_async_t *async)
     redeploy_tell(&told);
     redeploy->did_fail = look->order.fault.code != FAULT_NONE;
     redeploy->did_specs_fail = redeploy->did_fail && look->specs.failed > 0;
+    if (!redeploy->did_fail && !look->specs.failed) {
+        redeploy_pass(redeploy, look->sources);
+        look->sources = NULL;
+    }
     redeploy_end(redeploy);
 }
 
@@ -343,7 +385,9 @@ static void redeploy_read_first(struct redeploy *redeploy)
     redeploy->tried = sources_digest(sources);
     redeploy->was_tried = true;
     redeploy_list(sources, &redeploy->paths);
-    sources_free(sources);
+    /* Whoever saved it last was told of its specs then, or will be told of those of the context that he saves
+     * next. */
+    redeploy_pass(redeploy, sources);
 }
 
 struct redeploy *redeploy_open(const struct redeploy_options *options)
@@ -384,6 +428,7 @@ static void redeploy_free(struct redeploy *redeploy)
 {
     if (redeploy->handles > 0 || redeploy->is_reading) return;
     redeploy_forget(&redeploy->look);
+    redeploy_pass(redeploy, NULL);
     buf_release(&redeploy->paths);
     mem_free(redeploy->told);
     mem_free(redeploy->dir);

@@ -46,10 +46,11 @@ static bool specs_read_counts(struct specs *specs)
     return strcmp(rest, " failed") == 0;
 }
 
-int specs_run(const char *scripts, struct specs *specs, struct fault *fault)
+int specs_run(const char *scripts, struct slice context, struct specs *specs, struct fault *fault)
 {
     struct buf folder = {0};
     specs_folder(scripts, &folder);
+    if (context.size) buf_format(&folder, "/%.*s%c", SLICE_ARGS(context), 0);
     int done = 0;
     if (nftw(folder.data, specs_is_one, SPECS_DEPTH, 0) == 1) {
         const char *const arguments[] = {"test", "--scripts", scripts, folder.data, NULL};

@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/fault.h"
+#include "base/slice.h"
 
 struct specs {
     bool ran; /* false: there are none */
@@ -25,8 +26,9 @@ struct specs {
 /* The folder specs beside the scripts folder, as lore test finds it; appended with a NUL that is not counted.
  */
 void specs_folder(const char *scripts, struct buf *path);
-/* Fault: UNAVAILABLE, if they cannot be run (what is the matter was said on stderr). */
-int specs_run(const char *scripts, struct specs *specs, struct fault *fault);
+/* Those of one context, or all (context is empty). Fault: UNAVAILABLE, if they cannot be run (what is the
+ * matter was said on stderr). */
+int specs_run(const char *scripts, struct slice context, struct specs *specs, struct fault *fault);
 /* {"passed":12,"failed":1,"output":"…"}, the end of the output and only if one failed; nothing if there are
  * none. */
 void specs_put_json(const struct specs *specs, struct buf *json);
