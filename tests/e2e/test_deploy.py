@@ -329,6 +329,21 @@ class Watching(DeployCase):
         self.said(hub, r"shop/bill\.lua changed: deploy 2 runs")
         self.pay(hub, 10, 422)
 
+    def test_the_specs_of_the_saved_context_are_run_and_all_where_contracts_were_saved(self):
+        self.spec()
+        other = os.path.join(self.dir, "specs", "yard")
+        os.makedirs(other)
+        with open(os.path.join(other, "fails_spec.lua"), "w") as file:
+            file.write('describe("the yard", function() it("is wrong", function() error("wrong") end) end)\n')
+        self.write("yard/contracts.lua", "contracts [[\n  Beat? ()\n]]\n")
+        hub = self.started("--watch")
+        self.save("shop/bill.lua", BILL.replace("= 10", "= 20"))
+        self.said(hub, "deploy 2 runs")
+        self.assertEqual(hub.get("/v1/deploys/2")["gate"]["specs"], {"passed": 1, "failed": 0})
+        self.save("shop/contracts.lua", CONTRACTS.replace("Paid!", "Returned! ()\n  Paid!"))
+        self.said(hub, "1 spec fails")
+        self.assertEqual(self.running(hub), 2)
+
     def test_a_broken_folder_at_the_start(self):
         self.started().stop()
         self.write("shop/bill.lua", BILL.replace("= 10", "= 20") + BROKEN)
