@@ -27,11 +27,15 @@ int crew_start(struct views *views, struct release *release, bool is_planning, s
     return 0;
 }
 
+/* Whoever finds it ended frees it, and cannot find it before the lock is let go. */
 static void crew_end(struct crew *crew)
 {
+    struct views *views = crew->views;
+    pthread_mutex_lock(&views->crews_lock);
     atomic_store(&crew->ended, true);
     for (size_t at = 0; at < crew->count; at++) projector_wake(crew->projectors[at]);
-    if (crew->views->hub->deployer) deployer_look(crew->views->hub->deployer);
+    pthread_mutex_unlock(&views->crews_lock);
+    if (views->hub->deployer) deployer_look(views->hub->deployer);
 }
 
 void crew_leave(struct crew *crew)
@@ -47,10 +51,11 @@ void crew_retire(struct crew *crew)
 
 void crew_abandon(struct crew *crew)
 {
-    pthread_mutex_lock(&crew->views->lock);
+    struct views *views = crew->views;
+    pthread_mutex_lock(&views->lock);
     CHECK(crew->generations == 0);
     crew_end(crew);
-    pthread_mutex_unlock(&crew->views->lock);
+    pthread_mutex_unlock(&views->lock);
 }
 
 void crew_free(struct crew *crew)

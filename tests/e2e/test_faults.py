@@ -158,7 +158,7 @@ class Work:
         """How it ended and what it said."""
         action = self.fault.split("=")[1]
         said = [line for line in self.log if not re.match(
-            r"lore: (warning: fault points? |listening on|terminated: stopping|stopped$|\S+: rebuilding |\S+: generation \d+ answers|"
+            r"lore: (warning: fault points? |deploy \d+ runs \(|error: \S+ cannot be loaded: deploy \d+ runs|listening on|terminated: stopping|stopped$|\S+: rebuilding |\S+: generation \d+ answers|"
             r".* works again$|there is room on the disk again$|rows that were refused)", line)]
         if self.code == 1 and "lua.memory" in self.fault and any("no memory left for scripts" in line for line in said):
             return  # the scripts of one more thread could not be loaded: each is named
