@@ -1,6 +1,7 @@
 /* moment.h: what the texts say, and where in a log that is. */
 #include "contract/engine_cases.h"
 
+#include "run/deploys.h"
 #include "run/moment.h"
 
 static struct fault fault;
@@ -44,20 +45,26 @@ static int64_t position_of(struct engine *engine, const char *text)
     return -1;
 }
 
-static void put_deploy(struct engine *engine, int64_t number)
+/* One that is recorded here, at the head of the log. */
+static void put_deploy(struct engine *engine, uint64_t expected)
 {
-    struct buf value = {0};
-    mp_put_map(&value, 1);
-    mp_put_text(&value, slice_of("number"));
-    mp_put_int(&value, number);
-    assert_int_equal(engine_meta_put(engine, slice_of("deploy"), buf_slice(&value), &fault), 0);
-    buf_release(&value);
+    static const char *const texts[] = {"return 1", "return 2", "return 3", "return 4", "return 5"};
+    const char *const scripts[] = {"shop/box.lua", texts[expected - 1], NULL};
+    struct sources *sources = sources_of(scripts);
+    struct deploys_writer writer = {.put = deploys_put_directly, .user = engine};
+    struct deploy_new what = {.sources = sources, .actor = slice_of("tester")};
+    uint64_t number;
+    assert_int_equal(deploys_add(engine, &writer, &what, &number, &fault), 0);
+    assert_int_equal(number, expected);
+    sources_free(sources);
 }
 
 /* Commits of three events, one a second from 1970 on, under these deploys: after 3 what runs is 1 again. */
 static void test_positions(void **state)
 {
     static const uint64_t deploys[] = {1, 1, 3, 1, 1, 4};
+    static const uint64_t made_before[] = {1, 1, 3, 3, 3, 4};
+    uint64_t made = 0;
     struct case_clock clock = case_clock_of(0);
     struct engine_options options = {.clock = &clock.clock};
     struct engine *engine;
@@ -67,13 +74,14 @@ static void test_positions(void **state)
     assert_int_equal(position_of(engine, "0"), 0);
     assert_int_equal(position_of(engine, "1"), -1);
     assert_int_equal(position_of(engine, "deploy:1"), -1);
-    put_deploy(engine, 5);
     for (size_t at = 0; at < sizeof deploys / sizeof *deploys; at++) {
+        while (made_before[at] > made) put_deploy(engine, ++made);
         clock.now_ms = 1000 * ((int64_t)at + 1);
         struct commit *commit = case_commit(&arena, case_stream("acme", "1"), 3 * at, 3, NULL);
         commit->deploy = deploys[at];
         case_append(engine, commit);
     }
+    put_deploy(engine, 5);
     assert_int_equal(position_of(engine, "18"), 18);
     assert_int_equal(position_of(engine, "19"), -1);
     assert_int_equal(position_of(engine, "1970-01-01T00:00:00.999Z"), 0);
