@@ -34,7 +34,10 @@ static struct slice take_hex(struct scripts *scripts, struct slice hex)
     char *bytes = arena_take(&scripts->arena, hex.size / 2 + 1);
     for (size_t at = 0; at + 1 < hex.size; at += 2) {
         int high = hex_value(hex.data[at]), low = hex_value(hex.data[at + 1]);
-        if (high < 0 || low < 0) scripts->bad = true;
+        if (high < 0 || low < 0) {
+            scripts->bad = true;
+            high = low = 0;
+        }
         bytes[at / 2] = (char)(high << 4 | low);
     }
     return slice_make(bytes, hex.size / 2);

@@ -104,7 +104,9 @@ static int look_at_streams(struct finding *finding, struct fault *fault)
         if (engine_stream_head(document->engine, &stream, &version, &position, fault) < 0) return -1;
         if (position <= finding->position) continue;
         finding->stream = &stream;
-        if (look_back(finding, version, fault) < 0) return -1;
+        int done = look_back(finding, version, fault);
+        finding->stream = NULL;
+        if (done < 0) return -1;
     }
     return 0;
 }

@@ -41,6 +41,7 @@ static void shadow_find_reasons(struct shadow *report, struct shadow_aggregate *
     aggregate->reasons = reasons;
 }
 
+/* One of the two is there. */
 static void shadow_add_target(struct shadow_run *run, const struct domain_aggregate *running, int running_at,
                               const struct domain_aggregate *next, int next_at)
 {
@@ -52,6 +53,7 @@ static void shadow_add_target(struct shadow_run *run, const struct domain_aggreg
     const struct domain_aggregate *named = next ? next : running;
     struct shadow *report = run->report;
     struct shadow_aggregate *aggregate = &report->aggregates[report->count++];
+    // cppcheck-suppress nullPointer
     aggregate->name = arena_copy(&report->arena, named->name);
     aggregate->change = change;
     if (change == SHADOW_CHANGED) shadow_find_reasons(report, aggregate, running, next);

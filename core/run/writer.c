@@ -339,7 +339,7 @@ static void writer_put_metas(struct writer *writer)
     while (list) {
         struct writer_meta *meta = (struct writer_meta *)list;
         list = list->next;
-        struct fault ignored; /* a disk that fails is told by the next batch; who asked tries again */
+        struct fault ignored = {0}; /* a disk that fails is told by the next batch; who asked tries again */
         struct fault *fault = meta->fault ? meta->fault : &ignored;
         meta->written = engine_meta_put(writer->hub->engine, meta->key, buf_slice(&meta->value), fault) == 0;
         meta->done(meta);
@@ -424,7 +424,7 @@ static void keep_done(struct writer_meta *meta)
 
 int writer_keep(void *user, struct slice key, struct slice value, struct fault *fault)
 {
-    struct fault met;
+    struct fault met = {0};
     sem_t done;
     struct writer_meta meta = {.key = key, .done = keep_done, .user = &done, .fault = &met};
     sem_init(&done, 0, 0);
