@@ -73,6 +73,39 @@ static void generation_describe(const struct generation *generation, struct buf 
     mp_put_text(out, slice_of(generation->reason));
 }
 
+/* --- which are open: LMDB must not open a directory twice in one process --- */
+
+static void generation_opened(struct generation *generation, struct views *views)
+{
+    generation->views = views;
+    pthread_mutex_lock(&views->open_lock);
+    generation->older_open = views->open;
+    if (views->open) views->open->newer_open = generation;
+    views->open = generation;
+    pthread_mutex_unlock(&views->open_lock);
+}
+
+static void generation_closed(struct generation *generation)
+{
+    struct views *views = generation->views;
+    pthread_mutex_lock(&views->open_lock);
+    if (generation->newer_open)
+        generation->newer_open->older_open = generation->older_open;
+    else
+        views->open = generation->older_open;
+    if (generation->older_open) generation->older_open->newer_open = generation->newer_open;
+    pthread_mutex_unlock(&views->open_lock);
+}
+
+bool generation_is_open(struct views *views, const char *path)
+{
+    pthread_mutex_lock(&views->open_lock);
+    const struct generation *at = views->open;
+    while (at && strcmp(at->path, path) != 0) at = at->older_open;
+    pthread_mutex_unlock(&views->open_lock);
+    return at != NULL;
+}
+
 /* Appends the chain of the commit that holds the position; nothing if there is none. */
 static int generation_chain(const struct views *views, uint64_t position, struct buf *hex,
                             struct fault *fault)
@@ -216,6 +249,7 @@ int generation_open(struct views *views, const char *path, bool read_only, struc
         return -1;
     }
     made->path = mem_text(path, strlen(path));
+    generation_opened(made, views);
     int usable = 0;
     if (dirty) {
         snprintf(why, VIEWS_REASON_SIZE, "views were written before a crash of the machine");
@@ -291,12 +325,10 @@ int generation_create(struct view *view, const struct view_code *code, uint64_t 
         mem_free(made);
         return -1;
     }
+    generation_opened(made, view->views);
     if (generation_write_first(made, code, fault) < 0) {
-        struct fault ignored;
-        docs_close(made->docs);
-        docs_destroy(made->path, &ignored);
-        mem_free(made->path);
-        mem_free(made);
+        made->destroy = true;
+        generation_close(made);
         return -1;
     }
     *generation = made;
@@ -348,6 +380,13 @@ int generation_store(struct generation *generation, struct fault *fault)
     return -1;
 }
 
+int generation_unnumber(struct generation *generation, struct fault *fault)
+{
+    generation->number = 0;
+    generation->is_planned = true;
+    return generation_store(generation, fault);
+}
+
 void generation_close(struct generation *generation)
 {
     if (!generation) return;
@@ -358,6 +397,7 @@ void generation_close(struct generation *generation)
         outage_forget(&generation->view->views->hub->outage, &generation->outage);
     struct fault fault;
     if (generation->destroy && docs_destroy(generation->path, &fault) < 0) say_warn("views: %s", fault.text);
+    generation_closed(generation);
     mem_free(generation->path);
     mem_free(generation);
 }

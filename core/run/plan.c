@@ -170,19 +170,24 @@ static int plan_view(struct plan_run *run, struct view *view, struct fault *faul
     struct plan_view told = {.name = view->name, .is_kept = kept != NULL};
     if (planned || kept) memcpy(reason, (planned ? planned : kept)->reason, sizeof reason);
     bool gone = is_declared && !code;
+    if (planned) generation_hold(planned); /* it may have to begin again meanwhile, as another one */
     pthread_mutex_unlock(&run->views->lock);
     if (!planned && !kept && !gone) return 0;
     struct compare *compare = NULL;
+    int done = 0;
     told.reason = gone ? "it is no longer declared" : reason;
     if (planned && plan_is_built(planned)) {
         told.events = atomic_load(&planned->position);
         told.seconds = (double)(planned->built_ns - planned->began_ns) / 1e9;
-        if (plan_compare(run, view, planned, &compare, fault) < 0) return -1;
+        done = plan_compare(run, view, planned, &compare, fault);
     }
     told.compare = compare;
-    plan->each(plan->user, &told);
+    if (done == 0) plan->each(plan->user, &told);
     if (compare) compare_free(compare);
-    return 0;
+    pthread_mutex_lock(&run->views->lock);
+    if (planned) generation_let_go(planned);
+    pthread_mutex_unlock(&run->views->lock);
+    return done;
 }
 
 /* The planned generations are let go by the crew; one that is not built to its end is of no use. */

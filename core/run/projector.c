@@ -481,6 +481,7 @@ void projector_free(struct projector *projector)
     projector_forget_routes(projector);
     for (struct inbox_link *list = inbox_take(&projector->inbox, 0), *next; list; list = next) {
         next = list->next; /* given while it ended */
+        rebuild_feed_ended(((struct adoption *)list)->generation);
         mem_free(list);
     }
     domain_close(projector->domain);

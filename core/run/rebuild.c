@@ -16,13 +16,14 @@ enum {
 
 /* --- who answers --- */
 
+/* Of any code (NULL): what a plan built was never asked, whatever its code. */
 static struct generation *rebuild_newest(struct generation **found, size_t count, bool complete,
                                          const char *code)
 {
     struct generation *newest = NULL;
     for (size_t at = 0; at < count; at++) {
-        if (atomic_load(&found[at]->complete) != complete || (code && strcmp(found[at]->code, code) != 0))
-            continue;
+        if (atomic_load(&found[at]->complete) != complete) continue;
+        if (code ? strcmp(found[at]->code, code) != 0 : found[at]->number == 0) continue;
         if (!newest || found[at]->number > newest->number) newest = found[at];
     }
     return newest;
@@ -86,6 +87,7 @@ int rebuild_choose(struct view *view, const struct view_code *code, struct gener
     view->answering = complete;
     int done = 0;
     if (view->views->hub->read_only) {
+        if (!complete) view->answering = complete = wanted;
         if (!complete && building && building->partition_count == 1) view->next = building;
     } else if (building && (!wanted || building->number > wanted->number)) {
         view->next = building;
@@ -98,7 +100,7 @@ int rebuild_choose(struct view *view, const struct view_code *code, struct gener
         done = rebuild_begin(view, code, rebuild_highest(found, count) + 1, rebuild_partitions(view, code),
                              reason, fault);
     }
-    if (view->next && !view->views->hub->read_only)
+    if (view->next && view->code && !view->views->hub->read_only)
         say_info("%s: rebuilding (%s)%s", view->name.data, view->next->reason,
                  generation_progress(view->next) ? ", going on where it was" : "");
     rebuild_clear(view, found, count);
@@ -169,7 +171,8 @@ void rebuild_feed_ended(struct generation *generation)
     pthread_mutex_lock(&views->lock);
     if (--generation->feeds == 0 && generation->claimed) {
         generation->claimed = false;
-        if (!atomic_load(&generation->retired)) rebuild_feed_one(generation);
+        bool goes_on = !atomic_load(&generation->retired) && !atomic_load(&views->stopping);
+        if (goes_on) rebuild_feed_one(generation);
     }
     generation_let_go(generation);
     pthread_mutex_unlock(&views->lock);
@@ -222,16 +225,30 @@ bool rebuild_is_turn(const struct generation *generation, uint32_t partition)
 
 /* --- the end of a rebuild --- */
 
+/* Under the lock. A release on its way may have found that it can go on with this one. */
+static void rebuild_let_go_previous(struct view *view)
+{
+    if (!view->planned && rebuild_is_of(view->previous, view->coming)) {
+        view->planned = view->previous;
+        view->planned->is_planned = true;
+    } else {
+        generation_retire(view->previous, true);
+    }
+    view->previous = NULL;
+}
+
 /* Under the lock. */
 static void rebuild_swap(struct generation *generation)
 {
     struct view *view = generation->view;
     struct generation *before = view->answering;
     struct fault fault;
-    if (before && generation->number < before->number) {
-        generation->number = before->number + 1;
-        if (generation_store(generation, &fault) < 0) say_warn("%s: %s", view->name.data, fault.text);
-    }
+    uint64_t least = before ? before->number + 1 : 1;
+    bool is_late = generation->number < least;
+    if (is_late) generation->number = least;
+    if ((is_late || generation->is_planned) && generation_store(generation, &fault) < 0)
+        say_warn("%s: %s", view->name.data, fault.text);
+    generation->is_planned = false;
     view->answering = generation;
     view->next = NULL;
     double seconds = (double)(clock_monotonic_ns() - generation->began_ns) / 1e9;
@@ -239,7 +256,7 @@ static void rebuild_swap(struct generation *generation)
              (unsigned long long)generation->number, (unsigned long long)atomic_load(&generation->position),
              seconds);
     if (!before) return;
-    if (view->previous) generation_retire(view->previous, true);
+    if (view->previous) rebuild_let_go_previous(view);
     view->previous = before;
     rebuild_claim(before, NULL);
 }
@@ -365,7 +382,10 @@ int rebuild_damaged(struct generation *generation)
     pthread_mutex_lock(&view->views->lock);
     struct generation *building = view->next;
     bool due = building == generation || (!building && view->answering == generation);
-    if (due && !atomic_load(&generation->retired)) {
+    if (view->planned == generation) {
+        done = rebuild_restart_planned(view, &fault);
+        if (done < 0) say_error("%s: %s", view->name.data, fault.text);
+    } else if (due && !atomic_load(&generation->retired)) {
         done = rebuild_start(view, rebuild_partitions(view, view->code), "a document was damaged", &fault);
         if (done < 0)
             say_error("%s: %s", view->name.data, fault.text);
@@ -380,7 +400,9 @@ int rebuild_by_hand(struct view *view, struct fault *fault)
 {
     int done = 0;
     pthread_mutex_lock(&view->views->lock);
-    if (!view->next)
+    if (!view->code)
+        done = fault_set(fault, FAULT_NOT_FOUND, "no view %s", view->name.data);
+    else if (!view->next)
         done = rebuild_start(view, rebuild_partitions(view, view->code), "rebuilt by hand", fault);
     pthread_mutex_unlock(&view->views->lock);
     return done;

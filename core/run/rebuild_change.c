@@ -32,12 +32,11 @@ int rebuild_prepare(struct view *view, struct fault *fault)
                     rebuild_is_of(view->previous, code) || rebuild_is_of(view->planned, code);
     if (view->planned && !rebuild_is_of(view->planned, code)) rebuild_drop_planned(view);
     if (!is_there) rebuild_tell(view, code, "it is new", reason);
-    uint64_t number = rebuild_next_number(view);
     pthread_mutex_unlock(&views->lock);
     if (is_there) return 0;
     struct generation *made;
-    if (generation_create(view, code, number, rebuild_partitions(view, code), reason, &made, fault) < 0)
-        return -1;
+    if (generation_create(view, code, 0, rebuild_partitions(view, code), reason, &made, fault) < 0) return -1;
+    made->is_planned = true;
     pthread_mutex_lock(&views->lock);
     view->planned = made;
     pthread_mutex_unlock(&views->lock);
@@ -48,7 +47,9 @@ int rebuild_restart_planned(struct view *view, struct fault *fault)
 {
     struct generation *before = view->planned, *made;
     struct crew *crew = atomic_load(&before->crew);
-    if (generation_create(view, view->coming, before->number, 1, before->reason, &made, fault) < 0) return -1;
+    if (!rebuild_is_of(before, view->coming)) return 0; /* the next one to prepare drops it */
+    if (generation_create(view, view->coming, 0, 1, before->reason, &made, fault) < 0) return -1;
+    made->is_planned = true;
     atomic_store(&made->held_at, atomic_load(&before->held_at));
     made->began_ns = made->said_ns = clock_monotonic_ns();
     view->planned = made;
@@ -88,6 +89,8 @@ static void rebuild_change_next(struct view *view, struct crew *crew)
         view->next = rebuild_take(&view->planned);
         CHECK(view->next); /* it was prepared */
         atomic_store(&view->next->held_at, 0);
+        view->next->number = rebuild_next_number(view);
+        view->next->deploy = view->code->deploy;
     }
     say_info("%s: rebuilding (%s)", view->name.data, view->next->reason);
     rebuild_begin_feeding(view->next, crew);

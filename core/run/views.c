@@ -96,6 +96,7 @@ static int views_open_one(struct view *view, const struct view_code *code, char 
         if (!views_is_of(view, entry->d_name) || count == VIEWS_FOUND_MAX) continue;
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", views->folder, entry->d_name);
+        if (generation_is_open(views, path)) continue; /* somebody still holds what was dropped */
         struct generation *generation;
         done = generation_open(views, path, views->hub->read_only, &generation, why, fault);
         if (done == 0 && generation) {
@@ -122,6 +123,7 @@ int views_open(struct hub *hub, size_t projectors, struct release *release, stru
     made->hub = hub;
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->crews_lock, NULL);
+    pthread_mutex_init(&made->open_lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -152,30 +154,48 @@ int views_start(struct views *views, struct release *release, struct fault *faul
 
 /* --- from one release to the next --- */
 
-/* What it left on disk when it was last declared, or a first one. Nobody knows the view yet. */
+/* What it left on disk when it was last declared, or a first one. Others see the view already, so it is
+ * chosen on a copy. */
 static int views_bring_back(struct view *view, struct fault *fault)
 {
     char why[VIEWS_REASON_SIZE] = "it is new";
-    if (views_open_one(view, view->coming, why, fault) < 0) return -1;
-    if (view->answering) return 0;
-    view->planned = view->next;
-    view->next = NULL;
-    return 0;
+    struct view found = *view;
+    int done = views_open_one(&found, view->coming, why, fault);
+    if (done == 0 && found.next) done = generation_unnumber(found.next, fault);
+    pthread_mutex_lock(&view->views->lock);
+    view->answering = found.answering;
+    view->previous = found.previous;
+    view->planned = found.next;
+    struct generation *const taken[] = {view->answering, view->previous, view->planned};
+    for (size_t at = 0; at < sizeof taken / sizeof *taken; at++)
+        if (taken[at]) taken[at]->view = view;
+    pthread_mutex_unlock(&view->views->lock);
+    return done;
+}
+
+static void views_expect(struct view *view, struct view_code *code)
+{
+    pthread_mutex_lock(&view->views->lock);
+    views_code_free(view->coming);
+    view->coming = code;
+    pthread_mutex_unlock(&view->views->lock);
+}
+
+/* Whether it has no part in anything yet. */
+static bool views_is_unknown(const struct view *view)
+{
+    return !view->code && !view->answering && !view->next && !view->previous && !view->planned;
 }
 
 int views_prepare(struct views *views, const struct release *release, struct fault *fault)
 {
-    for (size_t at = 0; at < views->count; at++) {
-        views_code_free(views->list[at]->coming);
-        views->list[at]->coming = NULL;
-    }
+    for (size_t at = 0; at < views->count; at++) views_expect(views->list[at], NULL);
     for (size_t at = 0; at < domain_projection_count(release->checked); at++) {
         const struct domain_projection *declared = domain_projection(release->checked, (int)at);
         struct view *view = views_add(views, declared);
         if (!view) return fault_set(fault, FAULT_TOO_LARGE, "more than %d projections", VIEWS_MAX);
-        view->coming = views_code(declared, release->deploy);
-        bool is_new = !view->code && !view->answering && !view->next;
-        if ((is_new ? views_bring_back : rebuild_prepare)(view, fault) < 0) return -1;
+        views_expect(view, views_code(declared, release->deploy));
+        if ((views_is_unknown(view) ? views_bring_back : rebuild_prepare)(view, fault) < 0) return -1;
     }
     return 0;
 }
@@ -258,6 +278,7 @@ void views_free(struct views *views)
     for (size_t at = 0; at < views->count; at++) views_free_one(views->list[at]);
     pthread_mutex_destroy(&views->lock);
     pthread_mutex_destroy(&views->crews_lock);
+    pthread_mutex_destroy(&views->open_lock);
     pthread_cond_destroy(&views->moved);
     arena_release(&views->arena);
     mem_free(views);

@@ -16,7 +16,8 @@
  * answers stands still then.
  *
  * Meta values of a generation (docs.h), each written together with the documents it speaks of:
- *   generation            {complete, deploy, log, number, partitions, reason}
+ *   generation            {complete, deploy, log, number, partitions, reason}; number 0: it was planned and
+ * never answered
  *   code                  the hash, hexadecimal
  *   inputs                [label, hash, …]: what the code hash is made of, so that a difference can be told
  * in words position              every event up to it is in the documents (complete generations)
@@ -82,10 +83,13 @@ void crew_free(struct crew *crew); /* joins them */
 
 struct generation {
     struct view *view;
+    struct views *views;
+    struct generation *newer_open, *older_open; /* under open_lock */
     char *path;
     struct docs *docs;
     uint64_t number;
     uint64_t deploy; /* under which it was begun; 0: unknown */
+    bool is_planned; /* it never answered: it has no number on disk yet */
     char code[2 * HASH_SIZE + 1];
     char reason[VIEWS_REASON_SIZE]; /* why it was built */
     uint32_t partition_count;       /* while it is being built */
@@ -147,6 +151,8 @@ struct views {
     struct crew *crew;  /* the current one */
     struct crew *crews; /* all of them; under crews_lock */
     pthread_mutex_t crews_lock;
+    struct generation *open; /* by `older_open`; under open_lock */
+    pthread_mutex_t open_lock;
     size_t projector_count;
     atomic_ullong wanted; /* the highest position that a reader waits for */
     atomic_bool stopping;
@@ -191,6 +197,10 @@ int generation_create(struct view *view, const struct view_code *code, uint64_t 
                       const char *reason, struct generation **generation, struct fault *fault);
 /* All partitions are at the same position: one checkpoint, complete. */
 int generation_complete(struct generation *generation, uint64_t position, struct fault *fault);
+/* Whether this process has the directory open, perhaps only because somebody still holds what was dropped. */
+bool generation_is_open(struct views *views, const char *path);
+/* It never answers before it gets a number: a start does not take it for what answered. */
+int generation_unnumber(struct generation *generation, struct fault *fault);
 /* Its number or partitions changed. */
 int generation_store(struct generation *generation, struct fault *fault);
 /* Together with a checkpoint: the chain of the log there. */
