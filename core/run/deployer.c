@@ -19,6 +19,7 @@ enum { DEPLOYER_ORDERS_MAX = 16 };
 struct deployer {
     struct hub *hub;
     pthread_t thread;
+    bool started;
     struct inbox orders;    /* struct deploy_order */
     atomic_bool stopping;   /* a gate that runs gives up */
     pthread_mutex_t lock;   /* the list of those that are ending */
@@ -56,7 +57,7 @@ static int ready_make(struct deployer *deployer, struct ready *ready, struct fau
     struct release *before = atomic_load(&hub->release);
     catalog_keep_senders(&release->catalog, &before->catalog);
     if (hub->views && views_prepare(hub->views, release, fault) < 0) return -1;
-    warm_states(hub, release);
+    warm_states(hub, release, &deployer->stopping);
     /* The last, since what is started here can only be ended by a switch. */
     return hub->views ? crew_start(hub->views, release, false, &ready->crew, fault) : 0;
 }
@@ -343,28 +344,30 @@ static void *deployer_run(void *user)
     return NULL;
 }
 
-int deployer_start(struct hub *hub, struct deployer **deployer, struct fault *fault)
+struct deployer *deployer_new(struct hub *hub)
 {
     struct deployer *made = MEM_NEW(struct deployer);
     made->hub = hub;
     pthread_mutex_init(&made->lock, NULL);
     inbox_init(&made->orders, DEPLOYER_ORDERS_MAX);
-    made->thread = thread_start(deployer_run, made, "deployer");
-    *deployer = made;
-    return 0;
+    return made;
 }
 
+void deployer_start(struct deployer *deployer)
+{
+    deployer->started = true;
+    deployer->thread = thread_start(deployer_run, deployer, "deployer");
+}
+
+/* Who put an order is a visitor until it is put, and looks whether this stops as such: so none comes behind
+ * those that are answered here. */
 void deployer_stop(struct deployer *deployer)
 {
     atomic_store(&deployer->stopping, true);
     inbox_wake(&deployer->orders);
-    pthread_join(deployer->thread, NULL);
-    deployer_end_old(deployer, true);
-}
-
-void deployer_free(struct deployer *deployer)
-{
-    if (!deployer) return;
+    if (deployer->started) pthread_join(deployer->thread, NULL);
+    deployer->started = false;
+    release_wait_for_visitors(deployer->hub);
     for (struct inbox_link *list = inbox_take(&deployer->orders, 0); list;) {
         struct deploy_order *order =
             (struct deploy_order *)((char *)list - offsetof(struct deploy_order, link));
@@ -372,6 +375,12 @@ void deployer_free(struct deployer *deployer)
         deployer_refuse(order);
         order->done(order);
     }
+    deployer_end_old(deployer, true);
+}
+
+void deployer_free(struct deployer *deployer)
+{
+    if (!deployer) return;
     inbox_release(&deployer->orders);
     pthread_mutex_destroy(&deployer->lock);
     mem_free(deployer);
@@ -409,14 +418,26 @@ static int deployer_read(struct deploy_order *order, struct fault *fault)
     return done;
 }
 
+static int deployer_put(struct deployer *deployer, struct deploy_order *order, struct fault *fault)
+{
+    struct visit visit;
+    int done = 0;
+    release_enter(deployer->hub, &visit);
+    if (atomic_load(&deployer->stopping))
+        done = fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    else if (!inbox_put(&deployer->orders, &order->link))
+        done = fault_set(fault, FAULT_BUSY, "%d deploys are waiting", DEPLOYER_ORDERS_MAX);
+    release_leave(&visit);
+    return done;
+}
+
 int hub_deploy(struct hub *hub, struct deploy_order *order, struct fault *fault)
 {
-    if (!hub->deployer || hub->read_only || atomic_load(&hub->stopping))
-        return fault_set(fault, FAULT_UNAVAILABLE, "this hub takes no deploys");
+    if (!hub->deployer) return fault_set(fault, FAULT_UNAVAILABLE, "this hub takes no deploys");
     bool has_scripts = order->kind == DEPLOY_ORDER_DEPLOY || order->kind == DEPLOY_ORDER_PLAN;
     if (has_scripts && deployer_read(order, fault) < 0) return -1;
-    if (inbox_put(&hub->deployer->orders, &order->link)) return 0;
+    if (deployer_put(hub->deployer, order, fault) == 0) return 0;
     if (order->sources) sources_free(order->sources);
     order->sources = NULL;
-    return fault_set(fault, FAULT_BUSY, "%d deploys are waiting", DEPLOYER_ORDERS_MAX);
+    return -1;
 }

@@ -12,7 +12,7 @@
  *  5. The OLD release ends when its visitors have left and its services and tasks are done; until then it is
  * kept among those that are ending.
  *
- * Threads: any. Owns: orders it has not answered, releases that are ending. */
+ * Threads: any, but start and stop, the hub's. Owns: orders it has not answered, releases that are ending. */
 #ifndef LORE_RUN_DEPLOYER_H
 #define LORE_RUN_DEPLOYER_H
 
@@ -21,7 +21,10 @@
 struct deployer;
 struct release;
 
-int deployer_start(struct hub *hub, struct deployer **deployer, struct fault *fault);
+/* Before other threads of the hub, which may have something for it to end. */
+struct deployer *deployer_new(struct hub *hub);
+/* Its thread: behind deployer_start_with, since both would end what is old. */
+void deployer_start(struct deployer *deployer);
 /* Answers what waits with UNAVAILABLE; what is ending is given up. While shards and writer still work. */
 void deployer_stop(struct deployer *deployer);
 void deployer_free(struct deployer *deployer);

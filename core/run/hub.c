@@ -139,13 +139,14 @@ static int hub_start(struct hub *hub, struct release_parts parts, struct fault *
         if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
         return hub_start_parts(release, fault);
     }
+    hub->deployer = deployer_new(hub); /* these two before the threads that look at them */
+    if (hub->parts.receptors) hub->courier = courier_new(hub);
     hub->indexer = indexer_start(hub);
     hub->writer = writer_start(hub);
     for (size_t at = 0; at < hub->shard_count; at++)
         if (shard_start(hub, (int)at, &hub->shards[at], fault) < 0) return -1;
     if (hub->views && views_start(hub->views, release, fault) < 0) return -1;
-    if (hub_start_parts(release, fault) < 0) return -1;
-    return deployer_start(hub, &hub->deployer, fault);
+    return hub_start_parts(release, fault);
 }
 
 /* The folder's deploy, if it is due. What sends and runs by itself begins behind it: the code before it has
@@ -156,13 +157,13 @@ static int hub_launch(struct hub *hub, struct launch *launch, struct fault *faul
     if (launch->is_due) first.receptors = first.reactor = false;
     if (hub_start(hub, first, fault) < 0) return -1;
     if (hub->read_only || hub->as_of) return 0;
-    if (hub->parts.receptors) hub->courier = courier_new(hub);
     struct release *before = atomic_load(&hub->release);
     if (launch->is_due && launch_deploy(launch, fault) < 0) return -1;
     if (launch->is_due && atomic_load(&hub->release) == before &&
         (release_make_parts(before, &hub->parts, fault) < 0 || hub_start_parts(before, fault) < 0))
         return -1;
     if (hub->courier) courier_start(hub->courier);
+    deployer_start(hub->deployer);
     return 0;
 }
 

@@ -50,7 +50,7 @@ static void warm_one(struct hub *hub, struct release *release, const struct cata
     domain_state_free(release->checked, result.state);
 }
 
-void warm_states(struct hub *hub, struct release *release)
+void warm_states(struct hub *hub, struct release *release, const atomic_bool *stop)
 {
     const struct release *before = atomic_load(&hub->release);
     sem_t listed;
@@ -60,7 +60,7 @@ void warm_states(struct hub *hub, struct release *release)
         struct shard_order order = {.done = warm_listed, .user = &listed};
         shard_give_order(hub->shards[at], &order);
         while (sem_wait(&listed) < 0) continue; /* a signal */
-        for (size_t stream = 0; stream < order.long_count; stream++) {
+        for (size_t stream = 0; stream < order.long_count && !atomic_load(stop); stream++) {
             const struct catalog_aggregate *aggregate =
                 warm_changed(before, release, order.longs[stream].aggregate);
             if (aggregate) warm_one(hub, release, aggregate, &order.longs[stream]);

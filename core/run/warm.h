@@ -6,10 +6,13 @@
 #ifndef LORE_RUN_WARM_H
 #define LORE_RUN_WARM_H
 
+#include <stdatomic.h>
+
 struct hub;
 struct release;
 
-/* What cannot be folded is left to the command that needs it. The release is not the current one yet. */
-void warm_states(struct hub *hub, struct release *release);
+/* What cannot be folded, or not before stop, is left to the command that needs it. The release is not the
+ * current one yet. */
+void warm_states(struct hub *hub, struct release *release, const atomic_bool *stop);
 
 #endif
