@@ -7,6 +7,11 @@
 #include "net/body.h"
 #include "net/problem.h"
 
+enum {
+    DEPLOY_BUDGET_MS_MAX = 24 * 3600 * 1000,
+    DEPLOY_SAMPLES_MAX = 1000 /* of each kind, kept in memory while the past is folded */
+};
+
 struct deploy_call {
     struct deploy_order order;
     struct buf specs;
@@ -106,10 +111,12 @@ static int read_flag(const struct mp_value *value, const char *member, bool *fla
     return 0;
 }
 
-static int read_number(const struct mp_value *value, const char *member, int64_t *number, struct fault *fault)
+static int read_number(const struct mp_value *value, const char *member, int64_t most, int64_t *number,
+                       struct fault *fault)
 {
-    if (value->kind != MP_INT || value->integer < 0)
-        return read_error(member, "a whole number from 0", fault);
+    if (value->kind != MP_INT || value->integer < 0 || value->integer > most)
+        return fault_set(fault, FAULT_MALFORMED, "%s: expected a whole number from 0 to %lld", member,
+                         (long long)most);
     *number = value->integer;
     return 0;
 }
@@ -137,8 +144,10 @@ static int read_member(struct call *call, struct slice name, struct slice bytes,
     if (slice_is(name, "replay")) return read_flag(&value, "replay", &order->replay, fault);
     if (slice_is(name, "everything")) return read_flag(&value, "everything", &order->everything, fault);
     if (slice_is(name, "since")) return read_since(&value, &order->since_ms, fault);
-    if (slice_is(name, "budget_ms")) return read_number(&value, "budget_ms", &order->budget_ms, fault);
-    if (slice_is(name, "samples")) return read_number(&value, "samples", &order->samples, fault);
+    if (slice_is(name, "budget_ms"))
+        return read_number(&value, "budget_ms", DEPLOY_BUDGET_MS_MAX, &order->budget_ms, fault);
+    if (slice_is(name, "samples"))
+        return read_number(&value, "samples", DEPLOY_SAMPLES_MAX, &order->samples, fault);
     if (!slice_is(name, "plan"))
         return fault_set(fault, FAULT_MALFORMED, "%.*s: unknown member; a deploy has %s",
                          name.size < 80 ? (int)name.size : 80, name.data, deploy_members);
