@@ -143,6 +143,7 @@ struct held_engine {
     void (*before)(struct engine *inner,
                    void *user); /* once, before the next append: as if somebody else were faster */
     bool before_always;
+    bool holding_metas, waiting_meta; /* named values wait; one does */
     void *user;
     unsigned appends;
     size_t largest;
@@ -221,7 +222,14 @@ static int held_each_stream(struct engine *engine, struct slice tenant, struct s
 }
 static int held_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
 {
-    return engine_meta_put(held_of(engine)->inner, key, value, fault);
+    struct held_engine *held = held_of(engine);
+    pthread_mutex_lock(&held->mutex);
+    held->waiting_meta = true;
+    pthread_cond_broadcast(&held->changed);
+    while (held->holding_metas) pthread_cond_wait(&held->changed, &held->mutex);
+    held->waiting_meta = false;
+    pthread_mutex_unlock(&held->mutex);
+    return engine_meta_put(held->inner, key, value, fault);
 }
 static int held_meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault)
 {
@@ -299,6 +307,22 @@ static inline void held_await(struct held_engine *held)
 {
     pthread_mutex_lock(&held->mutex);
     while (!held->waiting) pthread_cond_wait(&held->changed, &held->mutex);
+    pthread_mutex_unlock(&held->mutex);
+}
+
+static inline void held_metas(struct held_engine *held, bool holding)
+{
+    pthread_mutex_lock(&held->mutex);
+    held->holding_metas = holding;
+    pthread_cond_broadcast(&held->changed);
+    pthread_mutex_unlock(&held->mutex);
+}
+
+/* Returns when a named value waits to be written, and with it the writer. */
+static inline void held_await_meta(struct held_engine *held)
+{
+    pthread_mutex_lock(&held->mutex);
+    while (!held->waiting_meta) pthread_cond_wait(&held->changed, &held->mutex);
     pthread_mutex_unlock(&held->mutex);
 }
 
