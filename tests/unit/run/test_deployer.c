@@ -262,7 +262,8 @@ static void leaves_nothing_behind(void **state)
         settle(hub);
     }
     expect_entries("/proc/self/task", threads);
-    expect_entries("/proc/self/fd", files + 9); /* less than one for each deploy: a reactor opens its own late */
+    expect_entries("/proc/self/fd",
+                   files + 9); /* less than one for each deploy: a reactor opens its own late */
     assert_int_equal(count_entries(folder("data/views")), 3); /* still; marks and what it was before */
     hub_close(hub);
 }
