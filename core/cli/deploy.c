@@ -173,13 +173,13 @@ struct folder {
 };
 
 /* The errors as the gate would report them. */
-static void print_errors(const struct cli *cli, const struct buf *errors, const struct sources *sources)
+static void print_errors(const struct cli *cli, struct slice errors, const struct sources *sources)
 {
     struct buf json = {0};
     if (!cli->json) return;
     buf_format(&json,
                "{\"plan\":%s,\"loads\":{\"ok\":false,\"errors\":", cli_flag(cli, "plan") ? "true" : "false");
-    excerpt_put_json(buf_slice(errors), sources, &json);
+    excerpt_put_json(errors, sources, &json);
     printf("%.*s}}\n", SLICE_ARGS(buf_slice(&json)));
     buf_release(&json);
 }
@@ -194,9 +194,10 @@ static int check_loads(const struct cli *cli, const struct sources *sources, str
         struct catalog catalog = {0};
         done = catalog_init(&catalog, domain, fault);
         catalog_release(&catalog);
+        if (done < 0) print_errors(cli, slice_of(fault->text), sources); /* an option of hub.lua */
         domain_close(domain);
     } else {
-        print_errors(cli, &errors, sources);
+        print_errors(cli, buf_slice(&errors), sources);
         cli_tell_errors(&errors, sources_dir(sources), fault);
     }
     buf_release(&errors);

@@ -17,6 +17,17 @@ struct plan_run {
     int64_t until_ns;
 };
 
+/* What is compared with the generation that answers: the planned one, or the one that was kept when other
+ * code took over, which only catches up. Under the views' lock. NULL: nothing. */
+static struct generation *plan_subject(const struct view *view)
+{
+    if (!view->coming) return NULL;
+    if (view->planned) return view->planned;
+    bool is_kept = rebuild_is_of(view->previous, view->coming) &&
+                   !rebuild_is_of(view->answering, view->coming) && !rebuild_is_of(view->next, view->coming);
+    return is_kept ? view->previous : NULL;
+}
+
 /* --- waiting --- */
 
 static bool plan_is_over(const struct plan_run *run)
@@ -42,8 +53,10 @@ static uint64_t plan_progress(struct plan_run *run)
 {
     uint64_t sum = 0;
     pthread_mutex_lock(&run->views->lock);
-    for (size_t at = 0; at < run->views->count; at++)
-        if (run->views->list[at]->planned) sum += generation_progress(run->views->list[at]->planned);
+    for (size_t at = 0; at < run->views->count; at++) {
+        const struct generation *subject = plan_subject(run->views->list[at]);
+        if (subject) sum += generation_progress(subject);
+    }
     pthread_mutex_unlock(&run->views->lock);
     return sum;
 }
@@ -55,8 +68,8 @@ static bool plan_wait_for_all(struct plan_run *run)
         bool built = true;
         pthread_mutex_lock(&run->views->lock);
         for (size_t at = 0; at < run->views->count; at++) {
-            const struct generation *planned = run->views->list[at]->planned;
-            built = built && (!planned || !atomic_load(&planned->crew) || plan_is_built(planned));
+            const struct generation *subject = plan_subject(run->views->list[at]);
+            built = built && (!subject || !atomic_load(&subject->crew) || plan_is_built(subject));
         }
         pthread_mutex_unlock(&run->views->lock);
         if (run->plan->progress) atomic_store(run->plan->progress, plan_progress(run));
@@ -83,13 +96,13 @@ static void plan_begin(struct plan_run *run)
     uint64_t head = engine_head(run->plan->hub->engine).position;
     pthread_mutex_lock(&run->views->lock);
     for (size_t at = 0; at < run->views->count; at++) {
-        struct generation *planned = run->views->list[at]->planned;
-        if (!planned || !run->views->list[at]->coming) continue;
-        uint64_t position = atomic_load(&planned->position);
-        atomic_store(&planned->held_at, atomic_load(&planned->complete) && position > head ? position : head);
+        struct generation *subject = plan_subject(run->views->list[at]);
+        if (!subject) continue;
+        uint64_t position = atomic_load(&subject->position);
+        atomic_store(&subject->held_at, atomic_load(&subject->complete) && position > head ? position : head);
         if (head == 0) continue;
-        if (!atomic_load(&planned->complete)) planned->began_ns = planned->said_ns = clock_monotonic_ns();
-        rebuild_claim(planned, run->crew);
+        if (!atomic_load(&subject->complete)) subject->began_ns = subject->said_ns = clock_monotonic_ns();
+        rebuild_claim(subject, run->crew);
     }
     pthread_mutex_unlock(&run->views->lock);
 }
@@ -123,17 +136,17 @@ static void plan_close_before(struct plan_run *run, struct generation *before, s
     pthread_mutex_unlock(&run->views->lock);
 }
 
-/* The planned one to this position, or further where it is already. */
-static bool plan_align(struct plan_run *run, struct generation *planned, uint64_t position)
+/* It goes to this position, or further where it is already. */
+static bool plan_align(struct plan_run *run, struct generation *subject, uint64_t position)
 {
-    if (position <= atomic_load(&planned->position)) return true;
-    atomic_store(&planned->held_at, position);
-    struct crew *crew = atomic_load(&planned->crew);
+    if (position <= atomic_load(&subject->position)) return true;
+    atomic_store(&subject->held_at, position);
+    struct crew *crew = atomic_load(&subject->crew);
     for (size_t at = 0; crew && at < crew->count; at++) projector_wake(crew->projectors[at]);
-    return plan_wait_for(run, planned);
+    return plan_wait_for(run, subject);
 }
 
-static int plan_compare(struct plan_run *run, struct view *view, struct generation *planned,
+static int plan_compare(struct plan_run *run, struct view *view, struct generation *subject,
                         struct compare **compare, struct fault *fault)
 {
     struct docs_range all = {.all = true};
@@ -141,11 +154,11 @@ static int plan_compare(struct plan_run *run, struct view *view, struct generati
     struct docs_read *before_read, *after_read = NULL;
     uint64_t position = 0;
     int done = plan_open_before(run, view, &before, &before_read, &position, fault);
-    bool aligned = done == 0 && plan_align(run, planned, position);
-    if (aligned) done = docs_read_open(planned->docs, &all, &after_read, fault);
+    bool aligned = done == 0 && plan_align(run, subject, position);
+    if (aligned) done = docs_read_open(subject->docs, &all, &after_read, fault);
     if (aligned && done == 0) {
         struct compare_options options = {.before = before ? before->docs : NULL,
-                                          .after = planned->docs,
+                                          .after = subject->docs,
                                           .before_read = before_read,
                                           .after_read = after_read,
                                           .samples = run->plan->samples,
@@ -162,40 +175,43 @@ static int plan_view(struct plan_run *run, struct view *view, struct fault *faul
     struct plan *plan = run->plan;
     char reason[VIEWS_REASON_SIZE] = "";
     pthread_mutex_lock(&run->views->lock);
-    struct generation *planned = view->planned, *kept = NULL;
     const struct view_code *code = view->coming;
-    bool is_declared = view->code != NULL;
-    if (!planned && code && !rebuild_is_of(view->answering, code))
-        kept = rebuild_is_of(view->next, code) ? view->next : view->previous;
-    struct plan_view told = {.name = view->name, .is_kept = kept != NULL};
-    if (planned || kept) memcpy(reason, (planned ? planned : kept)->reason, sizeof reason);
-    bool gone = is_declared && !code;
-    if (planned) generation_hold(planned); /* it may have to begin again meanwhile, as another one */
+    struct generation *subject = plan_subject(view);
+    bool is_gone = view->code && !code, is_planned = subject && subject == view->planned;
+    bool is_next = !subject && rebuild_is_of(view->next, code) && !rebuild_is_of(view->answering, code);
+    struct plan_view told = {.name = view->name, .is_kept = is_next || (subject && !is_planned)};
+    if (is_planned)
+        memcpy(reason, subject->reason, sizeof reason);
+    else if (told.is_kept)
+        rebuild_tell(view, code, "the code is again what it was", reason);
+    if (subject) generation_hold(subject); /* it may have to begin again meanwhile, as another one */
     pthread_mutex_unlock(&run->views->lock);
-    if (!planned && !kept && !gone) return 0;
+    if (!subject && !is_next && !is_gone) return 0;
     struct compare *compare = NULL;
     int done = 0;
-    told.reason = gone ? "it is no longer declared" : reason;
-    if (planned && plan_is_built(planned)) {
-        told.events = atomic_load(&planned->position);
-        told.seconds = (double)(planned->built_ns - planned->began_ns) / 1e9;
-        done = plan_compare(run, view, planned, &compare, fault);
+    told.reason = is_gone ? "it is no longer declared" : reason;
+    if (subject && plan_is_built(subject)) {
+        told.events = atomic_load(&subject->position);
+        if (is_planned) told.seconds = (double)(subject->built_ns - subject->began_ns) / 1e9;
+        done = plan_compare(run, view, subject, &compare, fault);
     }
     told.compare = compare;
     if (done == 0) plan->each(plan->user, &told);
     if (compare) compare_free(compare);
     pthread_mutex_lock(&run->views->lock);
-    if (planned) generation_let_go(planned);
+    if (subject) generation_let_go(subject);
     pthread_mutex_unlock(&run->views->lock);
     return done;
 }
 
-/* The planned generations are let go by the crew; one that is not built to its end is of no use. */
+/* The generations are let go by the crew; one that is not built to its end is of no use. */
 static void plan_end(struct plan_run *run)
 {
     pthread_mutex_lock(&run->views->lock);
     for (size_t at = 0; at < run->views->count; at++) {
         struct view *view = run->views->list[at];
+        if (view->previous && atomic_load(&view->previous->crew) == run->crew)
+            rebuild_claim(view->previous, NULL);
         if (!view->planned || atomic_load(&view->planned->crew) != run->crew) continue;
         if (atomic_load(&view->planned->complete)) {
             rebuild_claim(view->planned, NULL);

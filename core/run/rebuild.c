@@ -363,7 +363,7 @@ int rebuild_restart_whole(struct generation *generation, struct fault *fault)
     int done = 0;
     pthread_mutex_lock(&view->views->lock);
     if (view->planned == generation) {
-        done = rebuild_restart_planned(view, fault);
+        done = rebuild_restart_planned(view, generation, fault);
     } else if (view->next == generation && !atomic_load(&generation->retired)) {
         char reason[VIEWS_REASON_SIZE];
         memcpy(reason, generation->reason, sizeof reason);
@@ -382,8 +382,8 @@ int rebuild_damaged(struct generation *generation)
     pthread_mutex_lock(&view->views->lock);
     struct generation *building = view->next;
     bool due = building == generation || (!building && view->answering == generation);
-    if (view->planned == generation) {
-        done = rebuild_restart_planned(view, &fault);
+    if (view->planned == generation || view->previous == generation) {
+        done = rebuild_restart_planned(view, generation, &fault);
         if (done < 0) say_error("%s: %s", view->name.data, fault.text);
     } else if (due && !atomic_load(&generation->retired)) {
         done = rebuild_start(view, rebuild_partitions(view, view->code), "a document was damaged", &fault);

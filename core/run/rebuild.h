@@ -12,8 +12,8 @@ uint32_t rebuild_partitions(const struct view *view, const struct view_code *cod
 void rebuild_begin_feeding(struct generation *generation, struct crew *crew);
 /* Under the lock. Nobody feeds it any more, and it is closed when nobody holds it. */
 void rebuild_drop(struct generation *generation, bool destroy);
-/* Under the lock. A planned one begins again, in one piece. */
-int rebuild_restart_planned(struct view *view, struct fault *fault);
+/* Under the lock. What a plan feeds begins again, as a planned one in one piece. */
+int rebuild_restart_planned(struct view *view, struct generation *before, struct fault *fault);
 /* What is different in the code since the answering generation was made; why: what else there is to say where
  * none answers. */
 void rebuild_tell(const struct view *view, const struct view_code *code, const char *why,

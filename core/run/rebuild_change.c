@@ -43,15 +43,16 @@ int rebuild_prepare(struct view *view, struct fault *fault)
     return 0;
 }
 
-int rebuild_restart_planned(struct view *view, struct fault *fault)
+int rebuild_restart_planned(struct view *view, struct generation *before, struct fault *fault)
 {
-    struct generation *before = view->planned, *made;
+    struct generation *made;
     struct crew *crew = atomic_load(&before->crew);
     if (!rebuild_is_of(before, view->coming)) return 0; /* the next one to prepare drops it */
     if (generation_create(view, view->coming, 0, 1, before->reason, &made, fault) < 0) return -1;
     made->is_planned = true;
     atomic_store(&made->held_at, atomic_load(&before->held_at));
     made->began_ns = made->said_ns = clock_monotonic_ns();
+    if (before == view->previous) view->previous = NULL;
     view->planned = made;
     rebuild_claim(made, crew);
     rebuild_drop(before, true);
@@ -88,10 +89,10 @@ static void rebuild_change_next(struct view *view, struct crew *crew)
     } else {
         view->next = rebuild_take(&view->planned);
         CHECK(view->next); /* it was prepared */
-        atomic_store(&view->next->held_at, 0);
         view->next->number = rebuild_next_number(view);
         view->next->deploy = view->code->deploy;
     }
+    atomic_store(&view->next->held_at, 0); /* a plan was the last to feed it */
     say_info("%s: rebuilding (%s)", view->name.data, view->next->reason);
     rebuild_begin_feeding(view->next, crew);
 }

@@ -106,6 +106,9 @@ static int databases_open(struct docs *docs, MDB_txn *txn, const struct docs_opt
 {
     unsigned int flags = options->read_only ? 0 : MDB_CREATE;
     int code = mdb_dbi_open(txn, "documents", flags, &docs->documents);
+    if (code == MDB_NOTFOUND)
+        return fault_set(fault, FAULT_NOT_FOUND, "%s: nothing was written to it yet",
+                         environment_path(docs->environment));
     if (!code) code = mdb_dbi_open(txn, "indexes", flags, &docs->indexes);
     if (!code) code = mdb_dbi_open(txn, "meta", flags, &docs->meta);
     if (code) return environment_fault(docs->environment, code, "cannot open the databases", fault);

@@ -135,6 +135,14 @@ class Deploying(DeployCase):
         self.assertEqual((answer.status, answer.json["code"]), (422, "scripts"))
         self.assertFalse(answer.json["report"]["loads"]["ok"])
 
+    def test_an_unknown_option_of_hub_lua_is_told_in_a_report_too(self):
+        self.started()
+        self.write("hub.lua", "return { deploy = { refuze = {} } }\n")
+        done = self.deploy("--json", check=1)
+        loads = json.loads(done.stdout)["loads"]
+        self.assertEqual((loads["ok"], [error["message"] for error in loads["errors"]]),
+                         (False, ["hub.lua: there is no option deploy.refuze: did you mean refuse?"]))
+
     def test_specs_that_fail_refuse_it_and_their_output_is_shown(self):
         self.spec()
         hub = self.started()
@@ -164,6 +172,20 @@ class Deploying(DeployCase):
         self.deploy("--quick")
         undone = json.loads(lore("undeploy", "--json", *self.to(hub), check=0).stdout)
         self.assertEqual((undone["deploy"], undone["undone"]), (1, 3))
+
+    def test_a_view_that_was_kept_is_compared_like_one_that_is_built(self):
+        hub = self.started()
+        self.edit("shop/paid.lua", "view.sum + e.sum", "view.sum + 2 * e.sum")
+        built = json.loads(self.deploy("--json").stdout)["projections"]
+        lore("undeploy", "--data", self.data, check=0)
+        self.pay(hub, 3, bill="b2")  # it has to catch up with that
+        planned, deployed = (json.loads(self.deploy("--json", *args).stdout)["projections"] for args in (["--plan"], []))
+        self.assertEqual(planned, deployed)
+        before, after = built[0], planned[0]
+        self.assertEqual((before["kept"], after["kept"], after["reason"]), (False, True, before["reason"]))
+        self.assertEqual((after["documents"]["changed"], after["documents"]["before"]), (2, 2))
+        self.assertEqual([sample["after"] for sample in after["samples"] if sample["key"] == "b2"], [{"sum": 6}])
+        self.assertEqual(hub.get("/v1/main/views/paid/b2")["document"], {"sum": 6})
 
     def test_without_a_running_hub_the_directory_is_worked_on(self):
         self.started().stop()

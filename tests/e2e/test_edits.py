@@ -5,7 +5,7 @@ import collections, json, os, random, shutil, threading, unittest
 import crash
 import edits
 from hub import LORE, SMALL, TIMEOUT, Case, lines, lore, main
-from redeploys import Asking, AskLedger, Reading, Shown, check_prediction, copy_of_log, refusals, settle
+from redeploys import Asking, AskLedger, Reading, Shown, check_prediction, copy_of_log, refusals
 
 SEED = os.environ.get("SEED") or str(random.getrandbits(32))
 EDITS = int(os.environ.get("EDITS", 12 if SMALL else 50))
@@ -67,6 +67,8 @@ class Edits(Case):
         """(exit code, report); (3, None) if the hub died."""
         done = lore("deploy", "--json", "--samples", "1000", "--scripts", self.scripts, "--data", self.data, *args)
         self.assertIn(done.returncode, (0, 1, 3), done.stderr)
+        if done.returncode < 3:
+            self.assertTrue(done.stdout.strip(), done.stderr)
         return done.returncode, json.loads(done.stdout) if done.stdout.strip() else None
 
     def undeploy(self):
@@ -224,7 +226,7 @@ class Edits(Case):
 
     def check(self, n):
         self.ledger.settle(self.running, chance=self.chance)
-        settle(self.running)
+        crash.settle(self.running)
         self.ledger.check(self.running)
         self.check_story()
         streams = self.ledger.streams()

@@ -72,14 +72,25 @@ def verify(data):
     return report
 
 
+def settle(hub):
+    """Until no view is built, and views and receptors have seen the head. Returns the status."""
+    client = hub.client()
+    while True:
+        status = lines(client.request("GET", "/v1/status", None, {"Accept": "application/x-ndjson"}).text)
+        head = next(line["position"] for line in status if line["kind"] == "hub")
+        late = [line for line in status if line["kind"] in ("projection", "receptor", "courier") and (line["position"] < head or "rebuilding" in line)]
+        if not late:
+            client.close()
+            return status
+        for line in late:
+            if line["kind"] == "projection":
+                client.request("GET", f"/v1/main/views/{line['name']}?limit=1&wait={head}&timeout={TIMEOUT}")
+
+
 def read_views(hub):
-    """Every view byte for byte, as far as the log goes, and what is parked."""
-    texts, head = {}, hub.head()
-    for view in VIEWS:
-        path = f"/v1/main/views/billing/{view}"
-        hub.get(f"{path}?limit=1&wait={head}&timeout={TIMEOUT}")
-        texts[view] = hub.request("GET", path, None, {"Accept": "application/x-ndjson"}).bytes
-    stuck = [line for line in hub.status() if line["kind"] in ("parked", "stopped")]
+    """Every view byte for byte, as the code makes it of the whole log, and what is parked."""
+    stuck = [line for line in settle(hub) if line["kind"] in ("parked", "stopped")]
+    texts = {view: hub.request("GET", f"/v1/main/views/billing/{view}", None, {"Accept": "application/x-ndjson"}).bytes for view in VIEWS}
     for line in stuck:
         del line["deploy"]  # a rebuild may be another one's
     texts["parked"] = sorted(json.dumps(line, sort_keys=True) for line in stuck)

@@ -6,7 +6,7 @@ Commands are chosen without looking at the scripts: whatever an edit makes of th
 import json, os, re, shutil, signal, threading
 
 import crash
-from hub import TIMEOUT, lines
+from hub import lines
 from traffic import Clients, Ledger, Request
 
 POLICIES = {"documents_changed": ("projections", "documents", "changed"), "documents_removed": ("projections", "documents", "removed"),
@@ -140,26 +140,11 @@ class Reading(threading.Thread):
 
 # --- what a hub shows ---
 
-def settle(hub):
-    """Until no view is built, and views and receptors have seen the head. Returns the status."""
-    client = hub.client()
-    while True:
-        status = lines(client.request("GET", "/v1/status", None, {"Accept": "application/x-ndjson"}).text)
-        head = next(line["position"] for line in status if line["kind"] == "hub")
-        late = [line for line in status if line["kind"] in ("projection", "receptor", "courier") and (line["position"] < head or "rebuilding" in line)]
-        if not late:
-            client.close()
-            return status
-        for line in late:
-            if line["kind"] == "projection":
-                client.request("GET", f"/v1/main/views/{line['name']}?limit=1&wait={head}&timeout={TIMEOUT}")
-
-
 class Shown:
     """All views and the states of these streams, byte for byte, and what is parked or stopped."""
 
     def __init__(self, hub, views, streams):
-        status = settle(hub)
+        status = crash.settle(hub)
         client = hub.client()
         self.views = {view: client.request("GET", f"/v1/main/views/{view}", None, {"Accept": "application/x-ndjson"}).bytes for view in sorted(views)}
         self.states = {}
@@ -244,6 +229,10 @@ def check_view(before, after, view, row):
     if row is None:
         if before.views.get(view) != after.views.get(view) or view not in before.declared or view not in after.declared:
             raise AssertionError(f"{view}: nothing was told of it, but {counts}")
+        return
+    if view not in after.declared:
+        if row["reason"] != "it is no longer declared":
+            raise AssertionError(f"{view} is gone, told was {row}")
         return
     if row.get("documents") != counts:
         raise AssertionError(f"{view}: {counts} came of {row}")

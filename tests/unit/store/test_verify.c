@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "store/environment.h"
 #include "store/verify_inside.h"
 #include "unit/store/disk_support.h"
 
@@ -95,6 +96,25 @@ static void test_whole(void **state)
     assert_in_range(report.streams, 20, 31);
     assert_int_equal(report.bad_position, 0);
     case_remove(path);
+}
+
+/* As a kill leaves it between the making of the file and the first commit. */
+static void test_view_not_begun(void **state)
+{
+    const char *data = case_directory();
+    char path[256];
+    struct environment *environment;
+    struct environment_options options = {.path = path, .databases_max = 3};
+    struct fault fault;
+    bool dirty;
+    engine_close(disk_open(data));
+    snprintf(path, sizeof path, "%s/views", data);
+    assert_int_equal(mkdir(path, 0777), 0);
+    snprintf(path, sizeof path, "%s/views/billing.bills@1", data);
+    assert_int_equal(environment_open(&options, &environment, &dirty, &fault), 0);
+    environment_close(environment);
+    disk_assert_verified(data);
+    case_remove(data);
 }
 
 static void test_nothing_there(void **state)
@@ -292,9 +312,13 @@ static void test_readers_that_do_not_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),          cmocka_unit_test(test_nothing_there),
-        cmocka_unit_test(test_first_position), cmocka_unit_test(test_lost_end),
-        cmocka_unit_test(test_flips),          cmocka_unit_test(test_readers_that_do_not_end),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_view_not_begun),
+        cmocka_unit_test(test_first_position),
+        cmocka_unit_test(test_lost_end),
+        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_readers_that_do_not_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
