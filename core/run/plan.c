@@ -1,5 +1,6 @@
 #include "run/plan.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,14 +18,14 @@ struct plan_run {
     int64_t until_ns;
 };
 
-/* What is compared with the generation that answers: the planned one, or the one that was kept when other
- * code took over, which only catches up. Under the views' lock. NULL: nothing. */
+/* What is compared with the generation that answers: the planned one, or one that was kept when other code
+ * took over or the view went, which only catches up. Under the views' lock. NULL: nothing. */
 static struct generation *plan_subject(const struct view *view)
 {
     if (!view->coming) return NULL;
     if (view->planned) return view->planned;
-    bool is_kept = rebuild_is_of(view->previous, view->coming) &&
-                   !rebuild_is_of(view->answering, view->coming) && !rebuild_is_of(view->next, view->coming);
+    if (rebuild_is_of(view->answering, view->coming)) return view->code ? NULL : view->answering;
+    bool is_kept = rebuild_is_of(view->previous, view->coming) && !rebuild_is_of(view->next, view->coming);
     return is_kept ? view->previous : NULL;
 }
 
@@ -109,14 +110,14 @@ static void plan_begin(struct plan_run *run)
 
 /* --- comparing --- */
 
-/* What answers, as it is now. NULL: nothing does. */
+/* What answers, as it is now. NULL: nothing does, or the code that runs does not declare the view. */
 static int plan_open_before(struct plan_run *run, struct view *view, struct generation **before,
                             struct docs_read **read, uint64_t *position, struct fault *fault)
 {
     struct docs_range all = {.all = true};
     struct slice value;
     pthread_mutex_lock(&run->views->lock);
-    *before = view->answering;
+    *before = view->code ? view->answering : NULL;
     if (*before) generation_hold(*before);
     pthread_mutex_unlock(&run->views->lock);
     *read = NULL;
@@ -182,6 +183,8 @@ static int plan_view(struct plan_run *run, struct view *view, struct fault *faul
     struct plan_view told = {.name = view->name, .is_kept = is_next || (subject && !is_planned)};
     if (is_planned)
         memcpy(reason, subject->reason, sizeof reason);
+    else if (told.is_kept && !view->code)
+        snprintf(reason, sizeof reason, "it is declared again");
     else if (told.is_kept)
         rebuild_tell(view, code, "the code is again what it was", reason);
     if (subject) generation_hold(subject); /* it may have to begin again meanwhile, as another one */
@@ -210,8 +213,9 @@ static void plan_end(struct plan_run *run)
     pthread_mutex_lock(&run->views->lock);
     for (size_t at = 0; at < run->views->count; at++) {
         struct view *view = run->views->list[at];
-        if (view->previous && atomic_load(&view->previous->crew) == run->crew)
-            rebuild_claim(view->previous, NULL);
+        struct generation *const kept[] = {view->previous, view->answering};
+        for (size_t each = 0; each < sizeof kept / sizeof *kept; each++)
+            if (kept[each] && atomic_load(&kept[each]->crew) == run->crew) rebuild_claim(kept[each], NULL);
         if (!view->planned || atomic_load(&view->planned->crew) != run->crew) continue;
         if (atomic_load(&view->planned->complete)) {
             rebuild_claim(view->planned, NULL);

@@ -382,7 +382,8 @@ int rebuild_damaged(struct generation *generation)
     pthread_mutex_lock(&view->views->lock);
     struct generation *building = view->next;
     bool due = building == generation || (!building && view->answering == generation);
-    if (view->planned == generation || view->previous == generation) {
+    struct crew *crew = atomic_load(&generation->crew);
+    if (view->planned == generation || (crew && crew->is_planning)) {
         done = rebuild_restart_planned(view, generation, &fault);
         if (done < 0) say_error("%s: %s", view->name.data, fault.text);
     } else if (due && !atomic_load(&generation->retired)) {

@@ -53,6 +53,7 @@ int rebuild_restart_planned(struct view *view, struct generation *before, struct
     atomic_store(&made->held_at, atomic_load(&before->held_at));
     made->began_ns = made->said_ns = clock_monotonic_ns();
     if (before == view->previous) view->previous = NULL;
+    if (before == view->answering) view->answering = NULL;
     view->planned = made;
     rebuild_claim(made, crew);
     rebuild_drop(before, true);
@@ -92,7 +93,7 @@ static void rebuild_change_next(struct view *view, struct crew *crew)
         view->next->number = rebuild_next_number(view);
         view->next->deploy = view->code->deploy;
     }
-    atomic_store(&view->next->held_at, 0); /* a plan was the last to feed it */
+    atomic_store(&view->next->held_at, 0);
     say_info("%s: rebuilding (%s)", view->name.data, view->next->reason);
     rebuild_begin_feeding(view->next, crew);
 }
@@ -105,6 +106,7 @@ void rebuild_change(struct view *view)
             struct generation *before = rebuild_take(&view->next);
             rebuild_put_away(view, before);
         }
+        atomic_store(&view->answering->held_at, 0); /* a plan was the last to feed it */
         rebuild_claim(view->answering, crew);
     } else if (!rebuild_is_of(view->next, view->code)) {
         rebuild_change_next(view, crew);

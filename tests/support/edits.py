@@ -401,5 +401,5 @@ def next_edit(chance, folder, number):
     while True:
         name, = chance.choices(list(WEIGHTS), WEIGHTS.values())
         edit = getattr(Maker(chance, folder, number), name)()
-        if edit:
+        if edit and edit.apply(folder) != folder:
             return edit

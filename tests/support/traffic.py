@@ -167,9 +167,9 @@ class Ledger:
 class Clients:
     """Each sends what chance tells it, one after another, until nobody answers."""
 
-    def __init__(self, ledger, seed, port, connect):
+    def __init__(self, ledger, seed, port, connect, count=CLIENTS):
         self.ledger, self.connect, self.stopped = ledger, connect, False
-        self.threads = [threading.Thread(target=self.work, args=(random.Random(f"{seed}-{n}"), f"{seed}-{n}", n)) for n in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self.work, args=(random.Random(f"{seed}-{n}"), f"{seed}-{n}", n)) for n in range(count)]
         for thread in self.threads:
             thread.start()
 
