@@ -1,10 +1,10 @@
 """A changed rule over thirteen years of fines: the plan names exactly the fines whose end state differs, the deploy under load loses nothing, the
 old view answers until the new one takes over, and taken back all is as it was, byte for byte."""
-import csv, gzip, json, os, threading, unittest
+import json, os, threading, unittest
 
 import crash
-from hub import LORE, SMALL, Case, lines, lore, main
-from test_fines import ALL, EVENTS, Fines, expected
+from fines import ALL, EVENTS, FinesCase, expected
+from hub import SMALL, lines, lore, main
 from traffic import Clients, Ledger
 
 CONNECTIONS = 64
@@ -51,9 +51,8 @@ class Readers:
 
 
 @unittest.skipUnless(os.path.exists(EVENTS), f"skip: the data set is not beside the project ({EVENTS})")
-class Redeploy(Fines):
+class Redeploy(FinesCase):
     rows = 20000 if SMALL else ALL
-    test_all_of_it = test_derived_and_again = None  # those of Fines are run there
 
     def setUp(self):
         super().setUp()
@@ -102,7 +101,7 @@ class Redeploy(Fines):
         self.check_documents(changes, before)
 
         undone = json.loads(lore("undeploy", "--json", "--data", self.data, check=0).stdout)
-        self.assertEqual((undone["undone"], undone["deploy"]), (2, 1))
+        self.assertEqual((undone["undone"], undone["deploy"]), (report["deploy"], report["before"]))
         crash.settle(self.running)
         self.assertEqual(self.shown(), before)
         built = {line["name"]: line["deploy"] for line in self.running.status() if line["kind"] == "projection"}
@@ -112,7 +111,7 @@ class Redeploy(Fines):
         """Behind the fines the log is what was answered, nothing else: no command failed, none was done twice."""
         ledger.settle(self.running)
         crash.settle(self.running)
-        text = self.running.request("GET", f"/v1/main/events?after={self.rows}", None, {"Accept": "application/x-ndjson"}).text
+        text = self.running.request("GET", f"/v1/main/events?from={self.rows + 1}", None, {"Accept": "application/x-ndjson"}).text
         events = {event["position"]: event for event in lines(text)}
         self.assertEqual(sorted(events), list(range(self.rows + 1, self.rows + len(events) + 1)))
         answered = [event for _, status, bytes in ledger.answers.values() if status == 200 for event in json.loads(bytes)["events"]]
