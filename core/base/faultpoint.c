@@ -1,6 +1,7 @@
 #include "base/faultpoint.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ struct fault_clause {
     unsigned long from;
     bool on; /* not only the one passing */
     int action;
-    atomic_bool told;
+    bool told;
 };
 
 static const char *const point_names[] = {
@@ -43,6 +44,7 @@ static const struct {
                {"kill", ACTION_KILL}};
 
 atomic_bool fault_points_armed;
+static pthread_mutex_t clauses_lock = PTHREAD_MUTEX_INITIALIZER; /* tests arm while others pass */
 static struct fault_clause clauses[FAULT_CLAUSES_MAX];
 static size_t clause_count;
 static atomic_ulong passed[FAULT_POINT_COUNT];
@@ -54,21 +56,31 @@ static const char *action_name(int action)
     return "none";
 }
 
-int fault_point_fire(enum fault_point_id point)
+/* Under the lock. */
+static int clauses_fire(enum fault_point_id point, unsigned long passing)
 {
-    unsigned long passing = atomic_fetch_add(&passed[point], 1) + 1;
     for (size_t at = 0; at < clause_count; at++) {
         struct fault_clause *clause = &clauses[at];
         if (clause->point != point || passing < clause->from || (passing > clause->from && !clause->on))
             continue;
-        if (!atomic_exchange(&clause->told, true))
+        if (!clause->told)
             say_warn("fault point %s fires at passing %lu: %s", point_names[point], passing,
                      action_name(clause->action));
-        if (clause->action == ACTION_KILL) kill(getpid(), SIGKILL);
-        errno = clause->action > 0 ? clause->action : EIO;
+        clause->told = true;
         return clause->action;
     }
     return 0;
+}
+
+int fault_point_fire(enum fault_point_id point)
+{
+    unsigned long passing = atomic_fetch_add(&passed[point], 1) + 1;
+    pthread_mutex_lock(&clauses_lock);
+    int action = clauses_fire(point, passing);
+    pthread_mutex_unlock(&clauses_lock);
+    if (action == ACTION_KILL) kill(getpid(), SIGKILL);
+    if (action) errno = action > 0 ? action : EIO;
+    return action;
 }
 
 /* The whole clause without its action or passing, found in a table of names; -1: none of them. */
@@ -116,7 +128,8 @@ static int clause_parse(struct slice text, struct fault_clause *clause)
     return clause->from ? 0 : -1;
 }
 
-int fault_points_arm(const char *text, struct fault *fault)
+/* Under the lock. */
+static int clauses_arm(const char *text, struct fault *fault)
 {
     while (text && *text) {
         size_t size = strcspn(text, ",");
@@ -135,10 +148,20 @@ int fault_points_arm(const char *text, struct fault *fault)
     return 0;
 }
 
+int fault_points_arm(const char *text, struct fault *fault)
+{
+    pthread_mutex_lock(&clauses_lock);
+    int done = clauses_arm(text, fault);
+    pthread_mutex_unlock(&clauses_lock);
+    return done;
+}
+
 void fault_points_disarm(void)
 {
     atomic_store(&fault_points_armed, false);
+    pthread_mutex_lock(&clauses_lock);
     clause_count = 0;
+    pthread_mutex_unlock(&clauses_lock);
     for (int at = 0; at < FAULT_POINT_COUNT; at++) atomic_store(&passed[at], 0);
 }
 

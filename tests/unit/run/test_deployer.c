@@ -9,7 +9,8 @@
 enum {
     WORKERS = 5,
     STREAMS = 400, /* short ones: where every command differs, each state is folded again for each */
-    PAUSE_US = 2000
+    PAUSE_US = 2000,
+    ROUNDS = 20 /* and the pause grows by as much: where all is slow, the log is not longer for it */
 };
 
 /* --- what goes on meanwhile --- */
@@ -50,6 +51,11 @@ static bool load_run(struct load *load, struct command *command, const char *wha
     return fault.code == FAULT_NONE;
 }
 
+static void load_rest(unsigned round)
+{
+    usleep(PAUSE_US * (1 + round / ROUNDS));
+}
+
 static void *load_commands(void *user)
 {
     struct load *load = user;
@@ -57,7 +63,7 @@ static void *load_commands(void *user)
         char id[16];
         snprintf(id, sizeof id, "a%u", at % STREAMS);
         if (load_run(load, mark_of(id), "Mark")) atomic_fetch_add(&load->marks, 1);
-        usleep(PAUSE_US);
+        load_rest(at);
     }
     return NULL;
 }
@@ -65,13 +71,13 @@ static void *load_commands(void *user)
 static void *load_services(void *user)
 {
     struct load *load = user;
-    while (!atomic_load(&load->stop)) {
+    for (unsigned at = 0; !atomic_load(&load->stop); at++) {
         struct command *command = command_of("", "Ring", "{}", NULL);
         command->aggregate = slice_of("mail");
         command->id = SLICE_NONE;
         command->expected_version = COMMAND_ANY_VERSION;
         if (load_run(load, command, "Ring")) atomic_fetch_add(&load->rings, 1);
-        usleep(PAUSE_US);
+        load_rest(at);
     }
     return NULL;
 }
@@ -80,7 +86,7 @@ static void *load_services(void *user)
 static void *load_tasks(void *user)
 {
     struct load *load = user;
-    while (!atomic_load(&load->stop)) {
+    for (unsigned at = 0; !atomic_load(&load->stop); at++) {
         struct command *command = command_to("", 0);
         struct answer *answer = command->user;
         struct fault fault;
@@ -93,7 +99,7 @@ static void *load_tasks(void *user)
             load_failed(load, "tick", &fault);
         free(answer);
         command_free(command);
-        usleep(PAUSE_US);
+        load_rest(at);
     }
     return NULL;
 }
@@ -141,7 +147,7 @@ static void load_view(struct load *load, const char *name)
 static void *load_reads(void *user)
 {
     struct load *load = user;
-    while (!atomic_load(&load->stop)) {
+    for (unsigned at = 0; !atomic_load(&load->stop); at++) {
         struct buf text = {0};
         load_query(load);
         load_view(load, "bank/marks");
@@ -150,7 +156,7 @@ static void *load_reads(void *user)
         buf_release(&text);
         hub_is_quiet(load->hub);
         hub_has_tenant(load->hub, slice_of("main"));
-        usleep(PAUSE_US);
+        load_rest(at);
     }
     return NULL;
 }
