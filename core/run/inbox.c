@@ -1,6 +1,7 @@
 #include "run/inbox.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,18 +20,19 @@ void inbox_init(struct inbox *inbox, size_t size_max)
     atomic_init(&inbox->woken, false);
     atomic_init(&inbox->closed, false);
     atomic_init(&inbox->waiting, 0);
+    atomic_init(&inbox->inside, 0);
     inbox->size_max = size_max ? size_max : SIZE_MAX;
 }
 
 void inbox_release(struct inbox *inbox)
 {
+    while (atomic_load(&inbox->inside)) sched_yield();
     pthread_cond_destroy(&inbox->filled);
     pthread_cond_destroy(&inbox->room);
     pthread_mutex_destroy(&inbox->mutex);
 }
 
-/* Only the first who finds it asleep pays for waking it. Signalled within the lock, since the consumer may
- * release the inbox as soon as it has seen the last link. */
+/* Only the first who finds it asleep pays for waking it. */
 static void inbox_signal(struct inbox *inbox)
 {
     if (!atomic_load(&inbox->sleeping) || !atomic_exchange(&inbox->sleeping, false)) return;
@@ -65,9 +67,11 @@ bool inbox_put_quietly(struct inbox *inbox, struct inbox_link *link)
 
 bool inbox_put(struct inbox *inbox, struct inbox_link *link)
 {
-    if (!inbox_put_quietly(inbox, link)) return false;
-    inbox_signal(inbox);
-    return true;
+    atomic_fetch_add(&inbox->inside, 1);
+    bool put = inbox_put_quietly(inbox, link);
+    if (put) inbox_signal(inbox);
+    atomic_fetch_sub(&inbox->inside, 1);
+    return put;
 }
 
 void inbox_put_wait_quietly(struct inbox *inbox, struct inbox_link *link)
@@ -85,8 +89,10 @@ void inbox_put_wait_quietly(struct inbox *inbox, struct inbox_link *link)
 
 void inbox_put_wait(struct inbox *inbox, struct inbox_link *link)
 {
+    atomic_fetch_add(&inbox->inside, 1);
     inbox_put_wait_quietly(inbox, link);
     inbox_signal(inbox);
+    atomic_fetch_sub(&inbox->inside, 1);
 }
 
 static struct timespec inbox_deadline(int timeout_ms)

@@ -26,11 +26,13 @@ struct inbox {
     size_t size_max;
     atomic_bool sleeping, woken, closed;
     atomic_size_t waiting; /* producers in inbox_put_wait */
+    atomic_size_t inside;  /* producers between the link they put and the end of their call */
     pthread_mutex_t mutex;
     pthread_cond_t filled, room;
 };
 
 void inbox_init(struct inbox *inbox, size_t size_max); /* 0: no bound */
+/* Waits for producers whose last link was taken and that have not returned yet. */
 void inbox_release(struct inbox *inbox);
 /* False when it is full. Never waits. */
 bool inbox_put(struct inbox *inbox, struct inbox_link *link);

@@ -85,6 +85,7 @@ struct receptors {
     /* the checkpoints' way to the log */
     struct writer_meta meta;
     atomic_bool meta_under_way, meta_wanted;
+    pthread_mutex_t meta_lock; /* held by the writer while it tells */
     int64_t meta_put_ns;
 };
 

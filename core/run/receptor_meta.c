@@ -70,9 +70,11 @@ void receptor_meta_changed(struct receptors *receptors)
 static void meta_done(struct writer_meta *meta)
 {
     struct receptors *receptors = meta->user;
+    pthread_mutex_lock(&receptors->meta_lock);
     if (!meta->written) receptor_meta_changed(receptors);
     atomic_store(&receptors->meta_under_way, false);
     inbox_wake(&receptors->sender.answered);
+    pthread_mutex_unlock(&receptors->meta_lock);
 }
 
 static void meta_put(struct receptors *receptors)
@@ -105,6 +107,8 @@ int receptor_meta_keep(struct receptors *receptors, int timeout_ms)
 static void meta_wait(struct receptors *receptors)
 {
     while (atomic_load(&receptors->meta_under_way)) inbox_take(&receptors->sender.answered, -1);
+    pthread_mutex_lock(&receptors->meta_lock); /* until the writer has left what may be freed now */
+    pthread_mutex_unlock(&receptors->meta_lock);
 }
 
 void receptor_meta_finish(struct receptors *receptors)

@@ -34,6 +34,7 @@ int receptors_open(struct release *release, const struct domain *domain, struct 
     made->release = release;
     made->retries_max = (unsigned)catalog_limit(&release->catalog, "retries", LIMIT_RETRIES);
     pthread_mutex_init(&made->lock, NULL);
+    pthread_mutex_init(&made->meta_lock, NULL);
     sender_init(&made->sender, release->hub, RECEPTOR_WINDOW);
     made->count = domain_receptor_count(domain);
     made->receptors = arena_zero(&made->arena, (made->count + 1) * sizeof *made->receptors);
@@ -129,6 +130,7 @@ void receptors_free(struct receptors *receptors)
     sender_release(&receptors->sender);
     arena_release(&receptors->scratch);
     pthread_mutex_destroy(&receptors->lock);
+    pthread_mutex_destroy(&receptors->meta_lock);
     arena_release(&receptors->arena);
     mem_free(receptors);
 }
