@@ -109,6 +109,7 @@ class Changing:
         for _ in range(self.bench.runs):
             alone.append(self.bench.wrk(hub, 64, LOADED_SECONDS))
             planned.append(beside(plan, LOADED_SECONDS))
+            self.deploy("--plan")  # what it built catches up with the commands of the last seconds
             still.append(self.bench.wrk(hub, 64, SWITCH_SECONDS))
             switched.append(beside(switch, SWITCH_SECONDS))
         rate = lambda results: [result["requests"] / result["seconds"] for result in results]
