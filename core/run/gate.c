@@ -205,7 +205,7 @@ static void gate_take_view(void *user, const struct plan_view *view)
         json_put_text_member(out, "name", view->name);
     }
     json_put_text_member(out, "reason", slice_of(view->reason));
-    put_seconds(out, "rebuild_seconds", view->seconds);
+    if (compare) put_seconds(out, "rebuild_seconds", view->seconds); /* else it was not built */
     put_bool(out, "kept", view->is_kept);
     buf_put_byte(out, '}');
 }

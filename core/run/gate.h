@@ -7,13 +7,14 @@
  *    "loads":{"ok":true,"errors":[…],"warnings":["…"]},                      vm/excerpt.h
  *    "specs":{"passed":12,"failed":0} or null,                               as whoever ran them says
  *    "contracts":[…],"back":[…],                                             gate_contracts.h
- *    "projections":[{…,"reason":"…","rebuild_seconds":0.4,"kept":false}],    compare.h; not built in time:
- * only these "aggregates":[…],                                                       shadow.h
+ *    "projections":[{…,"reason":"…","rebuild_seconds":0.4,"kept":false}],    compare.h
+ *    "aggregates":[…],                                                       shadow.h
  *    "replay":{"done":true,"position":561470,"seconds":4.1} or null,
  *    "refused":["3 recorded commands would now be refused (deploy.refuse: commands_refused)"],"seconds":5.0}
  *
  * deploy is the number it has or would have. Where the scripts do not load there is nothing behind "loads".
- * Projections and aggregates are there only after a replay.
+ * Projections and aggregates are there only after a replay. Of a projection that goes, or was not built in
+ * time, there are only name, reason and "kept".
  *
  * Threads: the deployer's; progress from any. Owns: nothing. */
 #ifndef LORE_RUN_GATE_H

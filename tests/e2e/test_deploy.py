@@ -187,6 +187,14 @@ class Deploying(DeployCase):
         self.assertEqual([sample["after"] for sample in after["samples"] if sample["key"] == "b2"], [{"sum": 6}])
         self.assertEqual(hub.get("/v1/main/views/paid/b2")["document"], {"sum": 6})
 
+    def test_a_view_that_goes_is_named_and_nothing_is_built(self):
+        self.started()
+        os.remove(os.path.join(self.scripts, "shop", "paid.lua"))
+        page = self.deploy("--plan").stdout
+        self.assertRegex(page, r"(?m)^ +shop/paid: it is no longer declared$")
+        row, = json.loads(self.deploy("--plan", "--json").stdout)["projections"]
+        self.assertNotIn("rebuild_seconds", row)
+
     def test_without_a_running_hub_the_directory_is_worked_on(self):
         self.started().stop()
         self.limit(5)
