@@ -12,12 +12,12 @@ import argparse, gzip, json, os, platform, re, shutil, statistics, subprocess, s
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
+from fines import EVENTS  # noqa: E402
 from hub import ROOT, Hub, lines, lore  # noqa: E402
 import peers  # noqa: E402
 from changing import Changing  # noqa: E402
 from sending import Sending  # noqa: E402
 
-EVENTS = os.path.join(os.path.dirname(ROOT), "shared", "data", "road_fines", "events.ndjson.gz")
 SCRIPTS = os.path.join(ROOT, "scripts")
 VIEWS = ["fines/totals_by_month", "fines/cases", "fines/in_collection"]
 BLOCK_SIZE = 4096
@@ -485,7 +485,7 @@ def main():
     table, folder = Table(), tempfile.mkdtemp(prefix="lore-bench-", dir=args.dir)
     bench = Bench(table, args, folder)
     works = {"disk": bench.disk, "http": bench.http, "bulk": bench.bulk, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
-             "start": bench.start, "streams": bench.streams, "past": bench.past, "deploys": Changing(bench, EVENTS).plan,
+             "start": bench.start, "streams": bench.streams, "past": bench.past, "deploys": Changing(bench).plan,
              "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting}
     unknown = [word for word in args.words if word not in works]
     if unknown:

@@ -14,6 +14,10 @@ TYPES = {"Create Fine": "FineCreated", "Send Fine": "FineSent", "Insert Fine Not
          "Receive Result Appeal from Prefecture": "AppealResultReceived",
          "Notify Result Appeal to Offender": "AppealResultNotified", "Appeal to Judge": "AppealedToJudge"}
 
+# When a fine counts as paid, in cases.lua; the other one lets so many euros pass.
+PAID = 'elseif case.balance:is_zero() then status = "paid"'
+PAID_BUT = 'elseif case.balance >= decimal(0) and case.balance <= decimal "%d.00" then status = "paid"'
+
 
 def cents(text):
     value = Decimal(text) * 100
