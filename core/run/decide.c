@@ -353,6 +353,13 @@ void shard_decide(struct shard *shard, struct work *work)
 {
     struct command *command = work->command;
     struct fault fault;
+
+    /* A conflict whose unseen events are on disk now. It was decided when it began to wait: what uses its id
+     * since then came later. */
+    if (work->refused) {
+        shard_answer(shard, work, &command->fault);
+        return;
+    }
     struct stream *stream = decide_resolve(shard, work, &fault) < 0 ? NULL : cache_get(shard, work);
 
     /* 1. A known id gets its first answer again, before anything else is looked at. */
@@ -367,11 +374,7 @@ void shard_decide(struct shard *shard, struct work *work)
     if (known == KNOWN_WAITS) shard_give_up_turn(shard, work);
     if (known != KNOWN_NO) return;
 
-    /* 2. A conflict whose unseen events are on disk now; or another one was faster too often. */
-    if (work->refused) {
-        shard_answer(shard, work, &command->fault);
-        return;
-    }
+    /* 2. Another one was faster too often. */
     if (work->retries > DECIDE_RETRIES_MAX) {
         command->conflict_version = stream->version;
         fault_set(&fault, FAULT_CONFLICT, "%.*s/%.*s changed %u times meanwhile",

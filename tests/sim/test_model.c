@@ -25,7 +25,7 @@ static const char *const hub_names[HUBS] = {"lmdb", "memory"};
 
 struct world {
     uint64_t seed;
-    struct chance chance;
+    struct chance chance, looking; /* apart, so that a world with more looks has the same steps */
     struct model model;
     struct sim_clock clock;
     struct held_engine *held[HUBS];
@@ -112,7 +112,7 @@ static void compare_states(struct world *world)
     for (int stream = world->first_stream; stream < world->model.stream_count; stream++) {
         unsigned version, position, past;
         model_fold(&world->model, stream, ~0u, &version, &position);
-        past = version ? 1 + chance_below(&world->chance, version) : 0;
+        past = version ? 1 + chance_below(&world->looking, version) : 0;
         for (int at = 0; at < HUBS; at++) {
             struct buf got = {0}, expected = {0};
             sim_state(world->hubs[at], &world->model.streams[stream], -1, &got);
@@ -210,7 +210,7 @@ static void step(struct world *world)
         compare_log(world);
     }
     bool last = world->steps % SEQUENCE_STEPS == SEQUENCE_STEPS - 1;
-    bool look = chance_of(&world->chance, 3) || world->look_at_all;
+    bool look = chance_of(&world->looking, 3) || world->look_at_all;
     if (last || world->look_at_all) compare_states(world);
     if (look || world->steps + 1 == WORLD_SEQUENCES * SEQUENCE_STEPS) compare_views(world);
 }
@@ -239,6 +239,7 @@ static void world_run(struct world *world)
         world->projectors[at] = 1 + (int)chance_below(&once, 2);
     }
     world->chance.state = world->seed ^ 0x5ea1;
+    world->looking.state = world->seed ^ 0x100c;
     world->model.now_ms = 1767225600000; /* 2026-01-01 */
     world->clock.clock.now_ms = sim_now;
     atomic_store(&world->clock.ms, world->model.now_ms);

@@ -230,6 +230,30 @@ static void conflict_breaks_later_batches(void **state)
     hub_close(hub);
 }
 
+/* A conflict that waits for the disk was decided before what came meanwhile with the same id. */
+static void a_waiting_conflict_keeps_its_place(void **state)
+{
+    struct hub *hub = open_held(*state ? folder("data") : NULL, 1);
+    expect(hub, "a", "Add", "{'amount':5}", FAULT_NONE);
+    held_set(held, true);
+    struct command *before = begin(hub, "a", "Add", "{'amount':1}", NULL);
+    held_await(held);
+    struct command *stale = command_of("a", "Add", "{'amount':2}", "same");
+    stale->expected_version = 1;
+    submit(hub, stale);
+    struct command *other = begin(hub, "a", "Add", "{'amount':3}", "same");
+    reach(hub);
+    assert_false(is_answered(stale));
+    held_set(held, false);
+    expect_fault(before, FAULT_NONE);
+    assert_int_equal(await(stale)->fault.code, FAULT_CONFLICT);
+    assert_int_equal(stale->conflict_version, 2);
+    forget(stale);
+    expect_fault(other, FAULT_NONE);
+    assert_string_equal(state_of(hub, "a"), "3 {'total':9}");
+    hub_close(hub);
+}
+
 static void lost_races_end_in_a_conflict(void **state)
 {
     struct hub *hub = open_held(NULL, 1);
@@ -340,6 +364,7 @@ int main(void)
         ONE(failed_batch_refuses_all_of_it),
         BOTH(conflict_decides_again),
         ONE(conflict_breaks_later_batches),
+        BOTH(a_waiting_conflict_keeps_its_place),
         ONE(lost_races_end_in_a_conflict),
         ONE(a_full_disk_passes),
         BOTH(keeps_order_over_shards),
