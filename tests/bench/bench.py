@@ -119,10 +119,10 @@ class Bench:
 
     # --- commands over HTTP ---
 
-    def wrk(self, hub, connections, seconds):
+    def wrk(self, hub, connections, seconds, pause_ms=0):
         self.prefix += 1
         done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", os.path.join(HERE, "commands.lua"),
-                               f"http://127.0.0.1:{hub.port}", "--", f"r{self.prefix}"], capture_output=True, text=True, timeout=120)
+                               f"http://127.0.0.1:{hub.port}", "--", f"r{self.prefix}", str(pause_ms)], capture_output=True, text=True, timeout=120)
         if done.returncode:
             raise SystemExit("bench: wrk failed: " + done.stderr + done.stdout)
         result = json.loads(done.stdout.strip().splitlines()[-1])
