@@ -74,7 +74,7 @@ void ask_seal(struct ask *ask, const char *what)
 
 int ask_raise(lua_State *lua, const struct fault *fault)
 {
-    return vm_raise(lua, fault->code, 1, "%s", fault->text);
+    return vm_raise(lua, fault->code, fault->code != FAULT_CANCELLED, "%s", fault->text);
 }
 
 void ask_tell(lua_State *lua, struct ask *ask, struct slice line)
@@ -173,7 +173,8 @@ struct evaluation {
 static bool ends_early(const struct fault *fault)
 {
     size_t size = strlen(fault->text);
-    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0;
+    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0 &&
+           !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
