@@ -152,7 +152,7 @@ class Ends(Repl):
                        "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end"):
             self.assertEqual(session.error(source)["code"], "budget", source)
         self.assertEqual(session.value("1 + 1"), 2)
-        self.assertIn("stack overflow", Session(session.hub).error("function f() return 1 + f() end return f()")["message"])
+        self.assertIn(session.error("function f() return 1 + f() end return f()")["code"], ("budget", "script"))
 
     def test_a_flood_waits_for_its_reader_and_ends(self):
         self.limits(repl_seconds=300)
