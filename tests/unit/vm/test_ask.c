@@ -18,6 +18,8 @@ static const char bill[] =
     "function bill.execute.CloseBill(s, c) return BillClosed { close_date = c.close_date } end\n";
 static const char bills[] = "local bills = projection 'bills' { index = { 'n' } }\n"
                             "function bills.when.BillClosed(v, e) v.n = 1 end\n";
+static const char twice[] =
+    "local twice = projection 'twice' function twice.when.BillClosed(v, e) v.n = 1 end\n";
 static const char other_contracts[] = "contracts [[ BillClosed! ]]";
 static const char *const scripts[] = {"billing/contracts.lua",
                                       contracts,
@@ -25,6 +27,10 @@ static const char *const scripts[] = {"billing/contracts.lua",
                                       bill,
                                       "billing/bills.lua",
                                       bills,
+                                      "billing/twice.lua",
+                                      twice,
+                                      "other/twice.lua",
+                                      twice,
                                       "other/contracts.lua",
                                       other_contracts,
                                       "list/contracts.lua",
@@ -274,6 +280,8 @@ static void words(void **state)
     assert_value("views.bills:count(), views.bills:range('n', 1, 2):count()", "[5,5]");
     assert_value("local keys = {} for key in views.bills:all() do keys[#keys + 1] = key end return keys",
                  "[\"0\",\"1\",\"2\",\"3\",\"4\"]");
+    assert_value("views.billing.twice, views.other.twice, pcall(function() return views.twice end)",
+                 "[\"view billing/twice\",\"view other/twice\",false,\"repl:1: views has no twice\"]");
     assert_value("tenant 'acme', tenant()", "[\"acme\",\"acme\"]");
     assert_value("now() + days(1)", "\"2026-01-02T00:00:00.000Z\"");
     assert_value("BillClosed, CloseBill, other.BillClosed",
@@ -303,6 +311,7 @@ static void cancelled(void **state)
         "while true do billing.bill '7' end",
         "while true do pcall(billing.bill, '7') end",
         "billing.bill '7' print 'x'",
+        "billing.bill '7' pcall(print, 1) return 1",
         "billing.bill '7' while true do pcall(print, 1) end",
         "local t <close> = setmetatable({}, {__close = function() while true do end end}) billing.bill '7' "
         "print(1)",
