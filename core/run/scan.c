@@ -219,6 +219,8 @@ static int find_last(struct scan *scan, uint64_t wanted, struct fault *fault)
     uint64_t first = scan->scan.first, end = scan->scan.last + 1;
     if (first >= end || wanted >= end - first) return 0;
     while (wanted > 0 && end > first) {
+        if (scan->host->cancelled && atomic_load(scan->host->cancelled))
+            return fault_set(fault, FAULT_CANCELLED, "cancelled");
         uint64_t from = scan->stream || end - first < SCAN_BACK ? first : end - SCAN_BACK;
         struct scan_last last = {.max = scan->stream ? wanted : SCAN_BACK};
         last.positions = mem_alloc(last.max * sizeof *last.positions);

@@ -11,12 +11,15 @@
 #ifndef LORE_RUN_SCAN_H
 #define LORE_RUN_SCAN_H
 
+#include <stdatomic.h>
+
 #include "store/engine.h"
 #include "vm/seek_source.h"
 
 struct scan_host {
     struct engine *engine;
     struct slice tenant; /* of the session */
+    const atomic_bool *cancelled; /* ends a long look; NULL: nobody does */
     uint64_t head;       /* events up to here; UINT64_MAX: all that there are when a query begins */
 };
 

@@ -12,6 +12,7 @@
 
 #include "vm/ask.h"
 #include "vm/domain_core.h"
+#include "vm/seek_program.h"
 
 struct ask {
     struct domain *domain;
@@ -20,6 +21,9 @@ struct ask {
     size_t value_size_max;
     size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */
     int env_ref, words_ref; /* registry references: the globals of the session, and what lies below them */
+    struct seek_reader *reader; /* of events, kept alive by: */
+    int reader_ref;
+    struct seek_views views; /* for joins */
     int module_ref;         /* of what lua/ask.lua returned */
     struct buf bytes;       /* what the host gives, until it is on the stack */
     struct buf source;      /* of the chunk at hand */

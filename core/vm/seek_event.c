@@ -116,6 +116,12 @@ void seek_reader_take(struct seek_reader *reader, const struct seek_hit *hit)
     reader->serial = ++reader->serial_last;
 }
 
+bool seek_reader_has(const struct seek_reader *reader, const struct seek_hit *hit)
+{
+    return reader->serial && reader->hit.record == hit->record &&
+           reader->hit.event.position == hit->event.position;
+}
+
 void seek_reader_end(struct seek_reader *reader)
 {
     reader->serial = 0;
@@ -312,15 +318,21 @@ static void push_envelope(lua_State *lua, struct seek_reader *reader, struct see
     }
 }
 
-void seek_event_push_field(lua_State *lua, struct seek_reader *reader, const struct seek_path *path)
+static void push_path(lua_State *lua, struct seek_reader *reader, struct seen *seen,
+                      const struct seek_path *path)
 {
     struct slice bytes;
     if (path->event.size == 0)
-        push_envelope(lua, reader, &reader->hit, path->field);
-    else if (data_bytes(reader->hit.event.data, path->event, &bytes))
+        push_envelope(lua, reader, seen, path->field);
+    else if (data_bytes(seen->event.data, path->event, &bytes))
         value_push(lua, bytes);
     else
         lua_pushnil(lua);
+}
+
+void seek_event_push_field(lua_State *lua, struct seek_reader *reader, const struct seek_path *path)
+{
+    push_path(lua, reader, &reader->hit, path);
 }
 
 /* --- events in Lua --- */
@@ -417,6 +429,12 @@ bool seek_event_push_table(lua_State *lua, int index)
     lua_pop(lua, 1);
     value_push(lua, seen->event.data);
     return true;
+}
+
+void seek_event_push_path(lua_State *lua, int index, const struct seek_path *path)
+{
+    const struct event *event = lua_touserdata(lua, index);
+    push_path(lua, event->reader, seen_of(lua, event), path);
 }
 
 static int event_pairs(lua_State *lua)

@@ -34,6 +34,8 @@ bool seek_path_read(struct slice text, struct seek_path *path);
 /* Pushes it. source (NULL: none, then an event of an earlier hit is an error) is borrowed. */
 struct seek_reader *seek_reader_push(lua_State *lua, const struct seek_source *source);
 void seek_reader_take(struct seek_reader *reader, const struct seek_hit *hit);
+/* Whether it still is the one at hand. */
+bool seek_reader_has(const struct seek_reader *reader, const struct seek_hit *hit);
 void seek_reader_end(struct seek_reader *reader);
 
 /* The event of the hit at hand, as a value of its own. */
@@ -52,6 +54,8 @@ bool seek_event_tag(const struct seek_reader *reader, const struct seek_path *pa
 /* The same pushed, or nil. */
 void seek_event_push_field(lua_State *lua, struct seek_reader *reader, const struct seek_path *path);
 
+/* Of the event at index, by path. */
+void seek_event_push_path(lua_State *lua, int index, const struct seek_path *path);
 /* If the value at index is an event or the data of one, pushes the plain table that it stands for. */
 bool seek_event_push_table(lua_State *lua, int index);
 /* type() of scripts: "table" for events. Into the table on top of the stack. */

@@ -30,7 +30,7 @@ static size_t items_limit(const struct seek_plan *plan)
 static int compare(enum seek_end end, struct slice a_key, uint64_t a, struct slice b_key, uint64_t b)
 {
     int by_key = end == SEEK_DISTINCT ? 0 : slice_compare(a_key, b_key);
-    if (end == SEEK_MAX || end == SEEK_TOP) by_key = -by_key;
+    if (end == SEEK_MAX || end == SEEK_TOP || end == SEEK_SORTED_DOWN) by_key = -by_key;
     if (by_key != 0) return by_key;
     int by_order = (a > b) - (a < b);
     return end == SEEK_LAST ? -by_order : by_order;
@@ -255,6 +255,12 @@ static int by_rank(const void *a, const void *b, void *user)
     return compare_items(*(enum seek_end *)user, *(struct seek_item *const *)a, *(struct seek_item *const *)b);
 }
 
+static int by_order(const void *a, const void *b)
+{
+    const struct seek_item *one = *(struct seek_item *const *)a, *other = *(struct seek_item *const *)b;
+    return (one->order > other->order) - (one->order < other->order);
+}
+
 /* The least value that so many of all values are not above: one of them, never something in between. */
 static size_t quantile_rank(size_t count, double quantile)
 {
@@ -267,7 +273,10 @@ static void finish_group(struct seek_fold *fold, struct seek_group *group)
 {
     struct seek_items *items = &group->state->items;
     if (items->count == 0) return;
-    qsort_r(items->items, items->count, sizeof *items->items, by_rank, &fold->plan.end);
+    if (fold->plan.end == SEEK_SAMPLE)
+        qsort(items->items, items->count, sizeof *items->items, by_order);
+    else
+        qsort_r(items->items, items->count, sizeof *items->items, by_rank, &fold->plan.end);
     while (fold->plan.end == SEEK_DISTINCT && items->items[items->count - 1]->order == UINT64_MAX)
         item_free(fold, items->items[--items->count]);
     if (fold->plan.end != SEEK_QUANTILE) return;

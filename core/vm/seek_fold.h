@@ -31,7 +31,9 @@ enum seek_end {
     SEEK_LAST,
     SEEK_SAMPLE,
     SEEK_DISTINCT,
-    SEEK_ROWS
+    SEEK_ROWS,
+    SEEK_SORTED_UP, /* all rows by key */
+    SEEK_SORTED_DOWN
 };
 
 struct seek_plan {

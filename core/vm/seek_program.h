@@ -76,6 +76,7 @@ struct seek_program {
     void (*give)(struct seek_program *program, struct seek_row *row);
     void *user;
     /* while it runs */
+    const struct seek_hit *hit; /* at hand */
     bool enough; /* no further row can change anything */
     struct seek_fold fold;
     uint64_t rows, order_next;
