@@ -127,6 +127,7 @@ static int make_words(lua_State *lua)
     lua_setfield(lua, -2, "__index");
     lua_setmetatable(lua, -2);
     ask->words_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    ask_open_reference(ask);
     return 0;
 }
 
@@ -136,7 +137,8 @@ int ask_open(const struct ask_options *options, struct ask **opened, struct faul
     struct vm *vm = options->domain->vm;
     ask->domain = options->domain;
     ask->host = options->host;
-    ask->leash = (struct vm_leash){.cancelled = options->cancelled, .seconds = options->seconds};
+    ask->leash = (struct vm_leash){.cancelled = options->cancelled};
+    ask->seconds = options->seconds;
     ask->value_size_max = options->value_size_max ? options->value_size_max : VALUE_SIZE_MAX;
     ask->env_ref = ask->words_ref = ask->module_ref = LUA_NOREF;
     int top = lua_gettop(vm->lua);
@@ -153,6 +155,7 @@ void ask_close(struct ask *ask)
 {
     if (!ask) return;
     buf_release(&ask->bytes);
+    buf_release(&ask->cursor);
     buf_release(&ask->source);
     buf_release(&ask->line);
     mem_free(ask);
@@ -262,6 +265,22 @@ static void make_room(struct ask *ask)
         ask->host->tell(ask->host->user, slice_of(told), &ignored);
 }
 
+void ask_begin(struct ask *ask, int64_t seconds)
+{
+    ask->leash.seconds = seconds;
+    ask->leash.until_ns = clock_monotonic_ns() + seconds * 1000000000LL;
+    ask->domain->vm->leash = &ask->leash;
+}
+
+void ask_end_call(struct ask *ask)
+{
+    ask->domain->vm->leash = NULL;
+    buf_release(&ask->bytes);
+    buf_release(&ask->line);
+    buf_release(&ask->cursor);
+    buf_release(&ask->source);
+}
+
 enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, struct buf *value,
                           struct fault *fault)
 {
@@ -269,15 +288,11 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     struct vm *vm = ask->domain->vm;
     size_t begin = value->size;
     ask->rows = rows;
-    ask->leash.until_ns = clock_monotonic_ns() + ask->leash.seconds * 1000000000LL;
-    vm->leash = &ask->leash;
+    ask_begin(ask, ask->seconds);
     lua_pushcfunction(vm->lua, evaluate);
     lua_pushlightuserdata(vm->lua, &evaluation);
     int done = vm_call(vm, 1, 0, fault);
-    vm->leash = NULL;
-    buf_release(&ask->bytes);
-    buf_release(&ask->line);
-    buf_release(&ask->source);
+    ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
     make_room(ask);
