@@ -157,11 +157,6 @@ static int end_plain(lua_State *lua, const char *what, int function, enum seek_e
     return run_end(lua, what, function, &plan);
 }
 
-static int query_count(lua_State *lua)
-{
-    return end_plain(lua, "count", 0, SEEK_COUNT);
-}
-
 static int query_sum(lua_State *lua)
 {
     return end_plain(lua, "sum", 2, SEEK_SUM);
@@ -235,7 +230,7 @@ static int query_quantile(lua_State *lua)
 void ask_add_ends(struct ask *ask)
 {
     static const luaL_Reg methods[] = {
-        {"count", query_count}, {"sum", query_sum},           {"avg", query_avg},     {"min", query_min},
+        {"count", ask_query_counts}, {"sum", query_sum},           {"avg", query_avg},     {"min", query_min},
         {"max", query_max},     {"quantile", query_quantile}, {"top", query_top},     {"first", query_first},
         {"last", query_last},   {"sample", query_sample},     {"rows", query_rows},   {"list", query_rows},
         {"distinct", query_distinct}, {NULL, NULL}};
@@ -319,15 +314,17 @@ uint64_t ask_query_tell_rows(lua_State *lua, struct ask *ask, int index, uint64_
     return told;
 }
 
+int ask_query_counts(lua_State *lua)
+{
+    return end_plain(lua, "count", 0, SEEK_COUNT);
+}
+
 int ask_query_show(lua_State *lua)
 {
     struct ask *ask = ask_of(lua);
     bool more = false;
     ask_query_push(lua, 1);
-    if (lua_getfield(lua, -1, "group") != LUA_TNIL) {
-        struct seek_plan plan = {.end = SEEK_COUNT};
-        return run_end(lua, "count", 0, &plan);
-    }
+    if (lua_getfield(lua, -1, "group") != LUA_TNIL) return ask_query_counts(lua);
     ask_query_tell_rows(lua, ask, 1, ask->rows ? ask->rows : UINT64_MAX, &more);
     if (more) ask_tell(lua, ask, slice_of("{\"more\":true}"));
     return 0;

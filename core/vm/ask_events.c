@@ -424,16 +424,15 @@ static int query_text(lua_State *lua)
 
 void ask_add_events(struct ask *ask)
 {
-    static const luaL_Reg words[] = {
-        {"events", word_events}, {"projection_from", ask_projection}, {NULL, NULL}};
+    static const luaL_Reg words[] = {{"events", word_events}, {NULL, NULL}};
     static const luaL_Reg metamethods[] = {
         {"__call", ask_query_next}, {"__tostring", query_text}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"where", query_where}, {"map", query_map},     {"sort", query_sort},
-                                       {"limit", query_limit}, {"skip", query_skip},   {"join", query_join},
-                                       {"group", query_group}, {"plot", ask_plot},     {"save", ask_save},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"where", query_where}, {"map", query_map},   {"sort", query_sort},
+                                       {"limit", query_limit}, {"skip", query_skip}, {"join", query_join},
+                                       {"group", query_group}, {NULL, NULL}};
     static const luaL_Reg show[] = {{"show", ask_query_show}, {NULL, NULL}};
     lua_State *lua = ask->domain->vm->lua;
+    int top = lua_gettop(lua);
     if (!ask->host->events) return;
     ask->reader = seek_reader_push(lua, ask->host->events);
     ask->reader_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
@@ -442,6 +441,7 @@ void ask_add_events(struct ask *ask)
     ask_push_meta(ask, query_type, metamethods, methods);
     lua_getfield(lua, -1, "__index");
     ask_add_ends(ask);
+    ask_add_results(ask, top, lua_gettop(lua));
     lua_pop(lua, 1);
     lua_newtable(lua);
     ask_set_functions(ask, show);

@@ -6,8 +6,8 @@
  *
  * A query is a value that never changes: each of :where :map :sort :limit :skip :join :group gives another one.
  * It reads nothing before it meets an end (:count :sum …), is walked (for e in query do), or is shown.
- * ask_events.c has the values, ask_ends.c what they end in, ask_results.c what comes of that (:plot :save),
- * ask_projection.c projection_from, seek_*.c all that knows no session.
+ * ask_events.c has the values, ask_ends.c what they end in, ask_results.c and lua/ask_events.lua what comes of
+ * that (:plot :save projection_from), seek_*.c all that knows no session.
  *
  * Threads: those of the session. Owns: nothing in C beyond a run (seek_run.h). */
 #ifndef LORE_VM_ASK_EVENTS_H
@@ -44,14 +44,14 @@ void ask_query_push_rows(lua_State *lua, struct ask *ask, int index);
 /* Tells rows as lines; returns how many. */
 uint64_t ask_query_tell_rows(lua_State *lua, struct ask *ask, int index, uint64_t limit, bool *more);
 
+/* The same as a grouped query's :count(). */
+int ask_query_counts(lua_State *lua);
+
 /* ask_results.c: sets the metatable with :plot and :save of the table on top of the stack: groups or a list. */
 void ask_result_mark(struct ask *ask);
-int ask_plot(lua_State *lua);
-int ask_save(lua_State *lua);
-/* Tells {"row":…} of the value at index. */
-void ask_tell_row(lua_State *lua, struct ask *ask, int index);
-
-/* ask_projection.c: projection_from(name, query). */
-int ask_projection(lua_State *lua);
+/* projection_from into the table of words, :plot and :save into that of a query's methods. */
+void ask_add_results(struct ask *ask, int words, int methods);
+/* What is evaluated next, for who looks for the text of a function. */
+void ask_events_remember(struct ask *ask, struct slice source);
 
 #endif
