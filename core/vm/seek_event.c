@@ -52,7 +52,8 @@ struct seen {
 
 struct seek_reader {
     const struct seek_source *source;
-    uint64_t serial; /* of the hit at hand; 0: none */
+    int event_meta, data_meta; /* registry references */
+    uint64_t serial;           /* of the hit at hand; 0: none */
     uint64_t serial_last;
     struct seen hit, again;
     struct record record; /* of again, over bytes */
@@ -343,7 +344,8 @@ static void push_event(lua_State *lua, struct seek_reader *reader, uint64_t seri
     struct event *event = lua_newuserdatauv(lua, sizeof *event, 0);
     *event = (struct event){.reader = reader, .serial = serial, .position = position};
     memcpy(event->chain, chain, CHAIN_SIZE);
-    luaL_setmetatable(lua, event_type);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, reader->event_meta);
+    lua_setmetatable(lua, -2);
 }
 
 void seek_event_push(lua_State *lua, struct seek_reader *reader)
@@ -388,7 +390,8 @@ static int event_index(lua_State *lua)
     lua_newuserdatauv(lua, 1, 1);
     lua_pushvalue(lua, 1);
     lua_setiuservalue(lua, -2, 1);
-    luaL_setmetatable(lua, data_type);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, event->reader->data_meta);
+    lua_setmetatable(lua, -2);
     return 1;
 }
 
@@ -516,6 +519,10 @@ struct seek_reader *seek_reader_push(lua_State *lua, const struct seek_source *s
     lua_pushcfunction(lua, reader_gc);
     lua_setfield(lua, -2, "__gc");
     lua_setmetatable(lua, -2);
+    luaL_getmetatable(lua, event_type);
+    reader->event_meta = luaL_ref(lua, LUA_REGISTRYINDEX);
+    luaL_getmetatable(lua, data_type);
+    reader->data_meta = luaL_ref(lua, LUA_REGISTRYINDEX);
     return reader;
 }
 
