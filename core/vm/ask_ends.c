@@ -37,6 +37,7 @@ static struct seek_run *push_run(lua_State *lua, struct ask *ask, int index)
     struct seek_run *run = seek_run_push(lua, ask->host->events, ask->reader);
     ask->views = (struct seek_views){ask, find_document};
     run->program.views = &ask->views;
+    run->env_ref = ask->env_ref;
     run->progress = tell_progress;
     run->user = ask;
     ask_query_push(lua, index);
@@ -362,6 +363,7 @@ static void begin_walk(lua_State *lua, struct ask *ask, int walks)
     int walk = lua_gettop(lua);
     struct seek_run *run = push_run(lua, ask, 1);
     run->program.give = give_to_walk;
+    run->env_ref = LUA_NOREF; /* nobody keeps threads for a loop that may be broken off */
     lua_rawseti(lua, walk, WALK_RUN);
     lua_newtable(lua);
     lua_rawseti(lua, walk, WALK_ROWS);

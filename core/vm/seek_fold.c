@@ -223,13 +223,25 @@ int seek_fold_add(struct seek_fold *fold, struct seek_group *group, const struct
     return seek_sum_add(&group->state->sum, value, fault);
 }
 
-static int merge_group(struct seek_fold *fold, struct seek_group *group, const struct seek_group *from,
+/* Where all are kept, they change hands. */
+static void move_items(struct seek_fold *fold, struct seek_group *group, struct seek_items *from)
+{
+    for (size_t at = 0; at < from->count; at++) push_item(fold, &group->state->items, from->items[at]);
+    group->count += from->count;
+    from->count = 0;
+}
+
+static int merge_group(struct seek_fold *fold, struct seek_group *group, struct seek_group *from,
                        struct fault *fault)
 {
     enum seek_end end = fold->plan.end;
     if (!keeps_items(end)) {
         group->count += from->count;
         return end == SEEK_COUNT ? 0 : seek_sum_merge(&group->state->sum, &from->state->sum, fault);
+    }
+    if (end != SEEK_DISTINCT && items_limit(&fold->plan) == SIZE_MAX) {
+        move_items(fold, group, &from->state->items);
+        return 0;
     }
     for (size_t at = 0; at < from->state->items.count; at++) {
         const struct seek_item *item = from->state->items.items[at];
@@ -240,10 +252,11 @@ static int merge_group(struct seek_fold *fold, struct seek_group *group, const s
     return 0;
 }
 
-int seek_fold_merge(struct seek_fold *fold, const struct seek_fold *from, struct fault *fault)
+int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault *fault)
 {
+    if (keeps_items(fold->plan.end)) fold->bytes += from->bytes;
     if (merge_group(fold, &fold->all, &from->all, fault) < 0) return -1;
-    for (const struct seek_group *group = from->first; group; group = group->next)
+    for (struct seek_group *group = from->first; group; group = group->next)
         if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0) return -1;
     return 0;
 }

@@ -85,8 +85,8 @@ bool seek_fold_wants(const struct seek_fold *fold, const struct seek_group *grou
                     uint64_t order);
 void seek_fold_keep(struct seek_fold *fold, struct seek_group *group, struct slice key, uint64_t order,
                    struct slice row);
-/* What from has found as well; from is released by its owner. */
-int seek_fold_merge(struct seek_fold *fold, const struct seek_fold *from, struct fault *fault);
+/* What from has found as well; from is released by its owner, and of no other use. */
+int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault *fault);
 /* Sorts what groups keep: the best first; QUANTILE: the one that was asked for is items[0], if any. */
 void seek_fold_finish(struct seek_fold *fold);
 

@@ -1,7 +1,7 @@
 /* seek_run.h: one run of a query: its scan of the log by the session's thread, or by several (seek_crew.h),
  * with progress. Inside vm/ only.
  *
- *     struct seek_run *run = seek_run_push(lua, &options);      to be closed with its slot of the stack
+ *     struct seek_run *run = seek_run_push(lua, source, reader);       to be closed with its slot of the stack
  *     ask_query_read(lua, parts, &run->arena, &run->filter, &run->program);
  *     seek_run_go(run);                                         raises; then program.fold has the answer
  *
@@ -19,7 +19,9 @@ struct seek_run {
     struct seek_program program;
     struct seek_scan *scan;
     struct seek_cursor *cursor;
-    struct seek_crew *crew;
+    struct seek_crew *crew; /* NULL: this thread works alone */
+    int env_ref;            /* of the globals that functions see; LUA_NOREF: no crew is called */
+    bool alone;             /* the crew gave up, or none can be */
     uint64_t position; /* all events before it were taken */
     bool pause; /* set by who takes rows: he has enough for this step */
     int64_t began_ns, told_ns;
