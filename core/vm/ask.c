@@ -1,6 +1,7 @@
 /* The life of a session's questions: its globals, evaluation, what is told. */
 #include "vm/ask.h"
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -15,6 +16,7 @@
 
 enum {
     VALUE_SIZE_MAX = 16 << 20,
+    TIDY_STEP_KB = 256,
     ROOM_LEAST = 1 << 20 /* what a session that kept too much must have left, or it loses its variables */
 };
 
@@ -32,7 +34,11 @@ void ask_set_functions(struct ask *ask, const luaL_Reg *functions)
 void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
 {
     lua_State *lua = ask->domain->vm->lua;
-    if (!luaL_newmetatable(lua, name)) return; /* sets __name */
+    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
+    lua_pop(lua, 1);
+    lua_newtable(lua);
+    lua_pushstring(lua, name);
+    lua_setfield(lua, -2, "__name");
     if (metamethods) ask_set_functions(ask, metamethods);
     if (methods) {
         lua_newtable(lua);
@@ -41,6 +47,8 @@ void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethod
     }
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
+    lua_setfield(lua, LUA_REGISTRYINDEX, name);
 }
 
 /* Upvalues: what the table is. */
@@ -75,7 +83,7 @@ void ask_seal(struct ask *ask, const char *what)
 
 int ask_raise(lua_State *lua, const struct fault *fault)
 {
-    return vm_raise(lua, fault->code, 1, "%s", fault->text);
+    return vm_raise(lua, fault->code, fault->code != FAULT_CANCELLED, "%s", fault->text);
 }
 
 void ask_tell(lua_State *lua, struct ask *ask, struct slice line)
@@ -174,7 +182,8 @@ struct evaluation {
 static bool ends_early(const struct fault *fault)
 {
     size_t size = strlen(fault->text);
-    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0;
+    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0 &&
+           !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
@@ -257,7 +266,6 @@ static void make_room(struct ask *ask)
         "{\"print\":\"the variables of this session are gone: they took all of its memory\"}";
     struct vm *vm = ask->domain->vm;
     struct fault ignored;
-    if (vm->memory_used + ROOM_LEAST < vm->memory_max) return;
     lua_gc(vm->lua, LUA_GCCOLLECT);
     if (vm->memory_used + ROOM_LEAST < vm->memory_max) return;
     luaL_unref(vm->lua, LUA_REGISTRYINDEX, ask->env_ref);
@@ -267,8 +275,20 @@ static void make_room(struct ask *ask)
         ask->host->tell(ask->host->user, slice_of(told), &ignored);
 }
 
+bool ask_tidy(struct ask *ask)
+{
+    struct vm *vm = ask->domain->vm;
+    if (ask->is_tidy) return false;
+    ask->is_tidy = lua_gc(vm->lua, LUA_GCSTEP, TIDY_STEP_KB) != 0;
+    if (!ask->is_tidy) return true;
+    blocks_trim(&vm->blocks);
+    malloc_trim(0);
+    return false;
+}
+
 void ask_begin(struct ask *ask, int64_t seconds)
 {
+    ask->is_tidy = false;
     ask->leash.seconds = seconds;
     ask->leash.until_ns = clock_monotonic_ns() + seconds * 1000000000LL;
     ask->domain->vm->leash = &ask->leash;
@@ -297,6 +317,6 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
-    make_room(ask);
+    if (vm->memory_used + ROOM_LEAST > vm->memory_max && fault->code == FAULT_BUDGET) make_room(ask);
     return ASK_FAILED;
 }
