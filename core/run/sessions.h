@@ -5,6 +5,7 @@
 #define LORE_RUN_SESSIONS_H
 
 #include "run/inside.h"
+#include "run/scan.h"
 #include "run/session.h"
 #include "vm/ask.h"
 
@@ -35,6 +36,8 @@ struct session {
     struct domain *domain;
     struct ask *ask;
     struct ask_host host;
+    struct scan_host scan; /* what its queries read: of the tenant */
+    struct seek_source events;
     char tenant[64]; /* that it reads */
     bool writes;
     struct buf actor; /* of who may write */

@@ -6,6 +6,7 @@
 #include "codec/text.h"
 #include "codec/time.h"
 #include "vm/ask_core.h"
+#include "vm/ask_events.h"
 #include "vm/sandbox.h"
 #include "vm/value.h"
 
@@ -239,6 +240,7 @@ void ask_add_words(struct ask *ask)
     static const luaL_Reg functions[] = {
         {"print", word_print}, {"now", word_now}, {"tenant", word_tenant}, {NULL, NULL}};
     ask_set_functions(ask, functions);
+    ask_add_events(ask);
     add_contexts(ask);
     add_messages(ask);
 }
