@@ -7,6 +7,7 @@
 #include "failing_memory.h"
 #include "vm/ask_core.h"
 #include "vm/readonly.h"
+#include "vm/seek_source.h"
 
 static const char contracts[] = "contracts [[\n"
                                 "  CloseBill? (close_date: time, note: string?)\n"
@@ -140,6 +141,9 @@ static int host_tell(void *user, struct slice line, struct fault *fault)
     return 0;
 }
 
+/* Queries have tests of their own: here they are only there. */
+static const struct seek_source no_events;
+
 static void open_ask(size_t memory_max, size_t value_size_max)
 {
     test.host = (struct ask_host){.state = host_state,
@@ -151,6 +155,7 @@ static void open_ask(size_t memory_max, size_t value_size_max)
                                   .tenant = host_tenant,
                                   .ids = host_ids,
                                   .keys = host_keys,
+                                  .events = &no_events,
                                   .tell = host_tell};
     test.domain = open_domain_with((struct domain_options){.memory_max = memory_max}, scripts);
     struct ask_options options = {.domain = test.domain,
@@ -474,7 +479,7 @@ static void all_that_can_be_called_has_help(void **state)
         walk(lua, "");
         lua_pop(lua, 1);
     }
-    static const char *const kinds[] = {"stream", "view", "documents"};
+    static const char *const kinds[] = {"stream", "view", "documents", "query"};
     for (size_t at = 0; at < sizeof kinds / sizeof *kinds; at++) walk_methods(kinds[at]);
     const enum vm_meta metas[] = {VM_META_DECIMAL, VM_META_DURATION};
     for (size_t at = 0; at < 2; at++) {
@@ -506,8 +511,8 @@ static void all_that_has_help_is_there(void **state)
          line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         if (line[0] != ' ' || sscanf(line, "  %63[a-z0-9_.]", name) != 1 || line[2 + strlen(name)] == ':')
             continue;
-        static const char *const kinds[] = {"aggregate", "message", "view",     "documents",
-                                            "it",        "views.",  "contexts."};
+        static const char *const kinds[] = {"aggregate", "message", "view",   "documents",
+                                            "query",     "it",      "views.", "contexts."};
         bool is_kind = false;
         for (size_t at = 0; at < sizeof kinds / sizeof *kinds; at++)
             is_kind = is_kind || strcmp(name, kinds[at]) == 0;
