@@ -567,6 +567,149 @@ static void completion(void **state)
     }
 }
 
+/* --- at random --- */
+
+enum { QUESTIONS = 5000, WORDS_MAX = 14 };
+
+static uint64_t drawn;
+
+static size_t draw(size_t count)
+{
+    drawn = drawn * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(drawn >> 33) % count;
+}
+
+static void assert_json(const struct buf *text)
+{
+    struct buf bytes = {0};
+    struct fault fault;
+    /* Not all JSON is in our form of it: two keys may read the same, a value may be deeper. */
+    if (json_to_mp(slice_make(text->data, text->size - 1), &bytes, &fault) < 0 &&
+        !strstr(fault.text, "twice") && !strstr(fault.text, "deep"))
+        fail_msg("%s: %s", fault.text, text->data);
+    buf_release(&bytes);
+}
+
+/* Whatever is asked: an answer in JSON or a fault, and the state is good for the next one. */
+static void anything(void **state)
+{
+    static const char *const words_of[] = {"x",
+                                           "it",
+                                           "t",
+                                           "=",
+                                           "(",
+                                           ")",
+                                           "{",
+                                           "}",
+                                           "[",
+                                           "]",
+                                           ",",
+                                           ".",
+                                           ":",
+                                           "..",
+                                           "#",
+                                           "-",
+                                           "+",
+                                           "/",
+                                           "//",
+                                           "==",
+                                           "and",
+                                           "not",
+                                           "function()",
+                                           "end",
+                                           "return",
+                                           "local",
+                                           "for k, v in",
+                                           "pairs",
+                                           "do",
+                                           "while true do",
+                                           "if x then",
+                                           "pcall(",
+                                           "error(",
+                                           "billing.bill '7'",
+                                           "billing",
+                                           ".bill",
+                                           "contexts",
+                                           "views.bills",
+                                           ":all()",
+                                           ":list()",
+                                           ":get(1)",
+                                           ":range('n')",
+                                           ":count()",
+                                           ":at(1)",
+                                           "setmetatable(",
+                                           "getmetatable(",
+                                           "rawset(",
+                                           "rawget(",
+                                           "__index",
+                                           "__tostring",
+                                           "__call",
+                                           "_ENV",
+                                           "CloseBill",
+                                           "{ close_date = now() }",
+                                           "decimal '1.5'",
+                                           "days(1)",
+                                           "now()",
+                                           "print(",
+                                           "tostring(",
+                                           "string.rep(",
+                                           "'a'",
+                                           "'\\xff'",
+                                           "0",
+                                           "1",
+                                           "-1",
+                                           "1e308",
+                                           "0/0",
+                                           "2^53",
+                                           "nil",
+                                           "true",
+                                           "tenant",
+                                           "list {}",
+                                           "table.sort(",
+                                           "string.format(",
+                                           "'%q'",
+                                           "select(",
+                                           "next(",
+                                           "\n",
+                                           ";",
+                                           "--",
+                                           "[[",
+                                           "\"",
+                                           "goto x",
+                                           "::x::",
+                                           "<close>",
+                                           "coroutine",
+                                           "\xff",
+                                           "\x1b"};
+    size_t values = 0;
+    test.ask->seconds = 0; /* one that goes on ends at the next look of the watchdog */
+    for (int at = 0; at < QUESTIONS; at++) {
+        struct buf source = {0}, members = {0};
+        for (size_t left = 1 + draw(WORDS_MAX); left; left--) {
+            buf_put_text(&source, words_of[draw(sizeof words_of / sizeof *words_of)]);
+            if (draw(2)) buf_put_byte(&source, ' ');
+        }
+        buf_put_byte(&source, 0);
+        if (run(source.data) == ASK_VALUE) {
+            assert_json(&test.value);
+            values++;
+        }
+        buf_put_byte(&members, '{');
+        if (ask_complete(test.ask, slice_of(source.data), &members, &test_fault) == 0) {
+            buf_put_text(&members, "}");
+            buf_put_byte(&members, 0);
+            assert_json(&members);
+        }
+        assert_int_equal(lua_gettop(test.domain->vm->lua), 0);
+        buf_release(&source);
+        buf_release(&members);
+    }
+    assert_true(values > 100);
+    test.ask->seconds = 60;
+    run("billing = nil");
+    assert_value("billing.bill('7').state.n", "3");
+}
+
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, open_usual, close_usual)
@@ -585,6 +728,7 @@ int main(void)
         CASE(all_that_can_be_called_has_help),
         CASE(all_that_has_help_is_there),
         CASE(completion),
+        CASE(anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
