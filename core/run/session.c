@@ -27,6 +27,8 @@ enum { REPL_MEMORY = 256 << 20, REPL_SECONDS = 300, REPL_IDLE_SECONDS = 15 * 60 
 static void session_forget(struct session *session)
 {
     ask_close(session->ask);
+    session_past_forget(session);
+    session_insight_forget(session);
     if (session->domain) domain_close(session->domain);
     release_let_go(session->release);
     session->ask = NULL;

@@ -61,6 +61,8 @@ void ask_put_json(lua_State *lua, int index, struct buf *out, size_t size_max);
 /* ask_words.c, ask_views.c: with the table of words on top of the stack. */
 void ask_add_words(struct ask *ask);
 void ask_add_views(struct ask *ask);
+/* ask_insight.c */
+void ask_add_insight(struct ask *ask);
 /* ask_documents.c: push the documents of a view, with the arguments of :range(index, min, max) from 2 on. */
 int ask_documents_range(lua_State *lua, struct ask *ask, const struct loader_projection *view);
 int ask_documents_all(lua_State *lua, struct ask *ask, const struct loader_projection *view);
