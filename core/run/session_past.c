@@ -7,7 +7,7 @@
 #include "run/session_wait.h"
 #include "run/sessions.h"
 
-enum { PAST_VIEWS_MAX = 4 };
+enum { PAST_VIEWS_MAX = 2 }; /* kept; the hub has a few for all */
 
 struct session_past_view {
     struct session_past_view *next;
@@ -76,6 +76,7 @@ int session_past_docs(struct session *session, struct slice name, struct docs **
         view = MEM_NEW(struct session_past_view);
         view->name = mem_text(name.data, name.size);
         view->query.view = slice_make(view->name, name.size);
+        forget_behind(session, PAST_VIEWS_MAX - 1);
         if (past_ask(session, &view->query, fault) < 0) {
             mem_free(view->name);
             mem_free(view);
@@ -83,7 +84,6 @@ int session_past_docs(struct session *session, struct slice name, struct docs **
         }
         view->next = session->past.views;
         session->past.views = view;
-        forget_behind(session, PAST_VIEWS_MAX);
     }
     *docs = hub_past_docs(view->query.documents);
     return 0;

@@ -33,8 +33,8 @@ static struct target target_of(lua_State *lua, int index, const char *word, bool
     struct slice text = stream_text(lua, index, word);
     struct target target = {SLICE_NONE, SLICE_NONE, SLICE_NONE};
     struct fault fault;
-    const char *slash = memchr(text.data, '/', text.size);
-    if (may_be_service && slash && !memchr(slash + 1, '/', (size_t)(text.data + text.size - slash - 1))) {
+    if (may_be_service && domain_find_service(ask_of(lua)->domain, text) >= 0) {
+        const char *slash = memchr(text.data, '/', text.size);
         target.context = slice_make(text.data, (size_t)(slash - text.data));
         target.name = slice_make(slash + 1, text.size - target.context.size - 1);
     } else if (text_split_stream(text, &target.context, &target.name, &target.id, &fault) < 0) {
