@@ -64,8 +64,9 @@ end
 -- What the expression at the end of text gives: a kind of the reference, and its value if that is known.
 function kind_of(text)
   local callee = before_arguments(text)
-  if callee and not callee:find "[%w_]$" then -- (expression)
-    return text:sub(-1) == ")" and kind_of(text:sub(opening(text) + 1, -2)) or nil
+  if callee and not callee:find "[%w_]$" then
+    local alone = text:sub(-1) == ")" and not callee:find "[%)%]%}\"']$" -- (expression), not what another one gives called
+    return alone and kind_of(text:sub(opening(text) + 1, -2)) or nil
   end
   if not callee then
     local value = value_of(text)

@@ -31,7 +31,11 @@ void ask_set_functions(struct ask *ask, const luaL_Reg *functions)
 void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
 {
     lua_State *lua = ask->domain->vm->lua;
-    if (!luaL_newmetatable(lua, name)) return; /* sets __name */
+    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
+    lua_pop(lua, 1);
+    lua_newtable(lua);
+    lua_pushstring(lua, name);
+    lua_setfield(lua, -2, "__name");
     if (metamethods) ask_set_functions(ask, metamethods);
     if (methods) {
         lua_newtable(lua);
@@ -40,6 +44,8 @@ void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethod
     }
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
+    lua_setfield(lua, LUA_REGISTRYINDEX, name);
 }
 
 /* Upvalues: what the table is. */
@@ -74,7 +80,7 @@ void ask_seal(struct ask *ask, const char *what)
 
 int ask_raise(lua_State *lua, const struct fault *fault)
 {
-    return vm_raise(lua, fault->code, 1, "%s", fault->text);
+    return vm_raise(lua, fault->code, fault->code != FAULT_CANCELLED, "%s", fault->text);
 }
 
 void ask_tell(lua_State *lua, struct ask *ask, struct slice line)
@@ -174,7 +180,8 @@ struct evaluation {
 static bool ends_early(const struct fault *fault)
 {
     size_t size = strlen(fault->text);
-    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0;
+    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0 &&
+           !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
