@@ -33,6 +33,8 @@ enum {
 static void session_forget(struct session *session)
 {
     ask_close(session->ask);
+    session_past_forget(session);
+    session_insight_forget(session);
     if (session->domain) domain_close(session->domain);
     release_let_go(session->release);
     session->ask = NULL;
