@@ -124,7 +124,7 @@ class Words(Repl):
         session.lines("b = billing.bill '7'")
         for text, start, candidates in (
             ("bil", 0, ["billing"]), ('billing.bill "', 14, ["7", "71"]), ("billing.bill('71", 14, ["71"]), ("views.open_bills:get '", 22, ["7", "71"]),
-            ("b.", 2, ["position", "state", "stream", "version"]), ("x = b.state.", 12, ["customer", "opened", "services"]), ("b:", 2, ["at"]),
+            ("b.", 2, ["position", "state", "stream", "version"]), ("x = b.state.", 12, ["customer", "opened", "services"]), ("b:", 2, ["at", "events"]),
             ("CloseBill { clo", 12, ["close_date"]), ("billing.CloseBill({ note = 'x', ", 32, ["close_date", "note"]), ("views.open_bills:", 17, ["all", "count", "get", "range"]),
             ('views.open_bills:range("', 24, ["customer"]), ("string.fo", 7, ["format"]), ("whi", 0, ["while"]), ("-- bil", 6, []), ("'bil", 1, []), ("views.open_bills:all():", 23, ["count", "list"])):
             self.assertEqual(session.complete(text), {"from": start, "candidates": candidates, "more": False}, text)
