@@ -326,7 +326,8 @@ static void session_give(struct session *session, struct session_call *call)
 
 static int session_ask(struct sessions *sessions, struct session_call *call, struct fault *fault)
 {
-    if (atomic_load(&sessions->is_stopping)) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (atomic_load(&sessions->is_stopping))
+        return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     struct session *session = call->session[0]
                                   ? session_find(sessions, call->tenant, slice_of(call->session), fault)
                                   : session_new(sessions, call, fault);

@@ -16,7 +16,7 @@ struct sessions {
     struct session *ended;              /* to be joined */
     size_t running;                     /* threads that are in neither state yet, or open */
     pthread_cond_t gone;                /* one of them ended */
-    atomic_bool is_stopping; /* looked at without the lock, for a text */
+    atomic_bool is_stopping;            /* looked at without the lock, for a text */
 };
 
 struct session_past_view;
