@@ -227,7 +227,12 @@ class Ends(Repl):
         session = Session(hub)
         self.assertEqual(session.lines("x = 1"), [{"none": True}])
         self.edit("billing/bill.lua", "state.services + e.services", "state.services + 10 * e.services")
-        lore("deploy", self.scripts, "--data", self.data, "--force", check=0)
+        other = Session(hub)
+        running = other.begin("print 'begun' for i = 1, math.huge do if billing.bill(7).state.services ~= 2 then return i end end")
+        running.line()
+        lore("deploy", self.scripts, "--data", self.data, "--force", check=0)  # which waits for no evaluation
+        other.cancel()
+        self.assertEqual(running.rest()[-1]["error"]["code"], "cancelled")  # and it went on with what it began with
         self.assertEqual(session.lines("x, billing.bill(7).state.services"),
                          [{"print": "deploy 2 is live: variables of this session are gone"}, {"value": [None, 20]}])
         self.assertEqual(session.lines("x = 2 return x"), [{"value": 2}])
