@@ -24,7 +24,7 @@ static const struct cli_command *const main_commands[] = {
     &cli_new,    &cli_serve,    &cli_check,  &cli_test,    &cli_send,    &cli_import,   &cli_export,
     &cli_events, &cli_state,    &cli_view,   &cli_status,  &cli_rebuild, &cli_retry,    &cli_verify,
     &cli_bench,  &cli_digest,   &cli_task,   &cli_trace,   &cli_deploy,  &cli_undeploy, &cli_deploys,
-    &cli_blame,  &cli_rollback, &cli_backup, &cli_restore, &cli_fork,
+    &cli_blame,  &cli_rollback, &cli_backup, &cli_restore, &cli_fork,    &cli_repl,
 };
 
 static const struct cli_option main_shared[] = {
@@ -51,8 +51,8 @@ static bool main_takes(const struct cli_command *command, const char *name)
 static void main_print_option(const struct cli_option *option)
 {
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "",
-             option->value ? option->value : "");
+    snprintf(left, sizeof left, "%s%s%s%s", option->name[1] ? "--" : "-", option->name,
+             option->value ? " " : "", option->value ? option->value : "");
     printf("  %-24s %s\n", left, option->help);
 }
 
@@ -214,7 +214,9 @@ static int main_parse(struct cli *cli, int argc, char **argv)
         const char *equals = strchr(word, '=');
         const struct cli_option *option;
         size_t size = equals ? (size_t)(equals - word) : strlen(word);
-        const char **slot = size > 2 && word[1] == '-' ? main_slot(cli, word + 2, size - 2, &option) : NULL;
+        size_t dashes = word[1] == '-' ? 2 : 1; /* --name, or -e: a name of one letter */
+        bool is_option = dashes == 2 ? size > 2 : size == 2;
+        const char **slot = is_option ? main_slot(cli, word + dashes, size - dashes, &option) : NULL;
         if (!slot) return cli_usage(cli, "unknown option %s", word);
         if (!option->value) {
             if (equals) return cli_usage(cli, "--%s takes no value", option->name);

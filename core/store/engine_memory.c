@@ -301,6 +301,7 @@ static int compare_versions(const void *a, const void *b)
 }
 
 static int memory_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                              struct slice beginning,
                               bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                               struct fault *fault)
 {
@@ -320,7 +321,12 @@ static int memory_each_stream(struct engine *engine, struct slice tenant, struct
         if (by_number[at].version) by_number[count++] = by_number[at];
     pthread_mutex_unlock(&memory->lock);
     if (count) qsort(by_number, count, sizeof *by_number, compare_versions);
-    for (size_t at = 0; at < count && each(user, by_number[at].id, by_number[at].version); at++) continue;
+    for (size_t at = 0; at < count; at++) {
+        struct slice id = by_number[at].id;
+        bool begins = id.size >= beginning.size &&
+                      (beginning.size == 0 || memcmp(id.data, beginning.data, beginning.size) == 0);
+        if (begins && !each(user, id, by_number[at].version)) break;
+    }
     mem_free(by_number);
     return 0;
 }
