@@ -16,7 +16,8 @@
 --       that is given the request { method, url, body, headers, json() } and returns the answer (it may assert what it got)
 --
 -- at("2026-01-01", Event { … }) says when an event happened (or a command is decided), on("bill-8", Event { … }) to which aggregate.
-local paths, scripts, output, filter, sandbox = ...
+-- With a file to record in, each `it` becomes a line of JSON there: { file, line, title = { … }, status, message, scenarios = { … } }.
+local paths, scripts, output, filter, sandbox, record_path = ...
 local core = require "lore.core"
 
 local default_at <const> = "2026-01-01T00:00:00.000Z"
@@ -217,6 +218,55 @@ local function complete(list, is_event, fill)
   return messages
 end
 
+-- --- the record -------------------------------------------------------------------------------------------------------------------
+
+local recorded = {} -- the scenarios of the `it` that runs
+
+local function told(messages)
+  local list = sandbox.list {}
+  for index, message in ipairs(messages) do
+    list[index] = { context = message.context, name = message.name, id = message.id, aggregate = message.aggregate,
+      at = message.at_ms and core.time_text(message.at_ms), data = message.data ~= "" and core.decode(message.data) or nil,
+      to = message.to, cancel = message.cancel, service = message.service, key = message.key ~= "" and message.key or nil,
+      after = message.after_ms and duration_text(message.after_ms), due = message.due_ms and core.time_text(message.due_ms) }
+  end
+  return list
+end
+
+local function told_documents(documents)
+  local list = sandbox.list {}
+  for index, document in ipairs(documents) do
+    list[index] = { view = document.view, key = document.key or document.name, data = core.decode(document.data) }
+  end
+  return list
+end
+
+local function told_world(world)
+  local requests = sandbox.list {}
+  local answers = type(world.answers) == "table" and world.answers or {}
+  for index, name in ipairs(sorted_keys(answers)) do
+    local answer = answers[name]
+    requests[index] = { request = tostring(name), status = type(answer) == "table" and (answer.status or 200) or nil,
+      error = type(answer) == "table" and answer.error and tostring(answer.error) or nil }
+  end
+  return { at = core.time_text(world.now_ms), views = told_documents(world.views), http = requests }
+end
+
+-- What is to come of a scenario, before it runs: how is expect, documents, rejects, fails or retries.
+local function note(scenario, how, what)
+  if not record_path then return end
+  local entry = { kind = scenario.kind, name = scenario.name, id = scenario.id, given = told(scenario.events or {}),
+    when = told(scenario.commands or {}), world = scenario.world and told_world(scenario.world) }
+  if how == "expect" then
+    entry.expect = told(what)
+  elseif how == "documents" then
+    entry.documents = told_documents(what)
+  else
+    entry[how] = tostring(what)
+  end
+  recorded[#recorded + 1] = entry
+end
+
 -- In a fresh domain, in the used one, and there again: the three must agree.
 local function run(scenario, to_lines, runner, ...)
   local fresh = runner(true, ...)
@@ -288,6 +338,7 @@ end
 
 function aggregate_scenario:expect(events)
   local expected = complete(events, true, function() end)
+  note(self, "expect", expected)
   local result = run_aggregate(self)
   expect_well(result)
   local same = #expected == #result.items
@@ -302,11 +353,13 @@ function aggregate_scenario:expect(events)
 end
 
 function aggregate_scenario:rejects(code)
+  note(self, "rejects", code)
   expect_rejection(run_aggregate(self), code)
   return self
 end
 
 function aggregate_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_aggregate(self), message_lines, pattern)
   return self
 end
@@ -332,6 +385,7 @@ function projection_scenario:expect(documents)
     expected[#expected + 1] = { name = tostring(key), data = data }
   end
   table.sort(expected, function(a, b) return a.name < b.name end)
+  note(self, "documents", expected)
   local result = run_projection(self)
   expect_well(result)
   local same = #expected == #result.items
@@ -346,6 +400,7 @@ function projection_scenario:expect(documents)
 end
 
 function projection_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_projection(self), document_lines, pattern)
   return self
 end
@@ -412,9 +467,11 @@ local function split(list)
   return table.move(sends, 1, #sends, #messages + 1, messages)
 end
 
-local function expect_output(expected, result)
+local function expect_output(scenario, expected, runner)
   if is_message(expected) then expected = { expected } end
   expected = split(expected)
+  note(scenario, "expect", expected)
+  local result = runner(scenario)
   expect_well(result)
   like_expected(expected, result.items)
   local same = #expected == #result.items
@@ -433,11 +490,12 @@ receptor_scenario.given = projection_scenario.given
 local function run_receptor(self) return run(self, message_lines, core.run_receptor, self.name, self.events) end
 
 function receptor_scenario:expect(sends)
-  expect_output(sends, run_receptor(self))
+  expect_output(self, sends, run_receptor)
   return self
 end
 
 function receptor_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_receptor(self), message_lines, pattern)
   return self
 end
@@ -488,6 +546,7 @@ end
 
 -- answers: a table by "METHOD URL" of answers or functions, or one function for all.
 function world_scenario:http(answers)
+  self.world.answers = answers
   self.world.http = function(request)
     request.json = function() return core.decode(core.from_json(request.body)) end
     local name = request.method .. " " .. request.url
@@ -506,16 +565,18 @@ local function run_world(self)
 end
 
 function world_scenario:expect(wanted)
-  expect_output(wanted, run_world(self))
+  expect_output(self, wanted, run_world)
   return self
 end
 
 function world_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_world(self), message_lines, pattern)
   return self
 end
 
 function world_scenario:retries(duration)
+  note(self, "retries", duration)
   local result, ms = run_world(self), core.duration(duration) or wrong("retries: %s is no duration", tostring(duration))
   if result.code then fail("expected to retry in %s, got %s: %s", duration, result.code, result.text) end
   if not result.retry_ms then
@@ -529,20 +590,20 @@ local service_scenario = setmetatable({}, { __index = world_scenario })
 service_scenario.__index = service_scenario
 
 function service_scenario:when(commands)
-  self.commands = commands
+  self.commands = complete(commands, false, function(command)
+    command.id, command.aggregate = self.short_name, self.short_name
+  end)
   return self
 end
 
 function service_scenario:execute()
-  local commands = complete(self.commands, false, function(command)
-    command.id, command.aggregate = self.short_name, self.short_name
-  end)
-  if #commands ~= 1 then wrong("a service is run for one command: write :when { Command { … } }") end
-  commands[1].at_ms = self.world.now_ms
-  return run(self, message_lines, core.run_service, self.name, commands, self.world)
+  if #self.commands ~= 1 then wrong("a service is run for one command: write :when { Command { … } }") end
+  self.commands[1].at_ms = self.world.now_ms
+  return run(self, message_lines, core.run_service, self.name, self.commands, self.world)
 end
 
 function service_scenario:rejects(code)
+  note(self, "rejects", code)
   expect_rejection(run_world(self), code)
   return self
 end
@@ -575,22 +636,22 @@ local function words_of(context)
     words[other] = words[other] or constructors
   end
   function words.aggregate(name, id)
-    return setmetatable({ name = find("aggregate", context, name), short_name = name:match "[^/]*$",
+    return setmetatable({ kind = "aggregate", name = find("aggregate", context, name), short_name = name:match "[^/]*$",
       id = tostring(id or default_id), events = {}, commands = {} }, aggregate_scenario)
   end
   function words.projection(name)
-    return setmetatable({ name = find("projection", context, name), events = {} }, projection_scenario)
+    return setmetatable({ kind = "projection", name = find("projection", context, name), events = {} }, projection_scenario)
   end
   function words.receptor(name)
-    return setmetatable({ name = find("receptor", context, name), events = {} }, receptor_scenario)
+    return setmetatable({ kind = "receptor", name = find("receptor", context, name), events = {} }, receptor_scenario)
   end
   local function find_view(name) return find("projection", context, name) end
   function words.service(name)
-    return setmetatable({ name = find("service", context, name), short_name = name:match "[^/]*$", world = new_world(),
+    return setmetatable({ kind = "service", name = find("service", context, name), short_name = name:match "[^/]*$", world = new_world(),
       find_view = find_view, commands = {} }, service_scenario)
   end
   function words.task(name)
-    return setmetatable({ name = find("task", context, name), world = new_world(), find_view = find_view }, task_scenario)
+    return setmetatable({ kind = "task", name = find("task", context, name), world = new_world(), find_view = find_view }, task_scenario)
   end
   words.send, words.cancel = sending_word(context, "send"), sending_word(context, "cancel")
   return words
@@ -678,8 +739,46 @@ arg = arg or { [0] = "lore test" }
 busted = need "busted.core"()
 need "busted"(busted)
 
+local record, no_record
+if record_path then record, no_record = io.open(record_path, "w") end
+if no_record then core.stop("permission", no_record) end
+
+local function clean(text) return utf8.len(text) and text or text:gsub("[\128-\255]", "?") end
+
+local function put_record(entry)
+  if not record then return end
+  local done, line = pcall(function() return core.to_json(core.encode(entry, "scenario")) end)
+  if not done then -- data too deep to stand inside of something
+    entry.scenarios, entry.message = nil, clean(tostring(line))
+    line = core.to_json(core.encode(entry, "spec"))
+  end
+  record:write(line, "\n")
+end
+
+-- The words from the outermost describe to the element.
+local function title_of(element)
+  local title = {}
+  while element and element.descriptor ~= "file" and element.descriptor ~= "suite" do
+    table.insert(title, 1, clean(tostring(element.name or element.descriptor)))
+    element = busted.context.parent(element)
+  end
+  return title
+end
+
+local function file_of(element)
+  while element and element.descriptor ~= "file" do element = busted.context.parent(element) end
+  return element and clean(tostring(element.name)) or ""
+end
+
+local trouble -- what the `it` that runs said when it failed
 local passed, failed = 0, 0
-busted.subscribe({ "test", "end" }, function(_, _, status)
+busted.subscribe({ "test", "start" }, function()
+  recorded, trouble = {}, nil
+  return nil, true
+end)
+busted.subscribe({ "test", "end" }, function(element, _, status)
+  put_record { file = file_of(element), line = element.trace and element.trace.currentline or 0, title = title_of(element),
+    status = status, message = trouble, scenarios = recorded }
   if status == "success" then
     passed = passed + 1
   elseif status ~= "pending" then
@@ -688,8 +787,12 @@ busted.subscribe({ "test", "end" }, function(_, _, status)
   return nil, true
 end)
 for _, kind in ipairs { "error", "failure" } do
-  busted.subscribe({ kind }, function(element)
-    if element.descriptor ~= "it" then failed = failed + 1 end
+  busted.subscribe({ kind }, function(element, _, message)
+    trouble = clean(type(message) == "table" and tostring(message.message or message) or tostring(message))
+    if element.descriptor ~= "it" then
+      failed = failed + 1
+      put_record { file = file_of(element), title = title_of(element), status = kind, message = trouble }
+    end
     return nil, true
   end)
 end
@@ -703,6 +806,7 @@ require "busted.modules.filter_loader"()(busted, { tags = {}, excludeTags = {}, 
 for _, file in ipairs(files) do add_file(file) end
 require "busted.execute"(busted)(1, { sort = false, shuffle = false })
 busted.publish { "exit" }
+if record and not record:close() then core.stop("disk", record_path .. ": the record cannot be written") end
 core.count(passed, failed)
 local last = (output == "json" or output == "junit") and io.stderr or io.stdout
 io.stdout:flush()

@@ -538,7 +538,8 @@ static int run_specs(lua_State *lua)
     lua_pushstring(lua, spec->options->output ? spec->options->output : "plainTerminal");
     lua_pushstring(lua, spec->options->filter);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, vm_of(lua)->script_env);
-    lua_call(lua, 5, 0);
+    lua_pushstring(lua, spec->options->record);
+    lua_call(lua, 6, 0);
     return 0;
 }
 
