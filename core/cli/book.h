@@ -1,10 +1,12 @@
-/* book.h: what is known of a scripts folder, given to a program of the prelude that writes about it (vm/scribe.h).
+/* book.h: what is known of a scripts folder, given to a program of the prelude that writes about it
+ * (vm/scribe.h).
  *
  *     struct book_order order = {.program = "openapi", .with_specs = true, .write = book_print};
  *     return book_run(cli, &order);
  *
- * The program's input is {"title","scripts","description":{…},"scenarios":[…],"options":{…}}: the description as
- * lore check --json prints it, scenarios as lore test --record writes them, options as the order gives them.
+ * The program's input is {"title","scripts","description":{…},"scenarios":[…],"options":{…}}: the description
+ * as lore check --json prints it, scenarios as lore test --record writes them, options as the order gives
+ * them.
  *
  * Threads: one. Owns: nothing afterwards. */
 #ifndef LORE_CLI_BOOK_H

@@ -1,4 +1,5 @@
-/* docs.c: lore docs: a static site about a scripts folder, out of contracts, scripts, their comments and specs. */
+/* docs.c: lore docs: a static site about a scripts folder, out of contracts, scripts, their comments and
+ * specs. */
 #include <stdio.h>
 
 #include "cli/book.h"
@@ -46,9 +47,11 @@ const struct cli_command cli_docs = {
     .name = "docs",
     .summary = "a site about the scripts: contexts, messages, behaviours, who publishes and who listens",
     .arguments = "[SCRIPTS]",
-    .help = "Writes static HTML from contracts, scripts, the comments in them and the specs beside them, which are "
+    .help = "Writes static HTML from contracts, scripts, the comments in them and the specs beside them, "
+            "which are "
             "run: a spec that fails\n"
-            "is shown as failing. The same scripts give the same bytes. Needs Graphviz (apt install graphviz), no "
+            "is shown as failing. The same scripts give the same bytes. Needs Graphviz (apt install "
+            "graphviz), no "
             "server and no data.\n\n"
             "  lore docs\n  lore docs ../shop/scripts --out /var/www/shop",
     .options = docs_options,

@@ -27,7 +27,8 @@ const struct cli_command cli_openapi = {
     .name = "openapi",
     .summary = "the HTTP interface of a hub with these scripts, as OpenAPI 3.1",
     .arguments = "[SCRIPTS]",
-    .help = "Prints JSON: every route, with the schemas of each command, event and problem, and examples out of the "
+    .help = "Prints JSON: every route, with the schemas of each command, event and problem, and examples out "
+            "of the "
             "specs.\n\n  lore openapi > openapi.json",
     .options = openapi_options,
     .takes_scripts = true,
@@ -41,7 +42,8 @@ const struct cli_command cli_asyncapi = {
     .name = "asyncapi",
     .summary = "the events of a hub with these scripts, as AsyncAPI 3.0",
     .arguments = "[SCRIPTS]",
-    .help = "Prints JSON: the live tail of events (Server-Sent Events) with one message for each type of event, a "
+    .help = "Prints JSON: the live tail of events (Server-Sent Events) with one message for each type of "
+            "event, a "
             "CloudEvents object,\n"
             "and examples out of the specs.\n\n  lore asyncapi > asyncapi.json",
     .options = openapi_options,

@@ -47,10 +47,11 @@ static int site_look(struct site *site, bool force, struct fault *fault)
     if (empty) return 0;
     site->foreign = true;
     if (force) return 0;
-    return fault_set(fault, FAULT_CONFLICT,
-                     "%s is there and was not made by lore docs: name another folder with --out, or replace it with "
-                     "--force, which keeps it as %s.before",
-                     dir, dir);
+    return fault_set(
+        fault, FAULT_CONFLICT,
+        "%s is there and was not made by lore docs: name another folder with --out, or replace it with "
+        "--force, which keeps it as %s.before",
+        dir, dir);
 }
 
 /* The name without slashes at the end, and through links: a link stays, what it leads to is replaced. */

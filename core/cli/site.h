@@ -5,8 +5,9 @@
  *     site_put(&site, path, text, &fault);           for each file
  *     site_end(&site, &fault);                       or site_abort(&site)
  *
- * Files go into a new folder beside it, which then takes its place in one step. A folder of that name is replaced only if
- * site_end made it (SITE_MARK lies in it) or if it is empty; with force, any, and what was there is kept as DIR.before.
+ * Files go into a new folder beside it, which then takes its place in one step. A folder of that name is
+ * replaced only if site_end made it (SITE_MARK lies in it) or if it is empty; with force, any, and what was
+ * there is kept as DIR.before.
  *
  * Threads: one. Owns: its paths. */
 #ifndef LORE_CLI_SITE_H

@@ -107,8 +107,8 @@ static void put_handlers(struct buf *json, const char *name, const struct loader
     buf_put_byte(json, ']');
 }
 
-/* What handles which message, and where: [{"context","message","path","line"}] */
-static void put_places(struct buf *json, const struct loader_handler *handlers, size_t count)
+/* What handles which message, and where its function is: [{"context","message","path","line"}] */
+static void put_places(struct buf *json, const struct loader_handler *handlers, size_t count, lua_State *lua)
 {
     open_array(json, "handlers");
     for (size_t i = 0; i < count; i++) {
@@ -116,7 +116,7 @@ static void put_places(struct buf *json, const struct loader_handler *handlers, 
         buf_put_byte(json, '{');
         json_put_text_member(json, "context", handlers[i].message->context);
         json_put_text_member(json, "message", handlers[i].message->name);
-        put_place(json, handlers[i].path, handlers[i].line);
+        put_function_place(json, lua, handlers[i].function);
         buf_put_byte(json, '}');
     }
     buf_put_byte(json, ']');
@@ -139,20 +139,20 @@ static void put_events(struct buf *json, const struct slice *events, size_t coun
     buf_put_byte(json, ']');
 }
 
-static void put_aggregate(struct buf *json, const struct loader_aggregate *aggregate)
+static void put_aggregate(struct buf *json, const struct loader_aggregate *aggregate, lua_State *lua)
 {
     buf_put_byte(json, '{');
     json_put_text_member(json, "name", aggregate->declared.name);
     put_handlers(json, "commands", aggregate->execute, aggregate->execute_count);
     put_handlers(json, "events", aggregate->apply, aggregate->apply_count);
     put_place(json, aggregate->path, aggregate->line);
-    put_places(json, aggregate->execute, aggregate->execute_count);
+    put_places(json, aggregate->execute, aggregate->execute_count, lua);
     json_put_mp_member(json, "initial", aggregate->initial);
     put_code(json, &aggregate->declared.code);
     buf_put_byte(json, '}');
 }
 
-static void put_projection(struct buf *json, const struct loader_projection *projection)
+static void put_projection(struct buf *json, const struct loader_projection *projection, lua_State *lua)
 {
     const struct domain_projection *declared = &projection->declared;
     buf_put_byte(json, '{');
@@ -169,13 +169,13 @@ static void put_projection(struct buf *json, const struct loader_projection *pro
     buf_put_byte(json, ']');
     put_events(json, declared->events, declared->event_count);
     put_place(json, projection->path, projection->line);
-    put_places(json, projection->when, projection->when_count);
+    put_places(json, projection->when, projection->when_count, lua);
     json_put_mp_member(json, "initial", projection->initial);
     put_code(json, &declared->code);
     buf_put_byte(json, '}');
 }
 
-static void put_receptor(struct buf *json, const struct loader_receptor *receptor)
+static void put_receptor(struct buf *json, const struct loader_receptor *receptor, lua_State *lua)
 {
     const struct domain_receptor *declared = &receptor->declared;
     buf_put_byte(json, '{');
@@ -183,18 +183,18 @@ static void put_receptor(struct buf *json, const struct loader_receptor *recepto
     put_events(json, declared->events, declared->event_count);
     json_put_text_member(json, "since", slice_of(declared->since_start ? "start" : "end"));
     put_place(json, receptor->path, receptor->line);
-    put_places(json, receptor->when, receptor->when_count);
+    put_places(json, receptor->when, receptor->when_count, lua);
     put_code(json, &declared->code);
     buf_put_byte(json, '}');
 }
 
-static void put_service(struct buf *json, const struct loader_service *service)
+static void put_service(struct buf *json, const struct loader_service *service, lua_State *lua)
 {
     buf_put_byte(json, '{');
     json_put_text_member(json, "name", service->declared.name);
     put_handlers(json, "commands", service->when, service->when_count);
     put_place(json, service->path, service->line);
-    put_places(json, service->when, service->when_count);
+    put_places(json, service->when, service->when_count, lua);
     put_code(json, &service->declared.code);
     buf_put_byte(json, '}');
 }
@@ -237,14 +237,15 @@ static void put_task(struct buf *json, const struct loader_task *task, lua_State
 
 void loader_describe(const struct loader *loader, struct buf *json)
 {
+    lua_State *lua = loader->vm->lua;
     buf_put_byte(json, '{');
     PUT_ALL(json, "contexts", loader->context_count, json_put_text, loader->contexts[i]);
     PUT_ALL(json, "contracts", contracts_count(loader->contracts), put_contract,
-            contracts_at(loader->contracts, i), loader->vm->lua);
-    PUT_ALL(json, "aggregates", loader->aggregate_count, put_aggregate, &loader->aggregates[i]);
-    PUT_ALL(json, "projections", loader->projection_count, put_projection, &loader->projections[i]);
-    PUT_ALL(json, "receptors", loader->receptor_count, put_receptor, &loader->receptors[i]);
-    PUT_ALL(json, "services", loader->service_count, put_service, &loader->services[i]);
-    PUT_ALL(json, "tasks", loader->task_count, put_task, &loader->tasks[i], loader->vm->lua);
+            contracts_at(loader->contracts, i), lua);
+    PUT_ALL(json, "aggregates", loader->aggregate_count, put_aggregate, &loader->aggregates[i], lua);
+    PUT_ALL(json, "projections", loader->projection_count, put_projection, &loader->projections[i], lua);
+    PUT_ALL(json, "receptors", loader->receptor_count, put_receptor, &loader->receptors[i], lua);
+    PUT_ALL(json, "services", loader->service_count, put_service, &loader->services[i], lua);
+    PUT_ALL(json, "tasks", loader->task_count, put_task, &loader->tasks[i], lua);
     buf_put_byte(json, '}');
 }

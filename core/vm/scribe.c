@@ -9,6 +9,7 @@
 #include "vm/prelude.h"
 #include "vm/tokens.h"
 #include "vm/value.h"
+#include "vm/vm.h"
 
 struct scribe {
     const struct scribe_job *job;
