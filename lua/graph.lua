@@ -131,26 +131,26 @@ local function quoted(text) return '"' .. text:gsub('[\\"]', "\\%0"):gsub("\n", 
 
 local function xml(text) return (text:gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" })) end
 
-local SHAPES = { aggregate = "box", projection = "folder", receptor = "cds", service = "component", task = "octagon", import = "note",
-  context = "box" }
+-- Aggregates, which decide, have corners.
+local function style_of(kind) return kind == "aggregate" and "filled" or "filled,rounded" end
 
 local function dot_node(out, node, indent, root)
   local small = node.kind ~= "context" and ('<br/><font point-size="9">%s</font>'):format(node.kind) or ""
-  out[#out + 1] = ("%s%s [label=<%s%s>, shape=%s, class=%s%s]"):format(indent, quoted(node.id), xml(node.label), small,
-    SHAPES[node.kind], quoted(node.kind), root and (", URL=" .. quoted(root .. node.link)) or "")
+  out[#out + 1] = ("%s%s [label=<%s%s>, style=%s, class=%s%s]"):format(indent, quoted(node.id), xml(node.label), small,
+    quoted(style_of(node.kind)), quoted(node.kind), root and (", URL=" .. quoted(root .. node.link)) or "")
 end
 
 -- root: what stands before the addresses of links; nil: no links.
 function graphs.dot(graph, root)
   local out = { "digraph lore {", '  rankdir=LR; bgcolor="transparent"; pad=0.2; nodesep=0.25; ranksep=0.6; newrank=true',
-    '  node [fontname="Helvetica", fontsize=12, margin="0.16,0.08", style=filled, fillcolor="#ffffff"]',
+    '  node [fontname="Helvetica", fontsize=12, shape=box, margin="0.16,0.09", fillcolor="#ffffff"]',
     '  edge [fontname="Helvetica", fontsize=9.5, arrowsize=0.7]' }
   for index, group in ipairs(graph.groups) do
     if group.name == "" then
       for _, node in ipairs(group.nodes) do dot_node(out, node, "  ", root) end
     else
       out[#out + 1] = ("  subgraph cluster_%d {"):format(index)
-      out[#out + 1] = ('    label=%s; fontname="Helvetica-Bold"; fontsize=13; style=rounded; class="group"; margin=14'):format(quoted(group.name))
+      out[#out + 1] = ('    label=%s; fontname="Helvetica-Bold"; fontsize=13; labeljust=l; style=rounded; class="group"; margin=14'):format(quoted(group.name))
       for _, node in ipairs(group.nodes) do dot_node(out, node, "    ", root) end
       -- without a node a cluster would not be drawn
       if #group.nodes == 0 then out[#out + 1] = ('    "empty %s" [label="", shape=point, style=invis]'):format(group.name) end
@@ -231,7 +231,7 @@ function graphs.svg(graph, root, label, alone)
   svg = svg:gsub("^.-<svg", "<svg", 1):gsub("<!%-%-.-%-%->\n?", ""):gsub("<title>[^<]*</title>\n?", ""):gsub("xlink:title=\"[^\"]*\"", "")
     :gsub("xlink:href", "href"):gsub(' xmlns:xlink="[^"]*"', ""):gsub(' target="[^"]*"', "")
   local width, height = svg:match '^<svg width="([%d.]+)pt" height="([%d.]+)pt"'
-  local size = ('width="%s" height="%s"'):format(width, height)
+  local size = ('width="%s" height="%s" style="min-width:%dpx"'):format(width, height, math.floor(width * 0.85))
   local head = ('<svg class="map" role="img" aria-label="%s" %s'):format(xml(label), size)
   svg = svg:gsub('^<svg width="[^"]*" height="[^"]*"', function() return head end, 1)
   if alone then svg = svg:gsub(">", ">\n<style>" .. graphs.colours .. graphs.style .. "</style>", 1) end
