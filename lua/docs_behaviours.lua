@@ -1,5 +1,6 @@
 -- docs_behaviours.lua: specs as sentences: given, when, then.
 local book = require "lore.book_flows"
+local graphs = require "lore.graph"
 local html = require "lore.html"
 local parts = require "lore.docs_parts"
 local h = html.h
@@ -19,14 +20,20 @@ function behaviours.title(behaviour)
 end
 
 -- "BillCreated with customer acme"
-local function told(message, tail)
+local function told(message, scenario, tail)
   local known = message.context and book.message(message.context, message.name)
   local data = message.data and next(message.data) ~= nil and { " with ", parts.fields(message.data, known and known.fields) }
   local at = message.at and message.at ~= DEFAULT_AT and { " on ", h("span", { class = "v" }, parts.text_of(message.at)) }
-  return h("p", known and parts.message_from("../", known) or message.name, tail, at, data)
+  return h("p", known and parts.message_from("../", known, scenario.block and scenario.block.context) or message.name, tail, at, data)
 end
 
-local function link(scenario) return scenario.block and parts.block("../", scenario.block, scenario.block.context) or scenario.name end
+local function told_all(list, scenario, tail)
+  return html.join(list, function(message) return told(message, scenario, tail and tail(message)) end, "")
+end
+
+local function link(scenario)
+  return h("a", { href = "../" .. graphs.link_of(scenario.block) }, scenario.block.name)
+end
 
 local function of_stream(message) return message.id and { " of ", message.aggregate ~= "" and message.aggregate .. " " or "",
   h("span", { class = "v" }, message.id) } end
@@ -51,11 +58,11 @@ local given = {}
 
 function given.aggregate(scenario)
   if #scenario.given == 0 then return h("p", "nothing has happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " yet") end
-  return { h("p", "of ", link(scenario), " ", h("span", { class = "v" }, scenario.id)), html.join(scenario.given, told, "") }
+  return { h("p", "what happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " is"), told_all(scenario.given, scenario) }
 end
 
 function given.projection(scenario)
-  return html.join(scenario.given, function(message) return told(message, of_stream(message)) end, "")
+  return told_all(scenario.given, scenario, of_stream)
 end
 
 local function given_world(scenario)
@@ -73,11 +80,11 @@ given.service, given.task = given_world, given_world
 
 local when = {}
 
-function when.aggregate(scenario) return html.join(scenario.when, told, "") end
-when.service = function(scenario) return { h("p", link(scenario), " is asked for"), html.join(scenario.when, told, "") } end
+function when.aggregate(scenario) return told_all(scenario.when, scenario) end
+function when.service(scenario) return { h("p", link(scenario), " is asked for"), told_all(scenario.when, scenario) } end
 function when.task(scenario) return h("p", link(scenario), " runs") end
 function when.receptor(scenario)
-  return { h("p", link(scenario), " hears"), html.join(scenario.given, function(message) return told(message, of_stream(message)) end, "") }
+  return { h("p", link(scenario), " hears"), told_all(scenario.given, scenario, of_stream) }
 end
 
 local function outcome(scenario)
@@ -90,7 +97,7 @@ local function outcome(scenario)
   if not scenario.expect or #scenario.expect == 0 then return h("p", "nothing happens") end
   return html.join(scenario.expect, function(item)
     if item.to then return send_words(item, scenario) end
-    return told(item)
+    return told(item, scenario)
   end, "")
 end
 
@@ -137,7 +144,7 @@ function behaviours.page(context)
   local out, before = {}, nil
   for _, behaviour in ipairs(context.behaviours) do
     local subject = #behaviour.title > 1 and behaviour.title[1] or behaviour.file
-    if subject ~= before then out[#out + 1] = h("h2", subject) end
+    if subject ~= before then out[#out + 1] = h("h2", { class = "sentence" }, subject) end
     before = subject
     out[#out + 1] = one(behaviour)
   end

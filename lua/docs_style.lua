@@ -17,6 +17,7 @@ footer{color:var(--faint);font-size:.85rem;padding-bottom:2rem}
 h1{font-size:1.9rem;line-height:1.2;margin:1.4rem 0 .4rem}
 h2{font-size:1.3rem;margin:2.6rem 0 .6rem;padding-bottom:.25rem;border-bottom:1px solid var(--line)}
 h3{font-size:1.05rem;margin:0 0 .3rem}
+.sentence::first-letter{text-transform:uppercase}
 h1,h2,h3{overflow-wrap:anywhere}
 p{margin:.4rem 0}ul{margin:.4rem 0;padding-left:1.2rem}
 .lead{font-size:1.08rem;color:var(--faint);max-width:46rem}
@@ -38,7 +39,7 @@ border:1px solid var(--line);vertical-align:.12em;white-space:nowrap}
 .tag.bad{color:var(--bad);border-color:currentColor;background:none}
 .group{margin:1.6rem 0 .4rem;color:var(--faint);max-width:46rem}.group p{margin:.1rem 0}
 table{border-collapse:collapse;width:100%;margin:.6rem 0;font-size:.93rem}
-th{font-weight:600;text-align:left;color:var(--faint);font-size:.8rem}
+th{white-space:nowrap;font-weight:600;text-align:left;color:var(--faint);font-size:.8rem}
 th,td{padding:.3rem .8rem .3rem 0;vertical-align:top;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
 tr:last-child td{border-bottom:0}
 dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1rem;margin:.7rem 0 0;font-size:.93rem}
@@ -50,7 +51,7 @@ dl.facts dt{color:var(--faint)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .behaviour.bad{border-color:var(--bad)}.behaviour.open{border-color:var(--faint)}
 .steps{display:grid;grid-template-columns:3.6rem minmax(0,1fr);gap:.1rem .5rem;margin:.35rem 0 .6rem}
 .steps dt{font-weight:600;color:var(--faint)}.steps dd{margin:0}.steps p{margin:0}
-.v{font-weight:500;background:var(--code);border-radius:.2rem;padding:0 .22em}
+.v{font-weight:500;background:var(--code);border-radius:.2rem;padding:0 .18em}
 table.fields td{width:50%}table.fields td:first-child{width:13rem}
 .toc{columns:17rem;font-size:.93rem;padding:0;list-style:none;margin:.6rem 0}.toc li{break-inside:avoid}
 .toc .mark{color:var(--good)}.toc .mark.bad{color:var(--bad)}
@@ -63,7 +64,7 @@ color:var(--ink);margin:.6rem 0}
 .source .com{color:var(--good)}.source .str{color:var(--event)}.source .key{color:var(--accent)}.source a.msg{color:inherit;text-decoration:underline dotted}
 @media (max-width:40rem){
 h1{font-size:1.55rem}h2{font-size:1.2rem}
-header{position:static}html{scroll-padding-top:1rem}
+header{position:static}header .home{flex-basis:100%}html{scroll-padding-top:1rem}
 dl.facts{grid-template-columns:1fr;gap:0}dl.facts dt{margin-top:.35rem}
 .card>.place{float:none;display:block;margin:0 0 .3rem}
 table.wide thead{display:none}table.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
