@@ -148,12 +148,14 @@ local function add_aggregate(block)
       parameters = use("version", "at"),
       responses = answers(answer("its state", { type = "object", required = list { "stream", "version", "position", "state" }, properties = {
         stream = TEXT, version = { type = "integer" }, position = { type = "integer" }, state = { type = "object" } } }), 400, 404, 500, 503) } }
-  local names = {}
-  for _, name in ipairs(block.events) do names[#names + 1] = ("%s.%s.event"):format(block.context, name) end
+  local events = list {}
+  for _, name in ipairs(block.events) do events[#events + 1] = ref(("%s.%s.event"):format(block.context, name)) end
+  events[#events + 1] = ref "event"
   paths[path .. "/events"] = { parameters = use("tenant", "id"),
     get = { summary = ("the events of a %s"):format(block.name), operationId = "events." .. block.full:gsub("/", "."), tags = { block.context },
       parameters = use("from_version", "limit"),
-      responses = answers(answer("its events in order", ref "events", nil, { ["application/x-ndjson"] = ref "event" }), 400, 404, 503) } }
+      responses = answers(answer("its events in order", { type = "object", required = list { "events" }, properties = {
+        events = { type = "array", items = { anyOf = events } }, next = { type = "integer" } } }, nil, { ["application/x-ndjson"] = ref "event" }), 400, 404, 503) } }
 end
 
 local function add_service(block)
