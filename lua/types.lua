@@ -260,7 +260,7 @@ local files = {
   { ".luarc.json", json_text { ["//"] = "made by lore types, which replaces it",
     ["$schema"] = "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json", ["runtime.version"] = "Lua 5.4",
     ["workspace.library"] = { ".lore" }, ["workspace.checkThirdParty"] = false,
-    ["runtime.builtin"] = { coroutine = "disable", debug = "disable", io = "disable", os = "disable", package = "disable" } } },
+    ["runtime.builtin"] = { coroutine = "disable", debug = "disable", io = "disable", os = "disable" } } },
   { ".luacheckrc", luacheckrc() },
   { ".lore/lore.lua", require "lore.types_words" },
   { ".lore/messages.lua", "---@meta\n-- Made by lore types, which replaces it: messages and declarations of the scripts.\n"

@@ -11,6 +11,7 @@ return [==[
 ---@operator sub(lore.Duration): lore.Time
 
 ---@class lore.Duration
+---@operator add(lore.Time): lore.Time
 ---@operator add(lore.Duration): lore.Duration
 ---@operator sub(lore.Duration): lore.Duration
 ---@operator mul(number): lore.Duration
@@ -254,64 +255,48 @@ function at(moment, message) end
 ---@return T
 function on(id, message) end
 
----@class lore.Outcome
-lore_outcome = {}
----@param pattern string
----@return self
-function lore_outcome:fails(pattern) end
----@param code string
----@return self
-function lore_outcome:rejects(code) end
-
----@class lore.Given : lore.Outcome
-lore_given = {}
----@param events table
----@return self
-function lore_given:given(events) end
----@param outcome table
----@return self
-function lore_given:expect(outcome) end
-
----@class lore.World : lore.Outcome
-lore_world = {}
----@param name string
----@param documents table<string, table>
----@return self
-function lore_world:given_view(name, documents) end
----@param moment lore.TimeLike
----@return self
-function lore_world:at(moment) end
----@param secrets table<string, string>
----@return self
-function lore_world:env(secrets) end
----@param answers table|fun(request: table): table
----@return self
-function lore_world:http(answers) end
----@param outcome table
----@return self
-function lore_world:expect(outcome) end
----@param after lore.DurationLike
----@return self
-function lore_world:retries(after) end
-
----@class lore.Aggregate : lore.Given
+---In a script what is declared; in a spec a scenario of it.
+---@class lore.Aggregate
 ---@field conflicts? fun(mine: lore.Event, theirs: lore.Event): boolean
+---@field given fun(self: lore.Aggregate, events: table): lore.Aggregate
+---@field when fun(self: lore.Aggregate, commands: table): lore.Aggregate
+---@field expect fun(self: lore.Aggregate, outcome: table): lore.Aggregate
+---@field rejects fun(self: lore.Aggregate, code: string): lore.Aggregate
+---@field fails fun(self: lore.Aggregate, pattern: string): lore.Aggregate
 ---@overload fun(options: lore.AggregateOptions): lore.Aggregate
-lore_aggregate = {}
----@param commands table
----@return self
-function lore_aggregate:when(commands) end
 
----@class lore.Projection : lore.Given
+---@class lore.Projection
+---@field given fun(self: lore.Projection, events: table): lore.Projection
+---@field expect fun(self: lore.Projection, outcome: table): lore.Projection
+---@field fails fun(self: lore.Projection, pattern: string): lore.Projection
 ---@overload fun(options: lore.ProjectionOptions): lore.Projection
 
----@class lore.Receptor : lore.Given
+---@class lore.Receptor
+---@field given fun(self: lore.Receptor, events: table): lore.Receptor
+---@field expect fun(self: lore.Receptor, outcome: table): lore.Receptor
+---@field fails fun(self: lore.Receptor, pattern: string): lore.Receptor
 ---@overload fun(options: lore.ReceptorOptions): lore.Receptor
 
----@class lore.Service : lore.World
+---@class lore.Service
+---@field when any
+---@field given_view fun(self: lore.Service, name: string, documents: table<string, table>): lore.Service
+---@field at fun(self: lore.Service, moment: lore.TimeLike): lore.Service
+---@field env fun(self: lore.Service, secrets: table<string, string>): lore.Service
+---@field http fun(self: lore.Service, answers: table|fun(request: table): table): lore.Service
+---@field retries fun(self: lore.Service, after: lore.DurationLike): lore.Service
+---@field expect fun(self: lore.Service, outcome: table): lore.Service
+---@field rejects fun(self: lore.Service, code: string): lore.Service
+---@field fails fun(self: lore.Service, pattern: string): lore.Service
 
----@class lore.Task : lore.World
+---@class lore.Task
 ---@field run? fun(now: lore.Time)
+---@field given_view fun(self: lore.Task, name: string, documents: table<string, table>): lore.Task
+---@field at fun(self: lore.Task, moment: lore.TimeLike): lore.Task
+---@field env fun(self: lore.Task, secrets: table<string, string>): lore.Task
+---@field http fun(self: lore.Task, answers: table|fun(request: table): table): lore.Task
+---@field retries fun(self: lore.Task, after: lore.DurationLike): lore.Task
+---@field expect fun(self: lore.Task, outcome: table): lore.Task
+---@field fails fun(self: lore.Task, pattern: string): lore.Task
 ---@overload fun(options: lore.TaskOptions): lore.Task
 
 ---What busted adds to assert.
