@@ -21,7 +21,8 @@ local function add_message(message)
     examples = {}
     for index, data in ipairs(known) do
       examples[index] = { name = ("%s %d"):format(message.name, index), payload = { specversion = "1.0",
-        id = "01a226c0-73cc-76e9-b47d-bc390d64f9cd:1:1", source = "/main/" .. message.context, type = message.name, subject = "aggregate/id",
+        id = "01a226c0-73cc-76e9-b47d-bc390d64f9cd:1:1", source = "/main/" .. message.context, type = message.name,
+          subject = "aggregate/id",
         time = "2026-01-01T00:00:00.000Z", datacontenttype = "application/json", data = data, position = 1, version = 1,
         typeversion = message.version } }
     end
@@ -48,9 +49,9 @@ for _, context in ipairs(book.contexts) do
       bindings = { http = { bindingVersion = "0.3.0" } } }
     operations["follow_" .. context.name] = { action = "send", channel = { ["$ref"] = "#/channels/" .. context.name },
       title = "the live tail of " .. context.name, messages = refs,
-      summary = ("GET with ?context=%s and Accept: text/event-stream; each data: line is an event, Last-Event-ID goes on behind one"):format(context.name),
-      bindings = { http = { method = "GET", query = { type = "object", properties = { context = { type = "string", const = context.name } } },
-        bindingVersion = "0.3.0" } } }
+      summary = ("GET ?context=%s with Accept: text/event-stream; each data: line is an event"):format(context.name),
+      bindings = { http = { method = "GET", bindingVersion = "0.3.0",
+        query = { type = "object", properties = { context = { type = "string", const = context.name } } } } } }
   end
 end
 

@@ -3,8 +3,10 @@
 --
 --   book.title, book.options      of the job
 --   book.contexts                 a list of { name, comment, messages, blocks, files, behaviours }
---   book.messages                 { context, name, full = "billing.BillClosed", kind, version, fields, upcasters, path, line, comment, group }
---   book.blocks                   { kind, context, name, full = "billing/bill", id = "aggregate billing/bill", path, line, comment, handlers, … }
+--   book.messages                 { context, name, full = "billing.BillClosed", kind, version, fields, upcasters, path, line, comment,
+-- group }
+--   book.blocks                   { kind, context, name, full = "billing/bill", id = "aggregate billing/bill", path, line, comment,
+-- handlers, … }
 --   book.flows                    book_flows.lua
 --   book.behaviours               one for each `it` of the specs: { context, file, line, title, status, message, scenarios }
 local core = require "lore.core"

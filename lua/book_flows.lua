@@ -1,4 +1,5 @@
--- book_flows.lua: who gives what to whom. Adds book.flows, a list of { kind, block, trigger, message, target, found = { source = true, … } }:
+-- book_flows.lua: who gives what to whom. Adds book.flows, a list of { kind, block, trigger, message, target, found = { source = true,
+-- … } }:
 --   handles   block takes message (a command, or an event that it listens to)                          found: declared
 --   gives     an aggregate decides, a service or task publishes, an import records the event `message`  found: source, specs, log
 --   sends     block sends the command `message` to the block `target`                                   found: source, specs, log
@@ -13,7 +14,8 @@ local flows, by_key = {}, {}
 book.flows = flows
 
 local function add(found, kind, block, trigger, message, target)
-  local key = table.concat({ kind, block.id, trigger and trigger.full or "", message and message.full or "", target and target.id or "" }, "\0")
+  local key = table.concat({ kind, block.id, trigger and trigger.full or "", message and message.full or "", target and target.id
+    or "" }, "\0")
   local flow = by_key[key]
   if not flow then
     flow = { kind = kind, block = block, trigger = trigger, message = message, target = target, found = {} }

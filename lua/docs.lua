@@ -24,7 +24,8 @@ local function first_sentence(text) return text:match "^(.-[.!?])%s" or text end
 local function context_card(context)
   return h("section", { class = "card" }, h("h3", h("a", { href = ("contexts/%s.html"):format(context.name) }, context.name)),
     context.comment ~= "" and h("p", first_sentence(context.comment)),
-    h("p", { class = "legend" }, parts.count(number_of(context, "command"), "command"), " · ", parts.count(number_of(context, "event"), "event"),
+    h("p", { class = "legend" }, parts.count(number_of(context, "command"), "command"), " · ", parts.count(number_of(context, "event"),
+      "event"),
       " · ", #context.behaviours > 0
         and h("a", { href = ("behaviours/%s.html"):format(context.name) }, behaviours.tally(context.behaviours)) or "no specs"))
 end
@@ -35,10 +36,12 @@ local function index()
     commands, events = commands + number_of(context, "command"), events + number_of(context, "event")
   end
   return parts.page("", book.title, "index.html", { h("h1", book.title),
-    h("p", { class = "lead" }, parts.count(#book.contexts, "context"), ", ", parts.count(commands, "command"), ", ", parts.count(events, "event"), ", ",
+    h("p", { class = "lead" }, parts.count(#book.contexts, "context"), ", ", parts.count(commands, "command"), ", ",
+      parts.count(events, "event"), ", ",
       h("a", { href = "behaviours.html" }, behaviours.tally(book.behaviours)), "."),
     #book.contexts > 0 and parts.picture(graphs.overview(), "", "Who tells whom what: contexts and the events between them"),
-    #book.contexts > 0 and h("p", { class = "legend" }, "Events that contexts hear of each other. ", h("a", { href = "map.html" }, "The whole map"),
+    #book.contexts > 0 and h("p", { class = "legend" }, "Events that contexts hear of each other. ", h("a", { href = "map.html" },
+      "The whole map"),
       " shows what is in them."),
     h("h2", "Contexts"), h("div", { class = "grid" }, html.join(book.contexts, context_card, "")) })
 end
@@ -47,7 +50,8 @@ local function map()
   return parts.page("", "Map", "map.html", { h("h1", "Map"),
     h("p", { class = "lead" }, "Everything that listens, decides and looks, and what goes between."),
     parts.picture(graphs.whole(), "", "The context map"), parts.legend(),
-    h("p", { class = "legend" }, "Who listens is declared in the scripts. What is sent and published was read in the handlers' source and in what their ",
+    h("p", { class = "legend" },
+      "Who listens is declared in the scripts. What is sent and published was read in the handlers' source and in what their ",
       "specs show; a message whose name is put together while a handler runs is seen in specs only.") })
 end
 

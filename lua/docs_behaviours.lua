@@ -40,7 +40,8 @@ local function of_stream(message) return message.id and { " of ", message.aggreg
 
 local function send_words(send, scenario)
   local to = { send.to, send.id and send.id ~= "" and { " ", h("span", { class = "v" }, send.id) } }
-  if send.cancel then return h("p", "what was to be sent to ", to, " under the key ", h("span", { class = "v" }, send.key or ""), " is cancelled") end
+  if send.cancel then return h("p", "what was to be sent to ", to, " under the key ", h("span", { class = "v" }, send.key or ""),
+    " is cancelled") end
   local later = send.after and { ", ", send.after, " later" } or send.due and { ", on ", parts.text_of(send.due) }
   local command = scenario.block and book.message(scenario.block.context, send.name)
   return h("p", command and parts.message("../", command) or send.name, " is sent to ", to, later,
@@ -50,15 +51,18 @@ end
 local function documents(list, none)
   if #list == 0 then return h("p", none) end
   return html.join(list, function(document)
-    return h("p", document.view and { document.view:match "[^/]*$", ": " }, h("span", { class = "v" }, document.key), ": ", parts.fields(document.data))
+    return h("p", document.view and { document.view:match "[^/]*$", ": " }, h("span", { class = "v" }, document.key), ": ",
+      parts.fields(document.data))
   end, "")
 end
 
 local given = {}
 
 function given.aggregate(scenario)
-  if #scenario.given == 0 then return h("p", "nothing has happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " yet") end
-  return { h("p", "what happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " is"), told_all(scenario.given, scenario) }
+  if #scenario.given == 0 then return h("p", "nothing has happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id),
+    " yet") end
+  return { h("p", "what happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " is"), told_all(scenario.given,
+    scenario) }
 end
 
 function given.projection(scenario)
@@ -113,8 +117,10 @@ end
 local function one(behaviour)
   local good = behaviours.is_good(behaviour)
   local heading = table.concat(behaviour.title, " ", math.min(2, #behaviour.title))
-  return h("section", { class = "behaviour" .. (good and "" or behaviour.status == "pending" and " open" or " bad"), id = behaviour.anchor },
-    h("h3", heading ~= "" and heading or behaviour.file, not good and h("span", { class = "tag bad" }, STATUS[behaviour.status] or behaviour.status)),
+  return h("section", { class = "behaviour" .. (good and "" or behaviour.status == "pending" and " open" or " bad"),
+    id = behaviour.anchor },
+    h("h3", heading ~= "" and heading or behaviour.file, not good and h("span", { class = "tag bad" }, STATUS[behaviour.status]
+      or behaviour.status)),
     not good and behaviour.message and h("pre", behaviour.message),
     html.join(behaviour.scenarios, steps, ""),
     h("p", { class = "place mono" }, "specs/" .. behaviour.file .. (behaviour.line and ":" .. behaviour.line or "")))
@@ -157,7 +163,8 @@ function behaviours.index()
   local out, lost = {}, {}
   for _, context in ipairs(book.contexts) do
     if #context.behaviours > 0 then
-      out[#out + 1] = { h("h2", h("a", { href = ("behaviours/%s.html"):format(context.name) }, context.name)), behaviours.list("", context.behaviours) }
+      out[#out + 1] = { h("h2", h("a", { href = ("behaviours/%s.html"):format(context.name) }, context.name)), behaviours.list("",
+        context.behaviours) }
     end
   end
   for _, behaviour in ipairs(book.behaviours) do

@@ -13,7 +13,8 @@ function parts.page(root, title, current, body)
   end
   return "<!doctype html>\n" .. html.text(h("html", { lang = "en" },
     h("head", h("meta", { charset = "utf-8" }), h("meta", { name = "viewport", content = "width=device-width, initial-scale=1" }),
-      h("title", title == book.title and title or title .. " – " .. book.title), h("link", { rel = "stylesheet", href = root .. "style.css" })),
+      h("title", title == book.title and title or title .. " – " .. book.title), h("link", { rel = "stylesheet", href = root
+        .. "style.css" })),
     h("body",
       h("header", h("nav", h("a", { class = "home", href = root .. "index.html" }, book.title), entry("map.html", "Map"),
         entry("messages.html", "Messages"), entry("behaviours.html", "Behaviours"), entry("source.html", "Source"))),

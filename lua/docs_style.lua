@@ -33,7 +33,8 @@ pre{background:var(--code);border:1px solid var(--line);border-radius:.4rem;padd
 .place{font-size:.8rem;color:var(--faint);white-space:nowrap}
 .tag{font-size:.72rem;font-weight:600;border-radius:1rem;padding:.1rem .55rem;margin-left:.35rem;color:var(--ink);background:var(--shade);
 border:1px solid var(--line);vertical-align:.12em;white-space:nowrap}
-.tag.event{color:var(--event);border-color:currentColor;background:none}.tag.command{color:var(--command);border-color:currentColor;background:none}
+.tag.event{color:var(--event);border-color:currentColor;background:none}.tag.command{color:var(--command);border-color:currentColor;
+background:none}
 .tag.aggregate{background:var(--aggregate)}.tag.projection{background:var(--projection)}.tag.receptor{background:var(--receptor)}
 .tag.service{background:var(--service)}.tag.task{background:var(--task)}.tag.import{background:var(--import)}
 .tag.bad{color:var(--bad);border-color:currentColor;background:none}
@@ -46,7 +47,8 @@ dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem
 dl.facts dt{color:var(--faint)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .picture{overflow-x:auto;border:1px solid var(--line);border-radius:.5rem;padding:.6rem;margin:1rem 0}
 .picture svg{display:block;max-width:100%;height:auto;margin:0 auto}
-.legend{font-size:.82rem;color:var(--faint)}.legend .tag{margin-left:0;margin-right:.25rem}.legend .e{color:var(--event)}.legend .c{color:var(--command)}
+.legend{font-size:.82rem;color:var(--faint)}.legend .tag{margin-left:0;margin-right:.25rem}.legend .e{color:var(--event)}
+.legend .c{color:var(--command)}
 .behaviour{border-left:3px solid var(--good);padding:.1rem 0 .1rem .9rem;margin:1.2rem 0}
 .behaviour.bad{border-color:var(--bad)}.behaviour.open{border-color:var(--faint)}
 .steps{display:grid;grid-template-columns:3.6rem minmax(0,1fr);gap:.1rem .5rem;margin:.35rem 0 .6rem}
@@ -55,20 +57,23 @@ dl.facts dt{color:var(--faint)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 table.fields td{width:50%}table.fields td:first-child{width:13rem}
 .toc{columns:17rem;font-size:.93rem;padding:0;list-style:none;margin:.6rem 0}.toc li{break-inside:avoid}
 .toc .mark{color:var(--good)}.toc .mark.bad{color:var(--bad)}
-.filter{font:inherit;width:100%;max-width:24rem;padding:.4rem .7rem;border:1px solid var(--line);border-radius:.4rem;background:var(--paper);
+.filter{font:inherit;width:100%;max-width:24rem;padding:.4rem .7rem;border:1px solid var(--line);border-radius:.4rem;
+background:var(--paper);
 color:var(--ink);margin:.6rem 0}
 .source{padding:.7rem 0;line-height:1.5;font-size:.85rem}
 .source span.l{display:block;padding:0 .9rem 0 0;white-space:pre;min-height:1.5em}
 .source span.l:target{background:var(--aggregate)}
 .source .n{display:inline-block;width:3.4rem;padding-right:1rem;text-align:right;color:var(--faint);user-select:none}
-.source .com{color:var(--good)}.source .str{color:var(--event)}.source .key{color:var(--accent)}.source a.msg{color:inherit;text-decoration:underline dotted}
+.source .com{color:var(--good)}.source .str{color:var(--event)}.source .key{color:var(--accent)}.source a.msg{color:inherit;
+text-decoration:underline dotted}
 @media (max-width:40rem){
 h1{font-size:1.55rem}h2{font-size:1.2rem}
 header{position:static}header .home{flex-basis:100%}html{scroll-padding-top:1rem}
 dl.facts{grid-template-columns:1fr;gap:0}dl.facts dt{margin-top:.35rem}
 .card>.place{float:none;display:block;margin:0 0 .3rem}
 table.wide thead{display:none}table.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
-table.wide td{display:block;border:0;padding:.05rem 0}table.wide td[data-name]:not(:empty)::before{content:attr(data-name) " ";color:var(--faint)}
+table.wide td{display:block;border:0;padding:.05rem 0}table.wide td[data-name]:not(:empty)::before{content:attr(data-name) " ";
+color:var(--faint)}
 .steps{grid-template-columns:1fr}.steps dt{margin-top:.3rem}
 .source .n{width:2.6rem;padding-right:.6rem}
 }

@@ -112,7 +112,8 @@ function graphs.overview()
   local graph = new_graph()
   for _, context in ipairs(book.contexts) do
     local group = add_group(graph, "")
-    table.insert(group.nodes, { id = context.name, label = context.name, kind = "context", link = ("contexts/%s.html"):format(context.name) })
+    table.insert(group.nodes, { id = context.name, label = context.name, kind = "context",
+      link = ("contexts/%s.html"):format(context.name) })
   end
   local seen = {} -- an event that several in a context listen to is there once
   each_edge(function(kind, from, to, text, count)
@@ -129,7 +130,8 @@ end
 
 local function quoted(text) return '"' .. text:gsub('[\\"]', "\\%0"):gsub("\n", "\\n") .. '"' end
 
-local function xml(text) return (text:gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" })) end
+local function xml(text) return (text:gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;",
+  ["'"] = "&#39;" })) end
 
 -- Aggregates, which decide, have corners.
 local function style_of(kind) return kind == "aggregate" and "filled" or "filled,rounded" end
@@ -150,7 +152,8 @@ function graphs.dot(graph, root)
       for _, node in ipairs(group.nodes) do dot_node(out, node, "  ", root) end
     else
       out[#out + 1] = ("  subgraph cluster_%d {"):format(index)
-      out[#out + 1] = ('    label=%s; fontname="Helvetica-Bold"; fontsize=13; labeljust=l; style=rounded; class="group"; margin=14'):format(quoted(group.name))
+      out[#out + 1] = ("    label=%s; labeljust=l; style=rounded; margin=14"):format(quoted(group.name))
+      out[#out + 1] = '    fontname="Helvetica-Bold"; fontsize=13; class="group"'
       for _, node in ipairs(group.nodes) do dot_node(out, node, "    ", root) end
       -- without a node a cluster would not be drawn
       if #group.nodes == 0 then out[#out + 1] = ('    "empty %s" [label="", shape=point, style=invis]'):format(group.name) end

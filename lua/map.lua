@@ -7,7 +7,8 @@ local graphs = require "lore.graph"
 local function flow_json(flow)
   local list = {}
   for _, name in ipairs(book.sorted(flow.found)) do list[#list + 1] = name end
-  return { kind = flow.kind, block = flow.block.id, trigger = flow.trigger and flow.trigger.full, message = flow.message and flow.message.full,
+  return { kind = flow.kind, block = flow.block.id, trigger = flow.trigger and flow.trigger.full, message = flow.message
+    and flow.message.full,
     target = flow.target and flow.target.id, found = list, count = flow.count }
 end
 

@@ -20,7 +20,8 @@ end
 local TEXT, NUMBER = { type = "string" }, { type = "integer", minimum = 1 }
 
 local parameters = {
-  tenant = parameter("tenant", "path", { type = "string", pattern = "^[a-z][a-z0-9_-]{0,62}$", default = "main" }, "the default tenant is main"),
+  tenant = parameter("tenant", "path", { type = "string", pattern = "^[a-z][a-z0-9_-]{0,62}$", default = "main" },
+    "the default tenant is main"),
   id = parameter("id", "path", { type = "string", minLength = 1, maxLength = 200 }, "of the aggregate; percent-encoded"),
   key = parameter("key", "path", TEXT, "of the document; a / as %2F"),
   correlation = parameter("correlation", "path", TEXT, "a correlation, command or event id"),
@@ -68,20 +69,23 @@ local function answer(description, schema, example, more)
 end
 
 local PROBLEMS = {
-  [400] = "malformed: it cannot be read. contract: a message does not fit its contract (with the field's path). unknown_command: nobody takes it",
+  [400] = "malformed: it cannot be read. contract: a message does not fit its contract (with the field's path). "
+    .. "unknown_command: nobody takes it",
   [404] = "not_found: there is no such tenant, context, aggregate, stream, view or document",
   [405] = "method_not_allowed",
   [409] = "conflict: events that the sender has not seen exclude it (with those events). refused: the gate refuses the deploy",
   [410] = "gone: the log was rolled back and no longer has that event",
   [413] = "too_large",
-  [422] = "rejected: the domain refused the command (with its reason). id_reused: the id was used for another command. scripts: they do not load",
+  [422] = "rejected: the domain refused the command (with its reason). id_reused: the id was used for another command. "
+    .. "scripts: they do not load",
   [429] = "busy: too many commands are waiting; try again",
   [500] = "script: a script failed (with file and line). corrupt, internal",
   [503] = "unavailable, lagging, rebuilding, disk: try again",
 }
 local problem_answers = {}
 for status, description in pairs(PROBLEMS) do
-  problem_answers["problem_" .. status] = { description = description, content = { ["application/problem+json"] = { schema = ref "problem" } } }
+  problem_answers["problem_" .. status] = { description = description,
+    content = { ["application/problem+json"] = { schema = ref "problem" } } }
 end
 
 local function answers(done, ...)
@@ -90,10 +94,13 @@ local function answers(done, ...)
   return out
 end
 
-components.problem = { type = "object", description = "RFC 9457", required = list { "type", "title", "status", "detail", "code" }, properties = {
+components.problem = { type = "object", description = "RFC 9457", required = list { "type", "title", "status", "detail", "code" },
+  properties = {
   type = { type = "string", examples = { "urn:lore:problem:rejected" } }, title = TEXT, status = { type = "integer" }, detail = TEXT,
-  code = { type = "string", enum = { "malformed", "contract", "unknown_command", "not_found", "conflict", "too_large", "rejected", "id_reused", "busy",
-    "unavailable", "rebuilding", "gone", "lagging", "script", "disk", "corrupt", "in_use", "permission", "refused", "scripts", "method_not_allowed",
+  code = { type = "string", enum = { "malformed", "contract", "unknown_command", "not_found", "conflict", "too_large", "rejected",
+    "id_reused", "busy",
+    "unavailable", "rebuilding", "gone", "lagging", "script", "disk", "corrupt", "in_use", "permission", "refused", "scripts",
+      "method_not_allowed",
     "internal", "usage", "forbidden", "unsupported_media_type", "headers_too_large", "uri_too_long", "expectation_failed", "timeout" } },
   reason = { type = "string", description = "of a rejection: the domain's own code" },
   version = { type = "integer", description = "of a conflict: where the stream is" },
@@ -132,7 +139,8 @@ local function post(block, what)
   local command = #names > 0 and one_of(names) or { type = "object" }
   local first = block.commands[1] and book.message(block.context, block.commands[1])
   local known = first and schemas.examples(first)
-  return { summary = "one command to " .. what .. ", or a list of them as one transaction", operationId = "send." .. block.full:gsub("/", "."),
+  return { summary = "one command to " .. what .. ", or a list of them as one transaction", operationId = "send."
+    .. block.full:gsub("/", "."),
     tags = { block.context }, description = block.comment ~= "" and block.comment or nil,
     parameters = use("idempotency_key", "if_match", "correlation_id", "causation_id"),
     requestBody = { required = true, content = json_of({ anyOf = { command, { type = "array", items = command, minItems = 1 } } },
@@ -144,18 +152,23 @@ end
 local function add_aggregate(block)
   local path = ("/v1/{tenant}/%s/{id}"):format(block.full)
   paths[path] = { parameters = use("tenant", "id"), post = post(block, ("a %s"):format(block.name)),
-    get = { summary = ("the state of a %s"):format(block.name), operationId = "state." .. block.full:gsub("/", "."), tags = { block.context },
+    get = { summary = ("the state of a %s"):format(block.name), operationId = "state." .. block.full:gsub("/", "."),
+      tags = { block.context },
       parameters = use("version", "at"),
-      responses = answers(answer("its state", { type = "object", required = list { "stream", "version", "position", "state" }, properties = {
-        stream = TEXT, version = { type = "integer" }, position = { type = "integer" }, state = { type = "object" } } }), 400, 404, 500, 503) } }
+      responses = answers(answer("its state", { type = "object", required = list { "stream", "version", "position", "state" },
+        properties = {
+        stream = TEXT, version = { type = "integer" }, position = { type = "integer" }, state = { type = "object" } } }), 400, 404,
+          500, 503) } }
   local events = list {}
   for _, name in ipairs(block.events) do events[#events + 1] = ref(("%s.%s.event"):format(block.context, name)) end
   events[#events + 1] = ref "event"
   paths[path .. "/events"] = { parameters = use("tenant", "id"),
-    get = { summary = ("the events of a %s"):format(block.name), operationId = "events." .. block.full:gsub("/", "."), tags = { block.context },
+    get = { summary = ("the events of a %s"):format(block.name), operationId = "events." .. block.full:gsub("/", "."),
+      tags = { block.context },
       parameters = use("from_version", "limit"),
       responses = answers(answer("its events in order", { type = "object", required = list { "events" }, properties = {
-        events = { type = "array", items = { anyOf = events } }, next = { type = "integer" } } }, nil, { ["application/x-ndjson"] = ref "event" }), 400, 404, 503) } }
+        events = { type = "array", items = { anyOf = events } }, next = { type = "integer" } } }, nil,
+          { ["application/x-ndjson"] = ref "event" }), 400, 404, 503) } }
 end
 
 local function add_service(block)
@@ -175,7 +188,8 @@ local function add_projection(block)
   local path = "/v1/{tenant}/views/" .. block.full
   local index
   if #block.indexes > 0 then
-    index = parameter("index", "query", { type = "string", enum = list(table.move(block.indexes, 1, #block.indexes, 1, {})) }, "in order of this index")
+    index = parameter("index", "query", { type = "string", enum = list(table.move(block.indexes, 1, #block.indexes, 1, {})) },
+      "in order of this index")
   end
   local list_parameters = use("limit", "cursor", "at", "wait", "timeout")
   if index then
@@ -185,14 +199,17 @@ local function add_projection(block)
   paths[path] = { parameters = use "tenant",
     get = { summary = "documents of " .. block.name, operationId = "list." .. block.full:gsub("/", "."), tags = { block.context },
       parameters = list_parameters,
-      responses = answers(answer("documents, in order of key or index", { type = "object", required = list { "documents", "position" }, properties = {
+      responses = answers(answer("documents, in order of key or index", { type = "object", required = list { "documents", "position" },
+        properties = {
         documents = { type = "array", items = row }, cursor = TEXT, position = { type = "integer" } } },
-        known and { documents = { { key = known.key, document = known.data } }, position = 1 }, { ["application/x-ndjson"] = row }), 400, 404, 500, 503) } }
+        known and { documents = { { key = known.key, document = known.data } }, position = 1 }, { ["application/x-ndjson"] = row }),
+          400, 404, 500, 503) } }
   paths[path .. "/{key}"] = { parameters = use("tenant", "key"),
     get = { summary = "one document of " .. block.name, operationId = "get." .. block.full:gsub("/", "."), tags = { block.context },
       parameters = use("at", "wait", "timeout"),
       responses = answers(answer("the document", { type = "object", required = list { "key", "document", "position" }, properties = {
-        key = TEXT, document = ref(name), position = { type = "integer" }, parked = { type = "object", description = "why it no longer changes" } } },
+        key = TEXT, document = ref(name), position = { type = "integer" }, parked = { type = "object",
+          description = "why it no longer changes" } } },
         known and { key = known.key, document = known.data, position = 1 }), 400, 404, 500, 503) } }
 end
 
@@ -206,7 +223,8 @@ end
 components.events = { type = "object", required = list { "events" }, properties = {
   events = { type = "array", items = ref "event" }, next = { type = "integer", description = "where the next page begins" } } }
 components.line = { type = "object", required = list { "stream", "type", "data" }, properties = {
-  stream = { type = "string", description = "context/aggregate/id, or context/service" }, type = TEXT, data = { type = "object" }, id = ref "id",
+  stream = { type = "string", description = "context/aggregate/id, or context/service" }, type = TEXT, data = { type = "object" },
+    id = ref "id",
   version = { type = "integer" } } }
 components.deploy = { type = "object", required = list { "number", "time", "state" }, properties = {
   number = NUMBER, time = TEXT, actor = TEXT, note = TEXT, folder = TEXT, state = TEXT, forced = { type = "boolean" },
@@ -217,7 +235,8 @@ components.order = { type = "object", required = list { "scripts" }, properties 
 
 local function fixed(path, method, tag, summary, given)
   paths[path] = paths[path] or { parameters = given.path }
-  paths[path][method] = { summary = summary, operationId = given.id, tags = { tag }, parameters = given.parameters, requestBody = given.body,
+  paths[path][method] = { summary = summary, operationId = given.id, tags = { tag }, parameters = given.parameters,
+    requestBody = given.body,
     responses = given.responses }
 end
 
@@ -233,18 +252,23 @@ fixed("/v1/{tenant}/events", "get", "hub", "the log, or its live tail", { id = "
     ["text/event-stream"] = { type = "string", description = "data: lines are events; it does not end" } }), 400, 404, 410, 503) })
 fixed("/v1/{tenant}/trace/{correlation}", "get", "hub", "the tree of causes", { id = "trace", path = use("tenant", "correlation"),
   responses = answers(answer("commands and events in order", { type = "object", required = list { "correlation", "trace" }, properties = {
-    correlation = TEXT, trace = { type = "array", items = { type = "object", required = list { "kind", "depth", "id", "type", "stream" }, properties = {
-      kind = { enum = { "command", "event" } }, depth = { type = "integer" }, id = TEXT, parent = TEXT, type = TEXT, stream = TEXT } } } } }), 400, 404, 503) })
+    correlation = TEXT, trace = { type = "array", items = { type = "object", required = list { "kind", "depth", "id", "type",
+      "stream" }, properties = {
+      kind = { enum = { "command", "event" } }, depth = { type = "integer" }, id = TEXT, parent = TEXT, type = TEXT,
+        stream = TEXT } } } } }), 400, 404, 503) })
 fixed("/v1/{tenant}/blame", "get", "hub", "which deploy, file and command made it", { id = "blame", path = use "tenant",
   parameters = { parameter("event", "query", TEXT, "an event's id"), parameter("position", "query", NUMBER, "of an event"),
     parameter("stream", "query", TEXT, "context/aggregate/id"), parameter("version", "query", NUMBER, "of the stream"),
     parameter("view", "query", TEXT, "context/name"), parameter("key", "query", TEXT, "of its document"),
     parameter("last", "query", NUMBER, "at most so many events") },
-  responses = answers(answer("who made it", { type = "object", properties = { blame = { type = "array", items = OBJECT } } }), 400, 404, 503) })
+  responses = answers(answer("who made it", { type = "object", properties = { blame = { type = "array", items = OBJECT } } }), 400,
+    404, 503) })
 fixed("/v1/status", "get", "operations", "what runs, and where it stands", { id = "status",
   responses = answers(answer("a list", { type = "object", required = list { "status" }, properties = { status = { type = "array",
-    items = { type = "object", required = list { "kind" }, properties = { kind = TEXT } } } } }, nil, { ["application/x-ndjson"] = OBJECT }), 400, 503) })
-for _, each in ipairs { { "rebuild", "build a projection anew", "rebuilding" }, { "retry", "a receptor that waits tries again now", "retrying" } } do
+    items = { type = "object", required = list { "kind" }, properties = { kind = TEXT } } } } }, nil,
+      { ["application/x-ndjson"] = OBJECT }), 400, 503) })
+for _, each in ipairs { { "rebuild", "build a projection anew", "rebuilding" }, { "retry", "a receptor that waits tries again now",
+  "retrying" } } do
   fixed(("/v1/status/%s/{name}"):format(each[1]), "post", "operations", each[2], { id = each[1], path = use "name",
     responses = answers(answer("it begins", { type = "object", properties = { [each[3]] = TEXT } }), 400, 404, 409, 503) })
 end
@@ -261,8 +285,10 @@ fixed("/v1/deploys/undo", "post", "operations", "back to the deploy before", { i
 fixed("/v1/deploys/{number}", "get", "operations", "one deploy", { id = "deploy.one", path = use "number",
   responses = answers(answer("what it was", ref "deploy"), 400, 404, 503) })
 fixed("/v1/deploys/{number}/scripts", "get", "operations", "its scripts", { id = "deploy.scripts", path = use "number",
-  responses = answers(answer("each with its text", { type = "object", required = list { "scripts" }, properties = { scripts = { type = "array",
-    items = { type = "object", required = list { "path", "text" }, properties = { path = TEXT, hash = TEXT, text = TEXT } } } } }), 400, 404, 503) })
+  responses = answers(answer("each with its text", { type = "object", required = list { "scripts" },
+    properties = { scripts = { type = "array",
+    items = { type = "object", required = list { "path", "text" }, properties = { path = TEXT, hash = TEXT, text = TEXT } } } } }),
+      400, 404, 503) })
 fixed("/v1/rollback", "post", "operations", "cut the log back, or a plan of it", { id = "rollback",
   body = { required = true, content = json_of { type = "object", required = list { "to" }, properties = {
     to = { type = "string", description = "a position, a time or deploy:N" }, plan = { type = "boolean" } } } },
@@ -278,7 +304,8 @@ local tags = {}
 for index, context in ipairs(book.contexts) do
   tags[index] = { name = context.name, description = context.comment ~= "" and context.comment or nil }
 end
-table.move({ { name = "hub", description = "of every context" }, { name = "operations", description = "for who runs the hub" } }, 1, 2, #tags + 1, tags)
+table.move({ { name = "hub", description = "of every context" }, { name = "operations", description = "for who runs the hub" } }, 1, 2,
+  #tags + 1, tags)
 
 core.write("", json_text { openapi = "3.1.0",
   info = { title = book.title, version = "1", license = { name = "of whoever wrote the scripts", identifier = "LicenseRef-scripts" },

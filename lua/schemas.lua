@@ -112,7 +112,8 @@ local ENVELOPE = {
   actor = { type = "string" },
   deploy = { type = "integer", minimum = 1, description = "the deploy whose code recorded it" },
 }
-local REQUIRED = { "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data", "position", "version", "typeversion" }
+local REQUIRED = { "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data", "position", "version",
+  "typeversion" }
 
 local function cloud_event(change)
   local properties = {}

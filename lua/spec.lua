@@ -16,7 +16,7 @@
 --       that is given the request { method, url, body, headers, json() } and returns the answer (it may assert what it got)
 --
 -- at("2026-01-01", Event { … }) says when an event happened (or a command is decided), on("bill-8", Event { … }) to which aggregate.
--- With a file to record in, each `it` becomes a line of JSON there: { file, line, title = { … }, status, message, scenarios = { … } }.
+-- With record_path, what each `it` says is written there: spec_record.lua.
 local paths, scripts, output, filter, sandbox, record_path = ...
 local core = require "lore.core"
 
@@ -218,53 +218,11 @@ local function complete(list, is_event, fill)
   return messages
 end
 
--- --- the record -------------------------------------------------------------------------------------------------------------------
+local record -- set when it runs and is to be recorded
 
-local recorded = {} -- the scenarios of the `it` that runs
-
-local function told(messages)
-  local list = sandbox.list {}
-  for index, message in ipairs(messages) do
-    list[index] = { context = message.context, name = message.name, id = message.id, aggregate = message.aggregate,
-      at = message.at_ms and core.time_text(message.at_ms), data = message.data ~= "" and core.decode(message.data) or nil,
-      to = message.to, cancel = message.cancel, service = message.service, key = message.key ~= "" and message.key or nil,
-      after = message.after_ms and duration_text(message.after_ms), due = message.due_ms and core.time_text(message.due_ms) }
-  end
-  return list
-end
-
-local function told_documents(documents)
-  local list = sandbox.list {}
-  for index, document in ipairs(documents) do
-    list[index] = { view = document.view, key = document.key or document.name, data = core.decode(document.data) }
-  end
-  return list
-end
-
-local function told_world(world)
-  local requests = sandbox.list {}
-  local answers = type(world.answers) == "table" and world.answers or {}
-  for index, name in ipairs(sorted_keys(answers)) do
-    local answer = answers[name]
-    requests[index] = { request = tostring(name), status = type(answer) == "table" and (answer.status or 200) or nil,
-      error = type(answer) == "table" and answer.error and tostring(answer.error) or nil }
-  end
-  return { at = core.time_text(world.now_ms), views = told_documents(world.views), http = requests }
-end
-
--- What is to come of a scenario, before it runs: how is expect, documents, rejects, fails or retries.
+-- What is to come of a scenario, before it runs.
 local function note(scenario, how, what)
-  if not record_path then return end
-  local entry = { kind = scenario.kind, name = scenario.name, id = scenario.id, given = told(scenario.events or {}),
-    when = told(scenario.commands or {}), world = scenario.world and told_world(scenario.world) }
-  if how == "expect" then
-    entry.expect = told(what)
-  elseif how == "documents" then
-    entry.documents = told_documents(what)
-  else
-    entry[how] = tostring(what)
-  end
-  recorded[#recorded + 1] = entry
+  if record then record.note(scenario, how, what) end
 end
 
 -- In a fresh domain, in the used one, and there again: the three must agree.
@@ -739,46 +697,12 @@ arg = arg or { [0] = "lore test" }
 busted = need "busted.core"()
 need "busted"(busted)
 
-local record, no_record
-if record_path then record, no_record = io.open(record_path, "w") end
-if no_record then core.stop("permission", no_record) end
-
-local function clean(text) return utf8.len(text) and text or text:gsub("[\128-\255]", "?") end
-
-local function put_record(entry)
-  if not record then return end
-  local done, line = pcall(function() return core.to_json(core.encode(entry, "scenario")) end)
-  if not done then -- data too deep to stand inside of something
-    entry.scenarios, entry.message = nil, clean(tostring(line))
-    line = core.to_json(core.encode(entry, "spec"))
-  end
-  record:write(line, "\n")
+if record_path then
+  record = require "lore.spec_record".open(record_path, busted, { list = sandbox.list, duration_text = duration_text, sorted_keys = sorted_keys })
 end
 
--- The words from the outermost describe to the element.
-local function title_of(element)
-  local title = {}
-  while element and element.descriptor ~= "file" and element.descriptor ~= "suite" do
-    table.insert(title, 1, clean(tostring(element.name or element.descriptor)))
-    element = busted.context.parent(element)
-  end
-  return title
-end
-
-local function file_of(element)
-  while element and element.descriptor ~= "file" do element = busted.context.parent(element) end
-  return element and clean(tostring(element.name)) or ""
-end
-
-local trouble -- what the `it` that runs said when it failed
 local passed, failed = 0, 0
-busted.subscribe({ "test", "start" }, function()
-  recorded, trouble = {}, nil
-  return nil, true
-end)
-busted.subscribe({ "test", "end" }, function(element, _, status)
-  put_record { file = file_of(element), line = element.trace and element.trace.currentline or 0, title = title_of(element),
-    status = status, message = trouble, scenarios = recorded }
+busted.subscribe({ "test", "end" }, function(_, _, status)
   if status == "success" then
     passed = passed + 1
   elseif status ~= "pending" then
@@ -787,12 +711,8 @@ busted.subscribe({ "test", "end" }, function(element, _, status)
   return nil, true
 end)
 for _, kind in ipairs { "error", "failure" } do
-  busted.subscribe({ kind }, function(element, _, message)
-    trouble = clean(type(message) == "table" and tostring(message.message or message) or tostring(message))
-    if element.descriptor ~= "it" then
-      failed = failed + 1
-      put_record { file = file_of(element), title = title_of(element), status = kind, message = trouble }
-    end
+  busted.subscribe({ kind }, function(element)
+    if element.descriptor ~= "it" then failed = failed + 1 end
     return nil, true
   end)
 end
@@ -806,7 +726,7 @@ require "busted.modules.filter_loader"()(busted, { tags = {}, excludeTags = {}, 
 for _, file in ipairs(files) do add_file(file) end
 require "busted.execute"(busted)(1, { sort = false, shuffle = false })
 busted.publish { "exit" }
-if record and not record:close() then core.stop("disk", record_path .. ": the record cannot be written") end
+if record then record.close() end
 core.count(passed, failed)
 local last = (output == "json" or output == "junit") and io.stderr or io.stdout
 io.stdout:flush()

@@ -14,7 +14,8 @@ end
 -- --- fields ---
 
 -- How a type reads, and what a constructor takes for it.
-local READ = { string = "string", integer = "integer", number = "number", boolean = "boolean", time = "lore.Time", decimal = "lore.Decimal", any = "any" }
+local READ = { string = "string", integer = "integer", number = "number", boolean = "boolean", time = "lore.Time",
+  decimal = "lore.Decimal", any = "any" }
 local TAKE = setmetatable({ time = "lore.TimeLike", decimal = "lore.DecimalLike" }, { __index = READ })
 
 local function type_of(form, names)
@@ -68,7 +69,8 @@ local function full(message) return message.full end
 for _, name in ipairs(book.sorted(by_name)) do
   local same = by_name[name]
   line ""
-  line("---%s", joined(same, function(message) return ("%s of %s (%s:%d)"):format(message.kind, message.context, message.path, message.line) end, ", "))
+  line("---%s", joined(same, function(message) return ("%s of %s (%s:%d)"):format(message.kind, message.context, message.path,
+    message.line) end, ", "))
   line("---@param fields %s", joined(same, function(message) return message.full .. ".fields" end))
   line("---@return %s", joined(same, full))
   line("function %s(fields) end", name)
@@ -78,7 +80,8 @@ end
 for _, context in ipairs(book.contexts) do
   line ""
   line("---@class lore.context.%s", context.name)
-  for _, message in ipairs(context.messages) do line("---@field %s fun(fields: %s.fields): %s", message.name, message.full, message.full) end
+  for _, message in ipairs(context.messages) do line("---@field %s fun(fields: %s.fields): %s", message.name, message.full,
+    message.full) end
   line("%s = {}", context.name)
 end
 
@@ -210,7 +213,9 @@ end
 line "cancel = {}"
 line ""
 line "---@class lore.Record"
-for _, name in ipairs(book.sorted(aggregates)) do line("---@field %s fun(id: string|integer, event: any, options?: { at?: lore.TimeLike, id?: string })", name) end
+for _, name in ipairs(book.sorted(aggregates)) do
+  line("---@field %s fun(id: string|integer, event: any, options?: { at?: lore.TimeLike, id?: string })", name)
+end
 line "record = {}"
 line ""
 line "---@class lore.Views"

@@ -3,7 +3,6 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <stdio.h>
 
 #include "codec/json.h"
 #include "vm/prelude.h"
@@ -149,40 +148,18 @@ static int open_core(lua_State *lua)
     return 1;
 }
 
-static void load_prelude(lua_State *lua, const struct prelude_file *file)
-{
-    char chunk[64];
-    snprintf(chunk, sizeof chunk, "@lua/%s.lua", file->name);
-    if (luaL_loadbufferx(lua, file->text, file->size, chunk, "t") != LUA_OK) lua_error(lua);
-}
-
-/* require "lore.NAME" gives what lua/NAME.lua returns. */
-static int open_prelude(lua_State *lua)
-{
-    load_prelude(lua, lua_touserdata(lua, lua_upvalueindex(1)));
-    lua_call(lua, 0, 1);
-    return 1;
-}
-
 static int run_program(lua_State *lua)
 {
     struct scribe *scribe = lua_touserdata(lua, 1);
-    const struct prelude_file *program = NULL;
+    const struct prelude_file *program = prelude_find(scribe->job->program);
+    if (!program) return luaL_error(lua, "there is no program %s", scribe->job->program);
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
+    prelude_add_modules(lua);
     luaL_getsubtable(lua, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushlightuserdata(lua, scribe);
     lua_pushcclosure(lua, open_core, 1);
     lua_setfield(lua, -2, "lore.core");
-    for (const struct prelude_file *file = prelude_files; file->name; file++) {
-        char name[64];
-        snprintf(name, sizeof name, "lore.%s", file->name);
-        lua_pushlightuserdata(lua, (void *)file);
-        lua_pushcclosure(lua, open_prelude, 1);
-        lua_setfield(lua, -2, name);
-        if (strcmp(file->name, scribe->job->program) == 0) program = file;
-    }
-    if (!program) return luaL_error(lua, "there is no program %s", scribe->job->program);
-    load_prelude(lua, program);
+    prelude_push(lua, program);
     lua_call(lua, 0, 0);
     return 0;
 }

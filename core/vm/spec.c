@@ -511,24 +511,17 @@ static int open_core(lua_State *lua)
     return 1;
 }
 
-static const struct prelude_file *spec_text(void)
-{
-    const struct prelude_file *file = prelude_files;
-    while (file->name && strcmp(file->name, "spec") != 0) file++;
-    return file;
-}
-
 /* busted is ordinary Lua: it gets the standard library as it is, no sandbox. */
 static int run_specs(lua_State *lua)
 {
     struct spec *spec = lua_touserdata(lua, 1);
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
+    prelude_add_modules(lua);
     luaL_getsubtable(lua, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushlightuserdata(lua, spec);
     lua_pushcclosure(lua, open_core, 1);
     lua_setfield(lua, -2, "lore.core");
-    const struct prelude_file *file = spec_text();
-    if (luaL_loadbufferx(lua, file->text, file->size, "@lua/spec.lua", "t") != LUA_OK) return lua_error(lua);
+    prelude_push(lua, prelude_find("spec"));
     lua_newtable(lua);
     for (size_t at = 0; at < spec->path_count; at++) {
         lua_pushstring(lua, spec->paths[at]);
