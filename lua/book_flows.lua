@@ -7,8 +7,8 @@
 -- trigger is the message in whose handler that happens; nil in a task and an import. With counts of a hub, flows have `count`.
 --
 -- What is found in the source: a handler's function, the functions of its file that it names, file-level code, and modules that it names
--- are read as tokens; the messages they name are what it may give or send. So a flow may be shown that never happens; one is missed only
--- where a message's name is put together at run time, and then specs or the log of a hub show it.
+-- are read as tokens; the messages they name are what it may give or send. A script reaches a message by its name only, so none is missed
+-- that way, while a flow may be shown that never happens: found tells what specs and the log of a hub have seen of it.
 local book = require "lore.book"
 local flows, by_key = {}, {}
 book.flows = flows

@@ -52,7 +52,7 @@ local function map()
     parts.picture(graphs.whole(), "", "The context map"), parts.legend(),
     h("p", { class = "legend" },
       "Who listens is declared in the scripts. What is sent and published was read in the handlers' source and in what their ",
-      "specs show; a message whose name is put together while a handler runs is seen in specs only.") })
+      "specs show; what the source could do may never happen.") })
 end
 
 -- --- all messages ---

@@ -116,7 +116,7 @@ end
 
 local function one(behaviour)
   local good = behaviours.is_good(behaviour)
-  local heading = table.concat(behaviour.title, " ", math.min(2, #behaviour.title))
+  local heading = table.concat(behaviour.title, " ", #behaviour.title > 1 and 2 or 1)
   return h("section", { class = "behaviour" .. (good and "" or behaviour.status == "pending" and " open" or " bad"),
     id = behaviour.anchor },
     h("h3", heading ~= "" and heading or behaviour.file, not good and h("span", { class = "tag bad" }, STATUS[behaviour.status]

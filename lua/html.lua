@@ -23,17 +23,20 @@ local function put(out, child)
     out[#out + 1] = html.escape(child)
   elseif getmetatable(child) == Made then
     out[#out + 1] = child.text
-  else
-    for _, each in ipairs(child) do put(out, each) end
+  else -- a list, where nil and false are nothing
+    local last = 0
+    for index in pairs(child) do last = math.max(last, index) end
+    for index = 1, last do put(out, child[index]) end
   end
 end
 
 -- Text that is HTML already.
 function html.raw(text) return setmetatable({ text = text }, Made) end
 
+-- Attributes are a table with names; everything else is a child.
 local function h(name, attributes, ...)
   local children = { n = select("#", ...), ... }
-  if type(attributes) ~= "table" or getmetatable(attributes) == Made or attributes[1] ~= nil then
+  if type(attributes) ~= "table" or getmetatable(attributes) == Made or type(next(attributes)) == "number" then
     table.insert(children, 1, attributes or false)
     children.n, attributes = children.n + 1, {}
   end

@@ -698,7 +698,8 @@ busted = need "busted.core"()
 need "busted"(busted)
 
 if record_path then
-  record = require "lore.spec_record".open(record_path, busted, { list = sandbox.list, duration_text = duration_text, sorted_keys = sorted_keys })
+  record = require "lore.spec_record".open(record_path, busted,
+    { list = sandbox.list, duration_text = duration_text, sorted_keys = sorted_keys })
 end
 
 local passed, failed = 0, 0

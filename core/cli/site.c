@@ -81,7 +81,9 @@ int site_begin(struct site *site, const char *dir, bool force, struct fault *fau
     int done = site_look(site, force, fault);
     if (done == 0) {
         buf_format(&site->made, "%s.new-XXXXXX%c", site->path.data, 0);
-        if (!mkdtemp(site->made.data) || chmod(site->made.data, 0755) < 0)
+        mode_t mask = umask(0);
+        umask(mask);
+        if (!mkdtemp(site->made.data) || chmod(site->made.data, 0777 & ~mask) < 0)
             done = fault_errno(fault, errno, "a folder beside %s cannot be made", site->path.data);
     }
     if (done < 0) site_release(site);
@@ -130,8 +132,11 @@ static int site_swap(const char *made, const char *path, const char *before, str
         return fault_errno(fault, errno, "%s cannot be replaced", path);
     if (!*before)
         site_remove(made);
-    else if (rename(made, before) < 0)
-        return fault_errno(fault, errno, "%s is written, what was there is in %s", path, made);
+    else if (rename(made, before) < 0) {
+        int error = errno;
+        renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_EXCHANGE);
+        return fault_errno(fault, error, "%s cannot be kept as %s", path, before);
+    }
     return 0;
 }
 
@@ -148,9 +153,12 @@ int site_end(struct site *site, struct fault *fault)
     buf_put_byte(&before, 0);
     done = site_swap(site->made.data, site->path.data, before.data, fault);
     buf_release(&before);
-    if (done < 0 && !site->foreign) site_remove(site->made.data);
+    if (done < 0) {
+        site_abort(site);
+        return -1;
+    }
     site_release(site);
-    return done;
+    return 0;
 }
 
 void site_abort(struct site *site)
