@@ -122,10 +122,8 @@ local function new_summary() return { names = {}, calls = {}, posts = {}, views 
 local function prepare(file)
   if file.functions then return end
   file.functions = functions_of(file)
-  local skip = {} -- of the file-level code: whole functions
+  local skip = {} -- of the file-level code: whole functions, and the names that modules are given
   for _, each in ipairs(file.functions) do skip[each.first] = each.last end
-  file.level = new_summary()
-  scan(file.tokens, 1, #file.tokens, skip, file.level)
   file.requires = {}
   for at, token in ipairs(file.tokens) do
     if token.text == "require" and token.kind == "name" then
@@ -134,9 +132,16 @@ local function prepare(file)
       local name = given and given.kind == "string" and given.text:gsub("%.", "/")
       local module = name and (book.file((file.context or "") .. "/" .. name .. ".lua") or book.file(name .. ".lua"))
       local bound = file.tokens[at - 2]
-      if module then file.requires[bound and bound.kind == "name" and bound.text or name] = module end
+      if module and bound and bound.kind == "name" then
+        table.insert(file.requires, { name = bound.text, module = module })
+        skip[at - 2] = at
+      elseif module then
+        table.insert(file.requires, { name = "require", module = module })
+      end
     end
   end
+  file.level = new_summary()
+  scan(file.tokens, 1, #file.tokens, skip, file.level)
 end
 
 -- Everything that what begins with a list of functions can name. visited: functions and files that were read.
@@ -149,9 +154,9 @@ local function reach(file, functions, summary, visited)
     for _, each in ipairs(file.functions) do
       if part.calls[each.name] and not each.is_handler and not visited[each] then reach(file, { each }, summary, visited) end
     end
-    for _, name in ipairs(book.sorted(file.requires)) do
-      local module = file.requires[name]
-      if part.calls[name] and not visited[module] then
+    for _, each in ipairs(file.requires) do
+      local module = each.module
+      if part.calls[each.name] and not visited[module] then
         prepare(module)
         reach(module, module.functions, summary, visited)
       end

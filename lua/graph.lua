@@ -9,7 +9,11 @@ local core = require "lore.core"
 local book = require "lore.book_flows"
 local graphs = {}
 
-local function link_of(block) return ("contexts/%s.html#%s-%s"):format(block.context, block.kind, (block.name:gsub("/", "-"))) end
+-- Names are names, but for imports, which are paths of files.
+local function link_of(block)
+  local name = block.name:gsub("/", "-"):gsub("[^%w_-]", function(char) return (".%02x"):format(char:byte()) end)
+  return ("contexts/%s.html#%s-%s"):format(block.context, block.kind, name)
+end
 graphs.link_of = link_of
 
 -- --- the graph ---

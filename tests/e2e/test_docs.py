@@ -100,7 +100,7 @@ class Docs(Case):
         self.put("scripts/odd/contracts.lua", ODD)
         self.put("scripts/odd/thing.lua", THING)
         self.put("scripts/odd/sub dir/a <b>&\"'%#?ü.lua", "-- odd\nreturn { \"a\\\n b\", [==[ x\n <i> ]==] }\n")
-        self.put("scripts/odd/import/rows.lua", "return function(row) record.thing(row.id, Did1 { field_1 = row.text }) end\n")
+        self.put("scripts/odd/import/r <b>\"&'.lua", "return function(row) record.thing(row.id, Did1 { field_1 = row.text }) end\n")
         self.put("scripts/empty/nothing.lua", "")
         self.put("specs/odd/odd_spec.lua", SPEC)
         self.put("specs/odd/broken_spec.lua", 'describe("x" it')
