@@ -102,14 +102,14 @@ class Map(Case):
         names = dict(re.findall(r'^ +(n\d+)[^ \w"]+"(\w+)<br/>', mermaid, re.M))
         for flow in find(flows, kind="sends"):
             command = flow["message"].split(".")[1]
-            self.assertRegex(dot, rf'"{flow["block"]}" -> "{flow["target"]}" \[class="command", label="[^"]*\b{command}\b')
+            self.assertRegex(dot, rf'"{flow["block"]}" -> "{flow["target"]}" \[class="command", label="[^"]*{command}\b')
             self.assertIn(command, shown)
             if not flow["block"].startswith("import"):
                 pairs = {(names[a], names[b]) for a, label, b in re.findall(r"(n\d+) -->\|\"(.*?)\"\| (n\d+)", mermaid) if command in label}
                 self.assertIn((flow["block"].split("/")[1], flow["target"].split("/")[1]), pairs)
         for flow in find(flows, kind="handles"):
             if flow["block"].split(" ")[0] in ("receptor", "projection"):
-                self.assertRegex(dot, rf'-> "{flow["block"]}" \[class="event", label="[^"]*\b{flow["message"].split(".")[1]}\b')
+                self.assertRegex(dot, rf'-> "{flow["block"]}" \[class="event", label="[^"]*{flow["message"].split(".")[1]}\b')
 
     def check_counts(self, hub, events):
         url = f"http://127.0.0.1:{hub.port}"
