@@ -24,7 +24,7 @@ static bool types_is_ours(const char *path)
 {
     char text[TYPES_MARK_WITHIN];
     FILE *file = fopen(path, "re");
-    if (!file) return errno == ENOENT;
+    if (!file) return errno == ENOENT || errno == ENOTDIR;
     size_t size = fread(text, 1, sizeof text, file);
     fclose(file);
     return memmem(text, size, "lore types", strlen("lore types")) != NULL;

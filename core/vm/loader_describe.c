@@ -80,8 +80,8 @@ static void put_contract(struct buf *json, const struct contract_message *messag
     json_put_text_member(json, "name", message->name);
     json_put_text_member(json, "kind", slice_of(message->is_event ? "event" : "command"));
     json_put_int_member(json, "version", message->version);
-    put_place(json, message->path, message->line);
     put_fields(json, &message->type);
+    put_place(json, message->path, message->line);
     if (message->upcasters) {
         open_array(json, "upcasters");
         for (uint32_t version = 1; version < message->version; version++) {
@@ -145,10 +145,10 @@ static void put_aggregate(struct buf *json, const struct loader_aggregate *aggre
     json_put_text_member(json, "name", aggregate->declared.name);
     put_handlers(json, "commands", aggregate->execute, aggregate->execute_count);
     put_handlers(json, "events", aggregate->apply, aggregate->apply_count);
+    put_code(json, &aggregate->declared.code);
     put_place(json, aggregate->path, aggregate->line);
     put_places(json, aggregate->execute, aggregate->execute_count, lua);
     json_put_mp_member(json, "initial", aggregate->initial);
-    put_code(json, &aggregate->declared.code);
     buf_put_byte(json, '}');
 }
 
@@ -168,10 +168,10 @@ static void put_projection(struct buf *json, const struct loader_projection *pro
     }
     buf_put_byte(json, ']');
     put_events(json, declared->events, declared->event_count);
+    put_code(json, &declared->code);
     put_place(json, projection->path, projection->line);
     put_places(json, projection->when, projection->when_count, lua);
     json_put_mp_member(json, "initial", projection->initial);
-    put_code(json, &declared->code);
     buf_put_byte(json, '}');
 }
 
@@ -182,9 +182,9 @@ static void put_receptor(struct buf *json, const struct loader_receptor *recepto
     json_put_text_member(json, "name", declared->name);
     put_events(json, declared->events, declared->event_count);
     json_put_text_member(json, "since", slice_of(declared->since_start ? "start" : "end"));
+    put_code(json, &declared->code);
     put_place(json, receptor->path, receptor->line);
     put_places(json, receptor->when, receptor->when_count, lua);
-    put_code(json, &declared->code);
     buf_put_byte(json, '}');
 }
 
@@ -193,9 +193,9 @@ static void put_service(struct buf *json, const struct loader_service *service, 
     buf_put_byte(json, '{');
     json_put_text_member(json, "name", service->declared.name);
     put_handlers(json, "commands", service->when, service->when_count);
+    put_code(json, &service->declared.code);
     put_place(json, service->path, service->line);
     put_places(json, service->when, service->when_count, lua);
-    put_code(json, &service->declared.code);
     buf_put_byte(json, '}');
 }
 
@@ -215,12 +215,12 @@ static void put_task(struct buf *json, const struct loader_task *task, lua_State
         json_put_text_member(json, "at", slice_of(text));
     }
     json_put_text_member(json, "missed", slice_of(declared->skip_missed ? "skip" : "run once"));
+    put_code(json, &declared->code);
     put_place(json, task->path, task->line);
     json_put_name(json, "run");
     buf_put_byte(json, '{');
     put_function_place(json, lua, task->run);
     buf_put_byte(json, '}');
-    put_code(json, &declared->code);
     buf_put_byte(json, '}');
 }
 
