@@ -6,16 +6,17 @@
 --   reads     block looks into the projection `target`                                                  found: source
 -- trigger is the message in whose handler that happens; nil in a task and an import. With counts of a hub, flows have `count`.
 --
--- What is found in the source: a handler's function, the functions of its file that it names, file-level code, and modules that it names
--- are read as tokens; the messages they name are what it may give or send. A script reaches a message by its name only, so none is missed
--- that way, while a flow may be shown that never happens: found tells what specs and the log of a hub have seen of it.
+-- What is found in the source: a handler's function, the functions of its file that it names, lines outside of functions that share a
+-- local with it, and modules that it names are read as tokens; the messages they name are what it may give or send. A script reaches a
+-- message by its name only, so none is missed that way, while a flow may be shown that never happens: found tells what specs and the log
+-- of a hub have seen of it.
 local book = require "lore.book"
 local flows, by_key = {}, {}
 book.flows = flows
 
 local function add(found, kind, block, trigger, message, target)
-  local key = table.concat({ kind, block.id, trigger and trigger.full or "", message and message.full or "", target and target.id
-    or "" }, "\0")
+  local key = table.concat({ kind, block.id, trigger and trigger.full or "", message and message.full or "",
+    target and target.id or "" }, "\0")
   local flow = by_key[key]
   if not flow then
     flow = { kind = kind, block = block, trigger = trigger, message = message, target = target, found = {} }
@@ -91,6 +92,8 @@ local function names_inside(tokens, at)
   return names
 end
 
+local function new_summary() return { names = {}, calls = {}, posts = {}, views = {} } end
+
 -- Adds to summary what the tokens first to last name: names, calls (with those behind a dot), send and record with their targets, views.
 local function scan(tokens, first, last, skip, summary)
   local at = first
@@ -117,7 +120,40 @@ local function scan(tokens, first, last, skip, summary)
   end
 end
 
-local function new_summary() return { names = {}, calls = {}, posts = {}, views = {} } end
+local DECLARING = { aggregate = true, projection = true, receptor = true, service = true, task = true }
+
+-- Of code outside of functions: the locals of the file, but for what it declares, and its lines, each with the locals that it names.
+-- What a line does is seen by those functions that name one of its locals.
+local function add_file_level(file, skip)
+  local tokens, locals, at = file.tokens, {}, 1
+  for index, token in ipairs(tokens) do
+    if token.text == "local" and token.kind == "keyword" then
+      local name = tokens[index + 1].text == "function" and index + 2 or index + 1
+      local value = tokens[name + 2]
+      if not (value and DECLARING[value.text] and value.kind == "name") then locals[tokens[name].text] = true end
+      while tokens[name + 1] and tokens[name + 1].text == "," and tokens[name + 2] do
+        name = name + 2
+        locals[tokens[name].text] = true
+      end
+    end
+  end
+  file.level = {}
+  while at <= #tokens do
+    local last, depth = at, 0
+    repeat
+      local token = tokens[last]
+      if token.kind == "operator" then
+        depth = depth + (token.text:find "^[%({%[]$" and 1 or token.text:find "^[%)}%]]$" and -1 or 0)
+      end
+      last = (skip[last] or last) + 1
+    until last > #tokens or (depth <= 0 and tokens[last].line > tokens[last - 1].line)
+    local part = { summary = new_summary(), shares = {} }
+    scan(tokens, at, last - 1, skip, part.summary)
+    for name in pairs(part.summary.calls) do part.shares[name] = locals[name] end
+    file.level[#file.level + 1] = part
+    at = last
+  end
+end
 
 local function prepare(file)
   if file.functions then return end
@@ -140,12 +176,18 @@ local function prepare(file)
       end
     end
   end
-  file.level = new_summary()
-  scan(file.tokens, 1, #file.tokens, skip, file.level)
+  add_file_level(file, skip)
 end
 
--- Everything that what begins with a list of functions can name. visited: functions and files that were read.
-local function reach(file, functions, summary, visited)
+local function shares(part, calls)
+  for name in pairs(part.shares) do
+    if calls[name] then return true end
+  end
+  return false
+end
+
+-- Everything that what begins with a list of functions can name; whole: and with all of the file. visited: what was read.
+local function reach(file, functions, summary, visited, whole)
   prepare(file)
   local function merge(part)
     for name in pairs(part.names) do summary.names[name] = true end
@@ -154,18 +196,22 @@ local function reach(file, functions, summary, visited)
     for _, each in ipairs(file.functions) do
       if part.calls[each.name] and not each.is_handler and not visited[each] then reach(file, { each }, summary, visited) end
     end
+    for _, each in ipairs(file.level) do
+      if not visited[each] and (whole or shares(each, part.calls)) then
+        visited[each] = true
+        merge(each.summary)
+      end
+    end
     for _, each in ipairs(file.requires) do
       local module = each.module
       if part.calls[each.name] and not visited[module] then
+        visited[module] = true
         prepare(module)
-        reach(module, module.functions, summary, visited)
+        reach(module, module.functions, summary, visited, true)
       end
     end
   end
-  if not visited[file] then
-    visited[file] = true
-    merge(file.level)
-  end
+  if whole then merge(new_summary()) end
   for _, each in ipairs(functions) do
     if not visited[each] then
       visited[each] = true
@@ -255,7 +301,7 @@ end
 local function add_of_import(block)
   local file = book.file(block.path)
   prepare(file)
-  local summary = reach(file, file.functions, new_summary(), {})
+  local summary = reach(file, file.functions, new_summary(), {}, true)
   add_sends(block, nil, summary)
   for _, event in ipairs(messages_named(block.context, summary.names, true)) do add("source", "gives", block, nil, event) end
 end

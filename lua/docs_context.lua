@@ -136,7 +136,7 @@ end
 
 local function handlers_table(block, first, second)
   if #block.handlers == 0 then return end
-  return h("table", { class = "wide" }, h("thead", h("tr", h("th", first), h("th", second), h("th", ""), h("th", ""))),
+  return h("table", { class = "wide handlers" }, h("thead", h("tr", h("th", first), h("th", second), h("th", ""), h("th", ""))),
     h("tbody", html.join(block.handlers, function(handler)
       return h("tr", h("td", parts.message_from(ROOT, handler.message, block.context)),
         h("td", { ["data-name"] = second }, second ~= "" and outcome_of(block, handler.message)), h("td", parts.prose(handler.comment)),

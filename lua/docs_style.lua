@@ -54,7 +54,9 @@ dl.facts dt{color:var(--faint)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .steps{display:grid;grid-template-columns:3.6rem minmax(0,1fr);gap:.1rem .5rem;margin:.35rem 0 .6rem}
 .steps dt{font-weight:600;color:var(--faint)}.steps dd{margin:0}.steps p{margin:0}
 .v{font-weight:500;background:var(--code);border-radius:.2rem;padding:0 .18em}
-table.fields td{width:50%}table.fields td:first-child{width:13rem}
+td p{margin:0}
+.fields,.handlers{table-layout:fixed}.fields th:nth-child(1){width:28%}.fields th:nth-child(2){width:44%}
+.handlers th:nth-child(1){width:25%}.handlers th:nth-child(2){width:30%}.handlers td:last-child{text-align:right;padding-right:0}
 .toc{columns:17rem;font-size:.93rem;padding:0;list-style:none;margin:.6rem 0}.toc li{break-inside:avoid}
 .toc .mark{color:var(--good)}.toc .mark.bad{color:var(--bad)}
 .filter{font:inherit;width:100%;max-width:24rem;padding:.4rem .7rem;border:1px solid var(--line);border-radius:.4rem;
@@ -71,7 +73,8 @@ h1{font-size:1.55rem}h2{font-size:1.2rem}
 header{position:static}header .home{flex-basis:100%}html{scroll-padding-top:1rem}
 dl.facts{grid-template-columns:1fr;gap:0}dl.facts dt{margin-top:.35rem}
 .card>.place{float:none;display:block;margin:0 0 .3rem}
-table.wide thead{display:none}table.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
+table.wide thead{display:none}.handlers td:last-child{text-align:left}
+table.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
 table.wide td{display:block;border:0;padding:.05rem 0}table.wide td[data-name]:not(:empty)::before{content:attr(data-name) " ";
 color:var(--faint)}
 .steps{grid-template-columns:1fr}.steps dt{margin-top:.3rem}

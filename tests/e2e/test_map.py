@@ -138,10 +138,10 @@ class Map(Case):
 
     def test_ways_to_send(self):
         """Through functions, tables, modules, locals: the source tells, without a spec."""
-        self.write("a/contracts.lua", "contracts [[\n Begun!\n One?\n Oned!\n Two?\n Twoed!\n Three?\n Threed!\n Never?\n]]\n")
+        self.write("a/contracts.lua", "contracts [[\n Begun!\n One?\n Oned!\n Two?\n Twoed!\n Three?\n Threed!\n Four?\n Never?\n]]\n")
         self.write("a/helper.lua", "local helper = {}\nfunction helper.make() return Two {} end\nreturn helper\n")
         self.write("a/thing.lua", """local thing = aggregate "thing"
-for _, name in ipairs { "One", "Two", "Three", "Never" } do
+for _, name in ipairs { "One", "Two", "Three", "Four", "Never" } do
   thing.execute[name] = function() return nil end
 end
 function thing.execute.One() return (function() return Oned {} end)() end
@@ -150,7 +150,10 @@ function thing.apply.Begun() end
 """.replace('"One", ', ""))
         self.write("a/other.lua", 'local other = aggregate "other"\nfunction other.apply.Twoed() end\n')
         self.write("a/hear.lua", """local helper = require "helper"
-local made = { Three }
+local none, made = {}, { Three }
+local unused = { Never }
+local late = {}
+setmetatable(late, { __index = { four = Four } })
 local hear = receptor "hear"
 local function first(id) send.thing(id, One {}) end
 function hear.when.Begun(_, m)
@@ -158,12 +161,13 @@ function hear.when.Begun(_, m)
   local to = send.thing
   to(m.id, helper.make())
 end
-function hear.when.Oned(_, m) send.thing(m.id, made[1] {}) end
+function hear.when.Oned(_, m) send.thing(m.id, made[1] {}) send.thing(m.id, late.four {}) end
+function hear.when.Threed() return none and unused and nil end
 """)
         flows = self.flows()
         sent = {(flow["trigger"], flow["message"]) for flow in find(flows, kind="sends", target="aggregate a/thing")}
-        self.assertLessEqual({("a.Begun", "a.One"), ("a.Begun", "a.Two"), ("a.Oned", "a.Three")}, sent)
-        self.assertFalse({flow for flow in sent if flow[1] == "a.Never"})
+        self.assertLessEqual({("a.Begun", "a.One"), ("a.Begun", "a.Two"), ("a.Oned", "a.Three"), ("a.Oned", "a.Four")}, sent)
+        self.assertEqual({flow for flow in sent if flow[1] == "a.Never"}, {("a.Threed", "a.Never")})
         self.assertFalse(("a.Oned", "a.Two") in sent, "a handler is not given what another one calls")
         self.assertTrue(find(flows, kind="gives", block="aggregate a/thing", trigger="a.One", message="a.Oned"))
 
