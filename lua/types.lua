@@ -2,6 +2,7 @@
 local core = require "lore.core"
 local book = require "lore.book"
 local json_text = require "lore.json_text"
+local words = require "lore.types_words"
 
 local out = {}
 local function line(text, ...) out[#out + 1] = select("#", ...) > 0 and text:format(...) or text end
@@ -76,13 +77,26 @@ for _, name in ipairs(book.sorted(by_name)) do
   line("function %s(fields) end", name)
 end
 
+-- What cannot be the global of a context: words of Lua, and those that specs see first.
+local taken = {}
+for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until while
+  aggregate projection receptor service task send cancel]]):gmatch "%a+" do
+  taken[word] = true
+end
+for word in words:gmatch "\nfunction ([%w_]+)%(" do taken[word] = true end
+for word in words:gmatch "\n([%w_]+) = {}" do taken[word] = true end
+
+local function has_global(context) return not taken[context.name] end
+
 -- In specs other contexts are tables of their messages.
 for _, context in ipairs(book.contexts) do
+  if not has_global(context) then goto next end
   line ""
   line("---@class lore.context.%s", context.name)
   for _, message in ipairs(context.messages) do line("---@field %s fun(fields: %s.fields): %s", message.name, message.full,
     message.full) end
   line("%s = {}", context.name)
+  ::next::
 end
 
 -- --- handlers ---
@@ -267,7 +281,7 @@ local files = {
     ["workspace.library"] = { ".lore" }, ["workspace.checkThirdParty"] = false,
     ["runtime.builtin"] = { coroutine = "disable", debug = "disable", io = "disable", os = "disable" } } },
   { ".luacheckrc", luacheckrc() },
-  { ".lore/lore.lua", require "lore.types_words" },
+  { ".lore/lore.lua", words },
   { ".lore/messages.lua", "---@meta\n-- Made by lore types, which replaces it: messages and declarations of the scripts.\n"
     .. table.concat(out, "\n") .. "\n" },
 }

@@ -39,8 +39,8 @@ struct cli_command {
 struct cli {
     const struct cli_command *command;
     const char *scripts, *data, *tenant, *to; /* with their defaults; to is NULL if it was not given */
-    bool json, data_given; /* --data was said, not left at its default */
-    char **rest; /* positional arguments */
+    bool json, data_given;                    /* --data was said, not left at its default */
+    char **rest;                              /* positional arguments */
     int rest_count;
     const char *values[CLI_OPTIONS_MAX]; /* by index in command->options; "" for a flag that was given */
 };

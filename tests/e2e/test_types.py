@@ -124,6 +124,22 @@ class Types(Case):
         self.assertIn("at class string", text)
         self.assertEqual(re.findall(r"^---@class string.*|^[^-\n]*os\.exit.*", text, re.M), [])
 
+    def test_names_that_are_words(self):
+        """Contexts, declarations and fields may be called as Lua's words and our own are."""
+        contracts = "contracts [[\n  Do? (end: string, x: integer)\n  Done! (function: string?)\n]]\n"
+        for context in "end", "log", "at":
+            self.write(f"{context}/contracts.lua", contracts)
+        self.write("end/a.lua", 'local a = aggregate "function"\nfunction a.execute.Do() return Done {} end\nfunction a.apply.Done() end\n'
+                   'local p = projection "end"\nfunction p.when.Done() end\n')
+        self.types()
+        for line in self.text(".lore/messages.lua").splitlines()[1:]:
+            if line and not line.startswith("---@"):
+                self.assertRegex(line, r"^(--.*|function \w+\((fields|name|name, id)\) end|(?!end\b|log\b|at\b)\w+ = \{\})$")
+        if shutil.which("luacheck"):
+            self.assertEqual(self.luacheck().returncode, 0)
+        if SERVER:
+            self.assertEqual(self.server(), [])
+
     def test_nowhere_to_write(self):
         os.mkdir(os.path.join(self.dir, "taken"))
         with open(os.path.join(self.dir, "taken", ".lore"), "w"):
