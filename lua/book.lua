@@ -10,6 +10,7 @@
 --   book.flows                    book_flows.lua
 --   book.behaviours               one for each `it` of the specs: { context, file, line, title, status, message, scenarios }
 local core = require "lore.core"
+local clean = require "lore.clean_text"
 local input = core.input()
 
 local book = { title = input.title, scripts = input.scripts, options = input.options, contexts = {}, messages = {}, blocks = {}, files = {},
@@ -43,8 +44,10 @@ local function comment_ending(lines, last)
   if lines[last] and lines[last]:find "%]=*%]%s*$" and not lines[last]:find "^%s*%-%-[^%[]" then
     while first > 0 and not lines[first]:find "^%s*%-%-%[=*%[" do first = first - 1 end
     if first == 0 then return end
-    local text = table.concat(lines, "\n", first, last):gsub("^%s*%-%-%[=*%[", ""):gsub("%]=*%]%s*$", "")
-    return text, first - 1
+    local level, text = table.concat(lines, "\n", first, last):match "^%s*%-%-%[(=*)%[(.*)$"
+    local close, behind = text:find("]" .. level .. "]", 1, true)
+    if not close or text:find("%S", behind + 1) then return end -- it ends before: what ends here is a text
+    return text:sub(1, close - 1), first - 1
   end
   while first > 0 and lines[first]:find "^%s*%-%-" do first = first - 1 end
   if first == last then return end
@@ -54,7 +57,7 @@ local function comment_ending(lines, last)
 end
 
 local function tidy(text)
-  text = text and text:gsub("^%s+", ""):gsub("%s+$", "")
+  text = text and clean(text):gsub("^%s+", ""):gsub("%s+$", "")
   return text ~= "" and text or nil
 end
 
@@ -168,7 +171,7 @@ for _, file in ipairs(book.files) do
     for at, token in ipairs(file.tokens) do
       local next_token = file.tokens[at + 1]
       if token.kind == "name" and (token.text == "send" or token.text == "record") and next_token and next_token.text == "." then
-        add_block("import", { name = file.path:gsub("%.lua$", ""), path = file.path, line = 1 })
+        add_block("import", { name = clean(file.path):gsub("%.lua$", ""), path = file.path, line = 1 })
         book.blocks[#book.blocks].comment = file.comment
         break
       end

@@ -1,6 +1,7 @@
 -- html.lua: HTML out of values. A text is always escaped; only what h made is not.
 --
 --   h("p", { class = "lead" }, "1 < 2, says ", h("a", { href = "x.html" }, "who?"), list_of_more)
+local clean = require "lore.clean_text"
 local html = {}
 
 local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
@@ -10,10 +11,7 @@ local Made = {}
 
 -- Text as it may stand anywhere in a page: well-formed UTF-8 without control characters.
 function html.escape(text)
-  text = tostring(text)
-  if not utf8.len(text) then
-    text = text:gsub("[\128-\255]+", function(bytes) return utf8.len(bytes) and bytes or "\u{FFFD}" end)
-  end
+  text = clean(tostring(text))
   return (text:gsub("[%c]", function(char) return (char == "\n" or char == "\t") and char or "\u{FFFD}" end):gsub("[&<>\"']", ENTITIES))
 end
 

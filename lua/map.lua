@@ -1,5 +1,6 @@
 -- map.lua: lore map. Prints the context map in the format that is asked for.
 local core = require "lore.core"
+local clean = require "lore.clean_text"
 local book = require "lore.book_flows"
 local graphs = require "lore.graph"
 
@@ -16,7 +17,8 @@ local function as_json()
   local contexts, blocks, events, flows = {}, {}, {}, {}
   for index, context in ipairs(book.contexts) do contexts[index] = context.name end
   for index, block in ipairs(book.blocks) do
-    blocks[index] = { id = block.id, kind = block.kind, context = block.context, name = block.name, path = block.path, line = block.line }
+    blocks[index] = { id = block.id, kind = block.kind, context = block.context, name = block.name, path = clean(block.path),
+      line = block.line }
   end
   for _, message in ipairs(book.messages) do
     if message.is_event then

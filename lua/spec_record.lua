@@ -3,10 +3,9 @@
 -- status is busted's: success, failure, error, pending. A file that does not run is a line of its own, without scenarios.
 -- A scenario: { kind, name, id, given, when, world, and how it ends: expect (messages and sends), documents, rejects, fails or retries }.
 local core = require "lore.core"
+local clean = require "lore.clean_text"
 
 local spec_record = {}
-
-local function clean(text) return utf8.len(text) and text or (text:gsub("[\128-\255]", "?")) end
 
 -- --- scenarios ---
 

@@ -20,7 +20,10 @@ contracts [[
    and <b>bold</b>
 ]==]
 function upcast.Ponged.v1(e) e.list = list {} return e end
-function upcast.Ponged.v2(e) return e end
+local text = [[
+  what a contract is no comment of
+]]
+function upcast.Ponged.v2(e) return text and e end
 """ % (EVIL, EVIL)
 BALL = """-- `code` and <img src=x onerror=alert(1)>
 --
@@ -102,6 +105,8 @@ class Docs(Case):
         self.put("scripts/odd/sub dir/a <b>&\"'%#?ü.lua", "-- odd\nreturn { \"a\\\n b\", [==[ x\n <i> ]==] }\n")
         self.put("scripts/odd/import/r <b>\"&'.lua", "return function(row) record.thing(row.id, Did1 { field_1 = row.text }) end\n")
         self.put("scripts/empty/nothing.lua", "")
+        with open(os.path.join(self.dir.encode(), b"scripts/odd/import/\xff\xfe.lua"), "wb") as file:
+            file.write(b"-- \xe4\xf6 \xff\nreturn function() record.thing('1', Did1 { field_1 = '\xe4' }) end\n")
         self.put("specs/odd/odd_spec.lua", SPEC)
         self.put("specs/odd/broken_spec.lua", 'describe("x" it')
 
@@ -168,6 +173,9 @@ class Docs(Case):
         self.assertIn("long comment with ]] inside", ring.text)
         self.assertIn(("a", "../contexts/ring.html#Pong"), ring.links)  # cyclic: what Pinged leads to, and what leads to Pinged
         self.assertIn("It has no contracts", pages["contexts/empty.html"].text)
+        self.assertNotIn("what a contract", ring.text)
+        for command in ("openapi",), ("asyncapi",), ("map", "--json"), ("map",), ("map", "--format", "mermaid"), ("types", "--out", self.dir):
+            lore(command[0], self.scripts, *command[1:], check=0)  # the same scripts
         odd = pages["behaviours/odd.html"]
         self.assertIn("does not hold", odd.text)
         self.assertIn("not the expected events", odd.text)

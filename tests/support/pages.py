@@ -84,7 +84,7 @@ def problems(pages, folder):
             if parts.scheme or parts.netloc or link.startswith("/"):
                 found.append(f"{page.path}: <{tag}> leads away: {link}")
                 continue
-            path = os.path.normpath(os.path.join(os.path.dirname(page.path), urllib.parse.unquote(parts.path))) if parts.path else page.path
+            path = os.path.normpath(os.path.join(os.path.dirname(page.path), urllib.parse.unquote(parts.path, errors="surrogateescape"))) if parts.path else page.path
             if not os.path.isfile(os.path.join(folder, path)):
                 found.append(f"{page.path}: <{tag}> leads nowhere: {link}")
             elif parts.fragment and path in pages and urllib.parse.unquote(parts.fragment) not in pages[path].anchors:
