@@ -19,6 +19,21 @@ int book_print(void *user, struct slice path, struct slice text, struct fault *f
     return 0;
 }
 
+void book_tell_files(const struct cli *cli, const char *out, size_t files, const char *text)
+{
+    struct buf line = {0};
+    if (cli->json) {
+        buf_put_byte(&line, '{');
+        json_put_text_member(&line, "out", slice_of(out));
+        json_put_int_member(&line, "files", (int64_t)files);
+        buf_put_byte(&line, '}');
+    } else {
+        buf_format(&line, "%s: %zu files%s", out, files, text);
+    }
+    printf("%.*s\n", SLICE_ARGS(buf_slice(&line)));
+    buf_release(&line);
+}
+
 int book_draw(void *user, struct slice dot, struct buf *svg, struct fault *fault)
 {
     (void)user;

@@ -26,6 +26,9 @@ struct book_order {
 /* Loads cli->scripts, runs the specs and the program. Returns an exit code; what is wrong was told. */
 int book_run(const struct cli *cli, const struct book_order *order);
 
+/* Prints {"out":…,"files":…}, or text (with a newline behind it) where no JSON is asked for. */
+void book_tell_files(const struct cli *cli, const char *out, size_t files, const char *text);
+
 /* For order.write: to stdout. */
 int book_print(void *user, struct slice path, struct slice text, struct fault *fault);
 /* For order.draw: by Graphviz. */

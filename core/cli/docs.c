@@ -1,7 +1,5 @@
 /* docs.c: lore docs: a static site about a scripts folder, out of contracts, scripts, their comments and
  * specs. */
-#include <stdio.h>
-
 #include "cli/book.h"
 #include "cli/site.h"
 
@@ -29,10 +27,7 @@ static int docs_run(struct cli *cli)
     }
     size_t files = site.files;
     if (site_end(&site, &fault) < 0) return cli_fail(&fault);
-    if (cli->json)
-        printf("{\"out\":\"%s\",\"files\":%zu}\n", out, files);
-    else
-        printf("%s: %zu files, begin with %s/index.html\n", out, files, out);
+    book_tell_files(cli, out, files, ", begin with index.html");
     return CLI_OK;
 }
 

@@ -105,13 +105,9 @@ static int types_run(struct cli *cli)
     buf_release(&options);
     buf_release(&specs);
     if (code != CLI_OK) return code;
-    if (cli->json)
-        printf("{\"out\":\"%s\",\"files\":%zu}\n", types.out, types.files);
-    else
-        printf("%s: %zu files: .luarc.json for the Lua language server, .luacheckrc for luacheck, "
-               "annotations in "
-               ".lore/\n",
-               types.out, types.files);
+    book_tell_files(
+        cli, types.out, types.files,
+        ": .luarc.json for the Lua language server, .luacheckrc for luacheck, annotations in .lore/");
     return CLI_OK;
 }
 

@@ -138,6 +138,7 @@ class Docs(Case):
         self.assertIn("it is tried again 10s later", pages["behaviours/mailing.html"].text)
         self.assertIn("svg", pages["index.html"].tags)
         self.assertEqual([page.path for page in pages.values() if page.scripts], ["messages.html"])  # the filter, and nothing else
+        self.assertNotRegex(files(self.site)["style.css"].decode(), r"url\(|@import|http")  # nothing is asked of elsewhere
 
     def test_the_same_scripts_give_the_same_bytes(self):
         self.example()
