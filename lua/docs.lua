@@ -24,9 +24,8 @@ local function first_sentence(text) return text:match "^(.-[.!?])%s" or text end
 local function context_card(context)
   return h("section", { class = "card" }, h("h3", h("a", { href = ("contexts/%s.html"):format(context.name) }, context.name)),
     context.comment ~= "" and h("p", first_sentence(context.comment)),
-    h("p", { class = "legend" }, parts.count(number_of(context, "command"), "command"), " · ", parts.count(number_of(context, "event"),
-      "event"),
-      " · ", #context.behaviours > 0
+    h("p", { class = "legend" }, parts.count(number_of(context, "command"), "command"), " · ",
+      parts.count(number_of(context, "event"), "event"), " · ", #context.behaviours > 0
         and h("a", { href = ("behaviours/%s.html"):format(context.name) }, behaviours.tally(context.behaviours)) or "no specs"))
 end
 
@@ -37,12 +36,10 @@ local function index()
   end
   return parts.page("", book.title, "index.html", { h("h1", book.title),
     h("p", { class = "lead" }, parts.count(#book.contexts, "context"), ", ", parts.count(commands, "command"), ", ",
-      parts.count(events, "event"), ", ",
-      h("a", { href = "behaviours.html" }, behaviours.tally(book.behaviours)), "."),
+      parts.count(events, "event"), ", ", h("a", { href = "behaviours.html" }, behaviours.tally(book.behaviours)), "."),
     #book.contexts > 0 and parts.picture(graphs.overview(), "", "Who tells whom what: contexts and the events between them"),
-    #book.contexts > 0 and h("p", { class = "legend" }, "Events that contexts hear of each other. ", h("a", { href = "map.html" },
-      "The whole map"),
-      " shows what is in them."),
+    #book.contexts > 0 and h("p", { class = "legend" }, "Events that contexts hear of each other. ",
+      h("a", { href = "map.html" }, "The whole map"), " shows what is in them."),
     h("h2", "Contexts"), h("div", { class = "grid" }, html.join(book.contexts, context_card, "")) })
 end
 

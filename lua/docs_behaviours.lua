@@ -19,11 +19,13 @@ function behaviours.title(behaviour)
   return title ~= "" and title or behaviour.file
 end
 
+local function v(text) return h("span", { class = "v" }, text) end
+
 -- "BillCreated with customer acme"
 local function told(message, scenario, tail)
   local known = message.context and book.message(message.context, message.name)
   local data = message.data and next(message.data) ~= nil and { " with ", parts.fields(message.data, known and known.fields) }
-  local at = message.at and message.at ~= DEFAULT_AT and { " on ", h("span", { class = "v" }, parts.text_of(message.at)) }
+  local at = message.at and message.at ~= DEFAULT_AT and { " on ", v(parts.text_of(message.at)) }
   return h("p", known and parts.message_from("../", known, scenario.block and scenario.block.context) or message.name, tail, at, data)
 end
 
@@ -35,13 +37,13 @@ local function link(scenario)
   return h("a", { href = "../" .. graphs.link_of(scenario.block) }, scenario.block.name)
 end
 
-local function of_stream(message) return message.id and { " of ", message.aggregate ~= "" and message.aggregate .. " " or "",
-  h("span", { class = "v" }, message.id) } end
+local function of_stream(message)
+  return message.id and { " of ", message.aggregate ~= "" and message.aggregate .. " ", v(message.id) }
+end
 
 local function send_words(send, scenario)
-  local to = { send.to, send.id and send.id ~= "" and { " ", h("span", { class = "v" }, send.id) } }
-  if send.cancel then return h("p", "what was to be sent to ", to, " under the key ", h("span", { class = "v" }, send.key or ""),
-    " is cancelled") end
+  local to = { send.to, send.id and send.id ~= "" and { " ", v(send.id) } }
+  if send.cancel then return h("p", "what was to be sent to ", to, " under the key ", v(send.key or ""), " is cancelled") end
   local later = send.after and { ", ", send.after, " later" } or send.due and { ", on ", parts.text_of(send.due) }
   local command = scenario.block and book.message(scenario.block.context, send.name)
   return h("p", command and parts.message("../", command) or send.name, " is sent to ", to, later,
@@ -51,18 +53,15 @@ end
 local function documents(list, none)
   if #list == 0 then return h("p", none) end
   return html.join(list, function(document)
-    return h("p", document.view and { document.view:match "[^/]*$", ": " }, h("span", { class = "v" }, document.key), ": ",
-      parts.fields(document.data))
+    return h("p", document.view and { document.view:match "[^/]*$", ": " }, v(document.key), ": ", parts.fields(document.data))
   end, "")
 end
 
 local given = {}
 
 function given.aggregate(scenario)
-  if #scenario.given == 0 then return h("p", "nothing has happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id),
-    " yet") end
-  return { h("p", "what happened to ", link(scenario), " ", h("span", { class = "v" }, scenario.id), " is"), told_all(scenario.given,
-    scenario) }
+  if #scenario.given == 0 then return h("p", "nothing has happened to ", link(scenario), " ", v(scenario.id), " yet") end
+  return { h("p", "what happened to ", link(scenario), " ", v(scenario.id), " is"), told_all(scenario.given, scenario) }
 end
 
 function given.projection(scenario)
@@ -74,10 +73,10 @@ local function given_world(scenario)
   local out = {}
   if #world.views > 0 then out[#out + 1] = documents(world.views) end
   for _, answer in ipairs(world.http) do
-    out[#out + 1] = h("p", h("code", answer.request), " answers ", h("span", { class = "v" },
-      answer.error or answer.status and tostring(answer.status) or "as the spec computes"))
+    out[#out + 1] = h("p", h("code", answer.request), " answers ",
+      v(answer.error or answer.status and tostring(answer.status) or "as the spec computes"))
   end
-  if world.at and world.at ~= DEFAULT_AT then out[#out + 1] = h("p", "it is ", h("span", { class = "v" }, parts.text_of(world.at))) end
+  if world.at and world.at ~= DEFAULT_AT then out[#out + 1] = h("p", "it is ", v(parts.text_of(world.at))) end
   return out
 end
 given.service, given.task = given_world, given_world
@@ -116,11 +115,10 @@ end
 
 local function one(behaviour)
   local good = behaviours.is_good(behaviour)
+  local class = good and "behaviour" or behaviour.status == "pending" and "behaviour open" or "behaviour bad"
   local heading = table.concat(behaviour.title, " ", #behaviour.title > 1 and 2 or 1)
-  return h("section", { class = "behaviour" .. (good and "" or behaviour.status == "pending" and " open" or " bad"),
-    id = behaviour.anchor },
-    h("h3", heading ~= "" and heading or behaviour.file, not good and h("span", { class = "tag bad" }, STATUS[behaviour.status]
-      or behaviour.status)),
+  local mark = not good and h("span", { class = "tag bad" }, STATUS[behaviour.status] or behaviour.status)
+  return h("section", { class = class, id = behaviour.anchor }, h("h3", heading ~= "" and heading or behaviour.file, mark),
     not good and behaviour.message and h("pre", behaviour.message),
     html.join(behaviour.scenarios, steps, ""),
     h("p", { class = "place mono" }, "specs/" .. behaviour.file .. (behaviour.line and ":" .. behaviour.line or "")))

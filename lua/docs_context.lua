@@ -21,8 +21,8 @@ end
 
 local function fields_table(fields)
   if #fields == 0 then return h("p", { class = "legend" }, "no fields") end
-  return h("table", { class = "fields" }, h("thead", h("tr", h("th", "field"), h("th", "type"), h("th", ""))), h("tbody",
-    html.join(fields, field_row, "")))
+  return h("table", { class = "fields" }, h("thead", h("tr", h("th", "field"), h("th", "type"), h("th", ""))),
+    h("tbody", html.join(fields, field_row, "")))
 end
 
 -- "bill aggregate, on CloseBill": what a flow tells of its block.
@@ -223,7 +223,7 @@ end
 local TITLES = {
   aggregate = "Aggregates: what decides", projection = "Projections: what can be seen", receptor = "Receptors: what reacts to events",
   service = "Services: what needs the outside world", task = "Tasks: what happens at its time",
-    import = "Imports: what comes from elsewhere",
+  import = "Imports: what comes from elsewhere",
 }
 
 local function blocks(context)
@@ -255,8 +255,9 @@ end
 local function contents(context)
   local names = { commands = {}, events = {} }
   for _, message in ipairs(context.messages) do table.insert(names[message.kind .. "s"], parts.message(ROOT, message)) end
-  local facts = { { "commands", #names.commands > 0 and html.join(names.commands) }, { "events", #names.events > 0
-    and html.join(names.events) } }
+  local facts = {
+    { "commands", #names.commands > 0 and html.join(names.commands) },
+    { "events", #names.events > 0 and html.join(names.events) } }
   for _, kind in ipairs(book.kinds) do
     local list = {}
     for _, block in ipairs(context.blocks) do

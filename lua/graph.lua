@@ -165,10 +165,8 @@ function graphs.dot(graph, root)
     end
   end
   for _, edge in ipairs(graph.edges) do
-    local label = {}
-    for _, line in ipairs(edge.lines) do label[#label + 1] = line end
     out[#out + 1] = ("  %s -> %s [class=%s%s%s]"):format(quoted(edge.from), quoted(edge.to), quoted(edge.kind),
-      #label > 0 and (", label=" .. quoted(table.concat(label, "\n"))) or "",
+      #edge.lines > 0 and (", label=" .. quoted(table.concat(edge.lines, "\n"))) or "",
       edge.kind == "command" and "" or edge.kind == "read" and ', style=dotted, arrowhead=open' or ", style=dashed")
   end
   out[#out + 1] = "}"
