@@ -238,6 +238,28 @@ class Docs(Case):
         self.assertTrue(os.path.islink(self.site))
         self.assertTrue(os.path.isfile(os.path.join(real, "index.html")))
 
+    def test_two_at_once(self):
+        self.example()
+        for _ in range(2):  # into nothing, and over what is there
+            both = [subprocess.Popen([os.environ["LORE"], "docs", self.scripts, "--out", self.site], stdout=subprocess.DEVNULL) for _ in range(2)]
+            self.assertEqual([each.wait() for each in both], [0, 0])
+            self.pages()
+            self.assertEqual([name for name in os.listdir(self.dir) if name.startswith("site")], ["site"])
+
+    def test_killed_on_its_way(self):
+        """What was there is there still, whole."""
+        self.example()
+        self.docs()
+        before = files(self.site)
+        self.put("bin/dot", "#!/bin/sh\nkill -9 $PPID\n")
+        os.chmod(os.path.join(self.dir, "bin", "dot"), 0o755)
+        done = subprocess.run([os.environ["LORE"], "docs", self.scripts, "--no-specs", "--out", self.site], capture_output=True,
+                              env=dict(os.environ, PATH=f"{self.dir}/bin:{os.environ['PATH']}"))
+        self.assertEqual(done.returncode, -9)
+        self.assertEqual(files(self.site), before)
+        self.docs()
+        self.pages()
+
     def test_no_room_for_it(self):
         self.example()
         told = lore("docs", self.scripts, "--out", os.path.join(self.dir, "none", "site"), check=1)
