@@ -16,7 +16,7 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ENVIRONMENT = 3, CLI_OPTIONS_MAX = 32 };
 
 struct cli_option {
-    const char *name;  /* "from" for --from */
+    const char *name;  /* "from" for --from, a letter for -e: one a command, which may be given again */
     const char *value; /* what stands behind it in the help, "N"; NULL: a flag */
     const char *help;
 };
@@ -42,6 +42,8 @@ struct cli {
     bool json;
     char **rest; /* positional arguments */
     int rest_count;
+    const char **many; /* values of the option that is a letter, in their order */
+    int many_count;
     const char *values[CLI_OPTIONS_MAX]; /* by index in command->options; "" for a flag that was given */
 };
 
@@ -65,6 +67,6 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 extern const struct cli_command cli_new, cli_serve, cli_check, cli_test, cli_send, cli_import, cli_export,
     cli_events, cli_state, cli_view, cli_status, cli_rebuild, cli_retry, cli_verify, cli_bench, cli_digest,
     cli_task, cli_trace, cli_deploy, cli_undeploy, cli_deploys, cli_blame, cli_rollback, cli_backup,
-    cli_restore, cli_fork;
+    cli_restore, cli_fork, cli_repl;
 
 #endif
