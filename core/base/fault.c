@@ -33,6 +33,7 @@ static const struct {
     [FAULT_USAGE] = {"usage", 400, 2},
     [FAULT_REFUSED] = {"refused", 409, 1},
     [FAULT_SCRIPTS] = {"scripts", 422, 1},
+    [FAULT_CANCELLED] = {"cancelled", 409, 1},
     [FAULT_METHOD] = {"method_not_allowed", 405, 2},
     [FAULT_INTERNAL] = {"internal", 500, 3},
 };

@@ -35,6 +35,7 @@ enum fault_code {
     FAULT_USAGE,           /* wrong command line */
     FAULT_REFUSED,         /* the gate refuses a deploy: its report says why */
     FAULT_SCRIPTS,         /* the scripts folder does not load; several lines, one per error */
+    FAULT_CANCELLED,       /* who asked does not want the answer any more */
     FAULT_METHOD,          /* HTTP method not allowed here */
     FAULT_INTERNAL,        /* a bug that was survived */
     FAULT_CODE_COUNT

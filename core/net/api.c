@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/say.h"
 #include "codec/json.h"
+#include "codec/text.h"
 #include "net/problem.h"
 #include "net/target.h"
 
@@ -126,6 +127,16 @@ int api_limit(struct call *call, uint64_t otherwise, uint64_t *limit)
     return query_number(&call->query, "limit", 1, limit, &call->net->fault);
 }
 
+int api_header_actor(struct call *call, struct slice *actor, struct fault *fault)
+{
+    struct slice text = exchange_header(call->exchange, "Actor");
+    if (!text.data) return 0;
+    if (text.size > 200 || !text_is_utf8(text))
+        return fault_set(fault, FAULT_MALFORMED, "Actor: at most 200 bytes of UTF-8");
+    *actor = arena_copy(api_arena(call), text);
+    return 0;
+}
+
 int api_moment(struct call *call, const char *name, struct moment *moment, struct fault *fault)
 {
     struct slice text;
@@ -183,6 +194,7 @@ static void take_post(struct call *call)
     case ROUTE_REBUILD: api_rebuild_take(call); return;
     case ROUTE_TASK_RUN: api_task_run_take(call); return;
     case ROUTE_RETRY: api_retry_take(call); return;
+    case ROUTE_REPL: api_repl_take(call); return;
     case ROUTE_BULK: api_bulk_take(call); return;
     case ROUTE_DEPLOYS: api_deploy_post(call); return;
     case ROUTE_DEPLOY_UNDO: api_deploy_undo_post(call); return;
@@ -261,6 +273,7 @@ void api_end(void *user, struct exchange *exchange, int status)
     if (!call) return;
     if (call->list == &net->tails) net->tail_count--;
     if (call->bulk) api_bulk_end(call);
+    if (call->session) api_repl_end(call);
     if (net->rollback == call) net->rollback = NULL;
     api_list_remove(call);
     if (call->command) command_pool_give(&net->commands, call->command);

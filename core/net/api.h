@@ -43,17 +43,19 @@ struct net {
     struct server *server;
     int port;
     uv_async_t finished_async, moved_async;
-    uv_timer_t waits_timer, beat_timer;
+    uv_timer_t waits_timer, beat_timer, repl_timer;
     int handles;
     void *watch;
     struct call *_Atomic finished;         /* newest first */
     struct command *_Atomic bulk_answered; /* of bulk bodies, newest first */
+    atomic_bool repl_moved;                /* lines of sessions can be taken */
     size_t bulk_count;                     /* bodies at work */
     struct bulk *bulks;                    /* all that have commands */
     struct call_list ordered;              /* ordered bodies that wait for the one at work */
     bool ordered_at_work;
     struct call_list tails;  /* event streams */
     struct call_list waits;  /* readers of views that wait for a position */
+    struct call_list repls;  /* questions of sessions */
     struct call_list pasts;  /* and for a document of the past */
     atomic_size_t listening; /* in these two: whether anybody wants to know that something moved */
     struct command_pool commands;
@@ -122,9 +124,10 @@ struct call {
     struct call *previous, *next;
     struct command *command;
     struct bulk *bulk;
-    struct deploy_call *deploy; /* a POST to deploys */
-    uint64_t hub_number;        /* that it began with */
-    int64_t retry_ms;           /* what the fault at hand says of it */
+    struct session_call *session; /* a question */
+    struct deploy_call *deploy;   /* a POST to deploys */
+    uint64_t hub_number;          /* that it began with */
+    int64_t retry_ms;             /* what the fault at hand says of it */
     enum server_pull (*pull)(void *user, struct buf *out);
     union {
         struct rollback_call *rollback;
@@ -170,6 +173,7 @@ void api_end(void *user, struct exchange *exchange, int status);
 
 void api_command_take(struct call *call); /* POST to a stream or service */
 void api_bulk_take(struct call *call);    /* POST many commands */
+void api_repl_take(struct call *call);    /* POST a question in Lua */
 void api_state_take(struct call *call);   /* GET a stream */
 void api_trace_take(struct call *call);   /* GET what followed from what */
 void api_blame_take(struct call *call);   /* GET which deploy, file and command made it */
@@ -214,6 +218,12 @@ void api_command_put_result(struct call *call, const struct command *command, st
 /* An id out of a header, if it is there. Fault: MALFORMED. */
 int api_header_id(struct call *call, const char *header, struct arena *arena, struct slice *id,
                   struct fault *fault);
+/* The Actor header, if it is there, in the exchange's arena. Fault: MALFORMED. */
+int api_header_actor(struct call *call, struct slice *actor, struct fault *fault);
+/* Lines of sessions can be taken. */
+void api_repl_moved(struct net *net);
+/* The exchange is over. */
+void api_repl_end(struct call *call);
 /* Commands of bulk bodies were answered. */
 void api_bulk_finished(struct net *net);
 /* The hub is about to go and has answered all it took: the answers are put while its names are there. */

@@ -177,16 +177,6 @@ static int read_body(struct call *call, struct fault *fault)
     return done;
 }
 
-static int read_actor(struct call *call, struct slice *actor, struct fault *fault)
-{
-    struct slice text = exchange_header(call->exchange, "Actor");
-    if (!text.data) return 0;
-    if (text.size > 200 || !text_is_utf8(text))
-        return fault_set(fault, FAULT_MALFORMED, "Actor: at most 200 bytes of UTF-8");
-    *actor = arena_copy(api_arena(call), text);
-    return 0;
-}
-
 static void take(struct call *call, bool undo)
 {
     struct deploy_call *deploy = arena_zero(api_arena(call), sizeof *deploy);
@@ -198,7 +188,7 @@ static void take(struct call *call, bool undo)
     if (undo) order->kind = DEPLOY_ORDER_UNDEPLOY;
     call->resume = answer;
     int done = query_only(&call->query, (const char *const[]){NULL}, fault);
-    if (done == 0) done = read_actor(call, &order->actor, fault);
+    if (done == 0) done = api_header_actor(call, &order->actor, fault);
     if (done == 0) done = read_body(call, fault);
     if (done == 0 && !undo && !order->texts)
         done = read_error("scripts", "an object of paths and texts", fault);

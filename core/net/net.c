@@ -12,6 +12,7 @@
 static void finish(struct net *net)
 {
     api_bulk_finished(net);
+    api_repl_moved(net);
     struct call *newest = atomic_exchange_explicit(&net->finished, NULL, memory_order_acquire);
     struct call *oldest = NULL;
     while (newest) { /* answer in the order in which they were done */
@@ -87,9 +88,11 @@ static void start_handles(struct net *net)
     uv_loop_t *loop = net->options.loop;
     CHECK(uv_async_init(loop, &net->finished_async, on_finished) == 0);
     CHECK(uv_async_init(loop, &net->moved_async, on_moved) == 0);
-    CHECK(uv_timer_init(loop, &net->waits_timer) == 0 && uv_timer_init(loop, &net->beat_timer) == 0);
-    net->finished_async.data = net->moved_async.data = net->waits_timer.data = net->beat_timer.data = net;
-    net->handles = 4;
+    CHECK(uv_timer_init(loop, &net->waits_timer) == 0 && uv_timer_init(loop, &net->beat_timer) == 0 &&
+          uv_timer_init(loop, &net->repl_timer) == 0);
+    net->finished_async.data = net->moved_async.data = net->waits_timer.data = net->beat_timer.data =
+        net->repl_timer.data = net;
+    net->handles = 5;
     uint64_t beat_ms = (uint64_t)(net->options.heartbeat_ms < 1000 ? net->options.heartbeat_ms : 1000);
     uv_timer_start(&net->beat_timer, on_beat, beat_ms, beat_ms);
 }
@@ -182,6 +185,7 @@ void net_close(struct net *net)
     uv_close((uv_handle_t *)&net->moved_async, on_closed);
     uv_close((uv_handle_t *)&net->waits_timer, on_closed);
     uv_close((uv_handle_t *)&net->beat_timer, on_closed);
+    uv_close((uv_handle_t *)&net->repl_timer, on_closed);
     while (net->handles > 0) uv_run(net->options.loop, UV_RUN_ONCE);
     command_pool_release(&net->commands);
     mem_free(net);

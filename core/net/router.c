@@ -29,6 +29,7 @@ static const struct {
     [ROUTE_BULK] = {"bulk", WRITES},
     [ROUTE_TRACE] = {"trace", READS},
     [ROUTE_BLAME] = {"blame", READS},
+    [ROUTE_REPL] = {"repl", WRITES},
     [ROUTE_VIEW] = {"view", READS},
     [ROUTE_DOCUMENT] = {"document", READS},
     [ROUTE_SERVICE] = {"service", WRITES},
@@ -239,6 +240,10 @@ int router_match(struct slice path, struct arena *arena, struct route_match *mat
     }
     if (slice_is(rest[0], "commands") && left == 1) {
         match->route = ROUTE_BULK;
+        return 0;
+    }
+    if (slice_is(rest[0], "repl") && left == 1) {
+        match->route = ROUTE_REPL;
         return 0;
     }
     if (slice_is(rest[0], "views"))

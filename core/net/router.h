@@ -31,6 +31,7 @@ enum route {
     ROUTE_BULK,           /* tenant */
     ROUTE_TRACE,          /* tenant, id */
     ROUTE_BLAME,          /* tenant */
+    ROUTE_REPL,           /* tenant */
     ROUTE_VIEW,           /* tenant, name ("context/name") */
     ROUTE_DOCUMENT,       /* tenant, name, key */
     ROUTE_SERVICE,        /* tenant, context, aggregate (the service) */

@@ -24,8 +24,8 @@ static const char *const catalog_limits[] = {
     "state_memory", "queue_commands", "flush_events",    "rebuild_partition_events",
     "view_lag_ms",  "cache_memory",   "causation_depth", "retries",
     "service_runs", "queue_services", "http_timeout_ms", "http_response_size",
-    "past_seconds"};
-static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy", "http"};
+    "past_seconds", "repl_memory",    "repl_seconds",    "repl_idle_seconds"};
+static const char *const catalog_options[] = {"tenants", "limits", "upstreams", "deploy", "http", "repl"};
 
 static bool catalog_knows(const char *const *names, size_t count, struct slice name)
 {
@@ -77,6 +77,10 @@ static int catalog_check_options(struct slice hub_options, struct fault *fault)
             return catalog_unknown("option", name.text, catalog_options, COUNT, fault);
         if (slice_is(name.text, "limits")) {
             if (catalog_check_limits(&reader, fault) < 0) return -1;
+        } else if (slice_is(name.text, "repl")) {
+            struct mp_value value;
+            if (mp_read(&reader, &value) < 0 || value.kind != MP_BOOL)
+                return fault_set(fault, FAULT_SCRIPTS, "hub.lua: repl is true or false");
         } else if (mp_skip(&reader) < 0) {
             return fault_set(fault, FAULT_SCRIPTS, "hub.lua is damaged");
         }
@@ -227,4 +231,13 @@ int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t o
     struct mp_value value;
     if (mp_read(&reader, &value) < 0 || value.kind != MP_INT || value.integer <= 0) return otherwise;
     return value.integer;
+}
+
+bool catalog_has_repl(const struct catalog *catalog)
+{
+    struct slice bytes;
+    struct mp_value value;
+    if (!mp_find(catalog->hub_options, slice_of("repl"), &bytes)) return true;
+    struct mp_reader reader = mp_reader_of(bytes);
+    return mp_read(&reader, &value) < 0 || value.kind != MP_BOOL || value.boolean;
 }

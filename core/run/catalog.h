@@ -43,6 +43,8 @@ const struct catalog_aggregate *catalog_find_sender(const struct catalog *catalo
 /* Who may write a stream of its own in the catalog of the code before may go on to do so in this one: what is
  * still at work when a deploy takes its service away ends on the code it began with. */
 void catalog_keep_senders(struct catalog *catalog, const struct catalog *before);
+/* repl of hub.lua; true without it. */
+bool catalog_has_repl(const struct catalog *catalog);
 /* limits.NAME of hub.lua, or otherwise. */
 int64_t catalog_limit(const struct catalog *catalog, const char *name, int64_t otherwise);
 

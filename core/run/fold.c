@@ -82,6 +82,17 @@ static int fold_snapshot(const struct fold_request *request, struct fold_result 
     return 0;
 }
 
+int fold_until(struct fold_request *request, const struct moment *moment, struct fault *fault)
+{
+    struct moment_bound bound;
+    uint64_t position;
+    if (moment_bound(request->engine, moment, &bound, fault) < 0) return -1;
+    request->at_ms_max = bound.at_ms;
+    if (bound.position == UINT64_MAX) return 0;
+    return engine_stream_at(request->engine, &request->stream, bound.position, &request->version_max,
+                            &position, fault);
+}
+
 static int fold_once(const struct fold_request *request, struct fold_result *result, struct fault *fault)
 {
     *result = (struct fold_result){0};

@@ -5,6 +5,7 @@
 #define LORE_RUN_FOLD_H
 
 #include "run/catalog.h"
+#include "run/moment.h"
 #include "store/engine.h"
 #include "store/snaps.h"
 #include "vm/domain.h"
@@ -28,6 +29,8 @@ struct fold_result {
     uint64_t head_version;      /* the stream's */
 };
 
+/* Bounds what is asked for to what was there at the moment. Faults: of moment_bound. */
+int fold_until(struct fold_request *request, const struct moment *moment, struct fault *fault);
 /* Faults: SCRIPT, BUDGET (an apply failed), CORRUPT, DISK. */
 int fold_stream(const struct fold_request *request, struct fold_result *result, struct fault *fault);
 /* What apply may see of an event: neither position nor version, so that a state never depends on them. */

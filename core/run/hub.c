@@ -12,6 +12,7 @@
 #include "codec/text.h"
 #include "run/inside.h"
 #include "run/launch.h"
+#include "run/sessions.h"
 
 int hub_domain_open(struct hub *hub, struct domain **domain, struct release **release, struct fault *fault)
 {
@@ -193,6 +194,7 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
     made->shard_count = options->read_only || options->as_of ? 0 : hub_threads(options->shards);
     hub_set_parts(made, options);
     watch_init(&made->watch);
+    made->sessions = sessions_new(made);
     outage_init(&made->outage, options->quiet);
     int done = -1;
     if (launch_read(&launch, made, options, fault) < 0 || hub_make_data(made, options, fault) < 0) goto end;
@@ -217,6 +219,7 @@ void hub_stop(struct hub *hub)
 {
     if (hub->stopped) return;
     hub->stopped = true;
+    sessions_stop(hub->sessions);
     if (hub->deployer) deployer_stop(hub->deployer);
     struct release *release = atomic_load(&hub->release);
     /* While what they sent, and what services did for them, gets to the log. */
@@ -252,6 +255,7 @@ void hub_close(struct hub *hub)
     engine_close(hub->engine);
     if (hub->in_memory && hub->data) views_remove_folder(hub->data);
     watch_release(&hub->watch);
+    sessions_free(hub->sessions);
     outage_release(&hub->outage);
     buf_release(&hub->origins);
     mem_free(hub->data);

@@ -20,6 +20,8 @@
 
 enum { HUB_SHARDS_MAX = 64 };
 
+struct sessions;
+
 struct hub {
     struct clock *clock;
     char *scripts, *secrets,
@@ -44,6 +46,7 @@ struct hub {
     struct release_parts parts; /* of each release of this hub */
     struct watch watch;
     struct outage outage;
+    struct sessions *sessions;
 
     _Atomic(struct release *) release; /* NULL: a hub without scripts */
     atomic_ullong serial;              /* of the last release */

@@ -23,16 +23,10 @@ struct query {
 static int query_bound(const struct query *query, const struct state_query *asked,
                        struct fold_request *request, struct fault *fault)
 {
-    struct moment_bound bound;
-    uint64_t position;
     request->version_max = asked->version < 0 ? UINT64_MAX : (uint64_t)asked->version;
     request->at_ms_max = INT64_MAX;
     if (asked->version >= 0 || !asked->has_moment) return 0;
-    if (moment_bound(query->hub->engine, &asked->moment, &bound, fault) < 0) return -1;
-    request->at_ms_max = bound.at_ms;
-    if (bound.position == UINT64_MAX) return 0;
-    return engine_stream_at(query->hub->engine, &request->stream, bound.position, &request->version_max,
-                            &position, fault);
+    return fold_until(request, &asked->moment, fault);
 }
 
 static int query_check(const struct state_query *asked, const struct fold_request *request,

@@ -140,6 +140,16 @@ int domain_find_aggregate(const struct domain *domain, struct slice name)
     return -1;
 }
 
+size_t domain_context_count(const struct domain *domain)
+{
+    return loader_context_count(domain->loader);
+}
+
+struct slice domain_context(const struct domain *domain, size_t index)
+{
+    return loader_context(domain->loader, index);
+}
+
 bool domain_has_context(const struct domain *domain, struct slice context)
 {
     return loader_has_context(domain->loader, context);

@@ -91,6 +91,8 @@ struct domain_projection {
 size_t domain_aggregate_count(const struct domain *domain);
 const struct domain_aggregate *domain_aggregate(const struct domain *domain, int index);
 int domain_find_aggregate(const struct domain *domain, struct slice name); /* -1 if there is none */
+size_t domain_context_count(const struct domain *domain);
+struct slice domain_context(const struct domain *domain, size_t index); /* by name */
 bool domain_has_context(const struct domain *domain, struct slice context);
 /* Whether the aggregate has a handler for the command. If not and nearest is given, the closest name it has
  * (or empty). */

@@ -75,7 +75,8 @@ static void catch_error(lua_State *lua, int status)
     vm_reject_again(lua);
     const struct fault *fault = vm_find_fault(lua, -1);
     if (!fault) return;
-    if (fault->code == FAULT_REJECTED || fault->code == FAULT_BUDGET || fault->code == FAULT_BUSY)
+    if (fault->code == FAULT_REJECTED || fault->code == FAULT_BUDGET || fault->code == FAULT_BUSY ||
+        fault->code == FAULT_CANCELLED)
         lua_error(lua);
     lua_pushstring(lua, fault->text);
     lua_replace(lua, -2);

@@ -165,6 +165,11 @@ int vm_stop_again(lua_State *lua)
     return stop_call(lua, vm_of(lua)->stop);
 }
 
+static enum vm_stop overtime_stop(const struct vm *vm)
+{
+    return vm->leash && atomic_load(vm->leash->cancelled) ? VM_STOP_CANCELLED : VM_STOP_TIME;
+}
+
 /* The hook of both modes: every HOOK_EVERY instructions in exact mode, every one when the call must end. */
 void watchdog_hook(lua_State *lua, lua_Debug *frame)
 {
@@ -172,7 +177,7 @@ void watchdog_hook(lua_State *lua, lua_Debug *frame)
     if (vm->stop != VM_STOP_NONE) {
         vm_stop_again(lua);
     } else if (vm->overtime) {
-        stop_call(lua, VM_STOP_TIME);
+        stop_call(lua, overtime_stop(vm));
     } else if (vm->exact) {
         if (vm->instructions_left < HOOK_EVERY) {
             vm->instructions_left = 0;
@@ -189,7 +194,7 @@ void vm_spend(lua_State *lua, uint64_t steps)
     if (vm->depth == 0) return;
     watchdog_poll();
     if (vm->stop != VM_STOP_NONE) vm_stop_again(lua);
-    if (vm->overtime) stop_call(lua, VM_STOP_TIME);
+    if (vm->overtime) stop_call(lua, overtime_stop(vm));
     if (vm->instructions_left < steps) {
         vm->instructions_left = 0;
         stop_call(lua, vm->exact ? VM_STOP_INSTRUCTIONS : VM_STOP_TIME);
@@ -207,7 +212,7 @@ void vm_hold(lua_State *lua, size_t bytes)
 
 static void stop_fault(struct vm *vm, struct fault *fault)
 {
-    if (!vm->exact) vm->must_repeat = true;
+    if (!vm->exact && !vm->leash) vm->must_repeat = true;
     switch (vm->stop) {
     case VM_STOP_INSTRUCTIONS:
         fault_set(fault, FAULT_BUDGET, "%sused more than %" PRIu64 " instructions in one call", vm->where,
@@ -225,7 +230,12 @@ static void stop_fault(struct vm *vm, struct fault *fault)
         /* Nobody's verdict: elsewhere or later the same call ends well. */
         fault_set(fault, FAULT_UNAVAILABLE, "%sthe machine has no memory left for scripts", vm->where);
         break;
+    case VM_STOP_CANCELLED: fault_set(fault, FAULT_CANCELLED, "cancelled"); break;
     default:
+        if (vm->leash) {
+            fault_set(fault, FAULT_BUDGET, "%sstopped after %" PRId64 " s", vm->where, vm->leash->seconds);
+            break;
+        }
         fault_set(fault, FAULT_BUDGET, "%sstopped after %d ms in one call", vm->where,
                   vm->exact ? WATCHDOG_EXACT_TICKS * LIMIT_WATCHDOG_TICK_MS
                             : LIMIT_WATCHDOG_TICKS * LIMIT_WATCHDOG_TICK_MS);
@@ -432,6 +442,10 @@ static void begin_call(struct vm *vm)
     vm->was_exact = vm->exact;
     vm->call_allocated = 0;
     vm->call_allocated_max = vm->exact ? vm->call_memory_max : vm->call_memory_max / 2;
+    if (vm->leash) {
+        vm->instructions_left = UINT64_MAX;
+        vm->call_allocated_max = SIZE_MAX;
+    }
     vm->call_serial++;
 }
 
@@ -450,7 +464,7 @@ static void give_back(struct vm *vm)
 
 static void end_call(struct vm *vm)
 {
-    if (vm->exact && vm->stop != VM_STOP_NONE) give_back(vm);
+    if (vm->leash || (vm->exact && vm->stop != VM_STOP_NONE)) give_back(vm);
     vm->overtime = 0;
     if (lua_gethookmask(vm->lua)) lua_sethook(vm->lua, NULL, 0, 0);
     vm->stop = VM_STOP_NONE;
@@ -475,8 +489,9 @@ int vm_call(struct vm *vm, int arguments, int results, struct fault *fault)
     lua_State *lua = vm->lua;
     bool outermost = vm->depth == 0;
     struct vm *watched = NULL;
-    int64_t began_ns =
-        outermost && !vm->exact && vm->instructions_max < LIMIT_INSTRUCTIONS_MAX ? clock_monotonic_ns() : 0;
+    int64_t began_ns = outermost && !vm->exact && !vm->leash && vm->instructions_max < LIMIT_INSTRUCTIONS_MAX
+                           ? clock_monotonic_ns()
+                           : 0;
     if (outermost) {
         begin_call(vm);
         watched = watchdog_enter(vm);

@@ -16,6 +16,8 @@
 #ifndef LORE_VM_VM_H
 #define LORE_VM_VM_H
 
+#include <stdatomic.h>
+
 #include <lua.h>
 #include <lauxlib.h>
 
@@ -43,7 +45,16 @@ enum vm_stop {
     VM_STOP_CALL_MEMORY,
     VM_STOP_STATE_MEMORY,
     VM_STOP_MACHINE_MEMORY,
-    VM_STOP_TIME
+    VM_STOP_TIME,
+    VM_STOP_CANCELLED
+};
+
+/* Holds the calls of a state that somebody waits for in person (ask.h): neither instructions nor the bytes of
+ * one call are counted; what ends them is a clock, the state's memory, or whoever does not want to wait. */
+struct vm_leash {
+    const atomic_bool *cancelled; /* set from any thread: the call ends at the next tick of the watchdog */
+    int64_t until_ns;             /* of clock_monotonic_ns */
+    int64_t seconds;              /* that it was given, for the text of the fault */
 };
 
 struct vm {
@@ -72,7 +83,8 @@ struct vm {
     int meta_reference[VM_META_COUNT];
     bool rejected; /* the call that runs: final, whatever a script makes of the error */
     struct fault rejection;
-    struct secrets secrets; /* what no error text and no line of print may show */
+    struct secrets secrets;       /* what no error text and no line of print may show */
+    const struct vm_leash *leash; /* NULL: calls have the budgets above */
     int script_env; /* registry reference of the table of allowed globals (read-only, shared by contexts) */
 };
 

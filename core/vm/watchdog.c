@@ -26,6 +26,14 @@ static _Thread_local struct {
     bool started;
 } watch;
 
+bool watchdog_leash_ended(const struct vm_leash *leash)
+{
+    struct timespec now;
+    if (atomic_load(leash->cancelled)) return true;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec >= leash->until_ns;
+}
+
 static void on_tick(int signal_number)
 {
     int error = errno;
@@ -38,7 +46,7 @@ static void on_tick(int signal_number)
         watch.ticks++;
         /* The first tick of a call may come at once: it does not count. */
         int limit = vm->exact ? WATCHDOG_EXACT_TICKS : LIMIT_WATCHDOG_TICKS;
-        if (watch.ticks > limit) {
+        if (vm->leash ? watchdog_leash_ended(vm->leash) : watch.ticks > limit) {
             vm->overtime = 1;
             lua_sethook(vm->lua, watchdog_hook, LUA_MASKCOUNT, 1);
         }

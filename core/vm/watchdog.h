@@ -29,6 +29,8 @@ enum { WATCHDOG_POLLS = 1 };
 enum { WATCHDOG_POLLS = 0 };
 #endif
 void watchdog_poll(void);
+/* Whether the time of a call on a leash is over, or it was cancelled. Safe in a signal handler. */
+bool watchdog_leash_ended(const struct vm_leash *leash);
 
 /* Tells the thread's watchdog which vm runs; returns the one before, for watchdog_leave. */
 struct vm *watchdog_enter(struct vm *vm);

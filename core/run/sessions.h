@@ -1,0 +1,57 @@
+/* sessions.h: all sessions of a hub, for hub.c; and what the files behind session.h share.
+ *
+ * Threads: start and stop the hub's; the rest as said. Owns: the sessions and their threads. */
+#ifndef LORE_RUN_SESSIONS_H
+#define LORE_RUN_SESSIONS_H
+
+#include "run/inside.h"
+#include "run/session.h"
+#include "vm/ask.h"
+
+struct sessions {
+    struct hub *hub;
+    pthread_mutex_t lock;
+    struct session *open[SESSIONS_MAX]; /* NULL: free */
+    struct session *ended;              /* to be joined */
+    size_t running;                     /* threads that are in neither state yet, or open */
+    pthread_cond_t gone;                /* one of them ended */
+    bool is_stopping;
+};
+
+struct session {
+    struct sessions *sessions;
+    struct session *next_ended;
+    char id[RAND_UUID_SIZE + 1];
+    char home[64]; /* the tenant that it was opened for */
+    pthread_t thread;
+    /* under the lock of sessions */
+    pthread_cond_t asked;
+    struct session_call *call; /* that it works for, or will */
+    bool is_ending;
+    atomic_bool cancelled; /* what it evaluates must end */
+    /* its thread's */
+    struct hub *hub;
+    struct release *release; /* held; NULL: nothing is open */
+    struct domain *domain;
+    struct ask *ask;
+    struct ask_host host;
+    char tenant[64]; /* that it reads */
+    bool writes;
+    struct buf actor; /* of who may write */
+};
+
+struct sessions *sessions_new(struct hub *hub);
+/* Ends all of them; calls that are under way are answered. None begins behind it. */
+void sessions_stop(struct sessions *sessions);
+void sessions_free(struct sessions *sessions);
+
+/* session_call.c: for the thread that works for it. tell: one line, waits for room; CANCELLED. */
+int session_call_tell(struct session_call *call, struct slice line, const atomic_bool *cancelled,
+                      struct fault *fault);
+/* The last line, for which there is always room. */
+void session_call_end(struct session_call *call, struct slice line);
+
+/* session_host.c */
+void session_host_init(struct session *session);
+
+#endif

@@ -1,0 +1,61 @@
+/* ask_core.h: what the files behind ask.h share, and what those that add words to questions need. Included by
+ * vm/ask*.c and the files of such words only.
+ *
+ * A file of words offers NAME_add(ask), called with the table of words on top of the stack, whose functions
+ * have the ask as their first upvalue (ask_of). What they tell goes through ask_tell. A value that is not to
+ * be shown as it lies in memory has a function at ask_show_key in its metatable: (value) -> what to show; or
+ * nothing, when it told everything itself. */
+#ifndef LORE_VM_ASK_CORE_H
+#define LORE_VM_ASK_CORE_H
+
+#include <lauxlib.h>
+
+#include "vm/ask.h"
+#include "vm/domain_core.h"
+
+struct ask {
+    struct domain *domain;
+    const struct ask_host *host;
+    struct vm_leash leash;
+    size_t value_size_max;
+    size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */
+    int env_ref, words_ref; /* registry references: the globals of the session, and what lies below them */
+    int module_ref;         /* of what lua/ask.lua returned */
+    struct buf bytes;       /* what the host gives, until it is on the stack */
+    struct buf source;      /* of the chunk at hand */
+    struct buf line;        /* of the answer, while it is made */
+};
+
+extern const char ask_show_key; /* its address is the key */
+
+static inline struct ask *ask_of(lua_State *lua)
+{
+    return lua_touserdata(lua, lua_upvalueindex(1));
+}
+
+/* Sets functions, which get the ask as upvalue, in the table on top of the stack. */
+void ask_set_functions(struct ask *ask, const luaL_Reg *functions);
+/* Pushes a protected metatable of that name, with these metamethods and methods (both may be NULL), which get
+ * the ask as upvalue; made when it is first asked for. */
+void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods);
+/* Makes the table on top of the stack a read-only one whose missing fields are errors that name the nearest:
+ * "context billing has no bll: did you mean bill?". */
+void ask_seal(struct ask *ask, const char *what);
+/* Tells one line; raises what the host answers. */
+void ask_tell(lua_State *lua, struct ask *ask, struct slice line);
+/* Raises the fault that the host answered, with the place of the question. */
+int ask_raise(lua_State *lua, const struct fault *fault);
+/* A text or an integer (made a text in place) at index; raises with what otherwise. */
+struct slice ask_text(lua_State *lua, int index, const char *what);
+
+/* ask_json.c: the value at index as JSON, about size_max bytes of it: what is left out is marked by "…".
+ * Calls no metamethods. May raise (memory, cancelled). */
+void ask_put_json(lua_State *lua, int index, struct buf *out, size_t size_max);
+
+/* ask_words.c, ask_views.c: with the table of words on top of the stack. */
+void ask_add_words(struct ask *ask);
+void ask_add_views(struct ask *ask);
+/* ask_reference.c: lua/ask.lua and what it sees of C. */
+void ask_open_reference(struct ask *ask);
+
+#endif
