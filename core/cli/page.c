@@ -91,7 +91,8 @@ static void page_put_dots(struct page *page)
 
 static void page_begin_colour(struct page *page, enum page_colour colour)
 {
-    static const char *const codes[] = {"", "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m", "\033[36m"};
+    static const char *const codes[] = {"",         "\033[1m",  "\033[2m", "\033[31m",
+                                        "\033[32m", "\033[33m", "\033[36m"};
     if (page->coloured) buf_put_text(page->out, codes[colour]);
 }
 

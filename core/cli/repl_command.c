@@ -55,7 +55,8 @@ static enum repl_end command_help(struct repl *repl, const char *argument, bool 
         buf_format(&text, ":%s %s\n%s", own->name, own->arguments, own->help);
     } else {
         if (repl_connect(repl) < 0) return REPL_FAILED;
-        if (repl_talk_ask_text(repl->talk, "help", slice_of(argument), COMMAND_ANSWER_MS, &answer, &fault) < 0) {
+        if (repl_talk_ask_text(repl->talk, "help", slice_of(argument), COMMAND_ANSWER_MS, &answer, &fault) <
+            0) {
             fields_release(&answer);
             return command_failed(repl, &fault);
         }
@@ -95,7 +96,8 @@ static bool command_is_script(const char *path)
 static enum repl_end command_write_file(struct repl *repl, const char *path, bool forced)
 {
     struct fault fault;
-    if (!repl->file.size) return command_fail(repl, "no file was given yet: spec_from(…) and :projection give one");
+    if (!repl->file.size)
+        return command_fail(repl, "no file was given yet: spec_from(…) and :projection give one");
     if (repl_save_text(path, forced, buf_slice(&repl->file), &fault) < 0) {
         repl_tell_fault(repl, &fault);
         return REPL_FAILED;
@@ -165,7 +167,8 @@ static enum repl_end command_write(struct repl *repl, const char *argument, bool
 }
 
 /* The place of the session, where the hub did not say it itself. */
-static enum repl_end command_move(struct repl *repl, const char *word, const char *argument, struct buf *place)
+static enum repl_end command_move(struct repl *repl, const char *word, const char *argument,
+                                  struct buf *place)
 {
     struct repl_evaluation how = repl_evaluation_of(repl);
     enum repl_end end = command_evaluate(repl, word, argument, &how);
@@ -201,10 +204,12 @@ static enum repl_end command_quit(struct repl *repl, const char *argument, bool 
 static const struct command commands[] = {
     {"help", "[NAME]", "what can be called, or one of it", command_help},
     {"all", "", "the last result whole, every row and line", command_all},
-    {"save", "FILE", "the last result to FILE.csv or FILE.ndjson, the last script to FILE.lua; :save! overwrites",
+    {"save", "FILE",
+     "the last result to FILE.csv or FILE.ndjson, the last script to FILE.lua; :save! overwrites",
      command_save},
     {"plot", "[KIND]", "the last result as bars, line or histogram", command_plot},
-    {"projection", "NAME [FILE]", "the last query as a projection: shown, or written to FILE", command_projection},
+    {"projection", "NAME [FILE]", "the last query as a projection: shown, or written to FILE",
+     command_projection},
     {"at", "[T]", "look as of a time, position or deploy:N; without it, now again", command_at},
     {"tenant", "NAME", "look at another tenant", command_tenant},
     {"write", "[on|off]", "allow send(…); what is sent is recorded with your name", command_write},
@@ -280,7 +285,8 @@ static struct slice command_trim(struct slice text)
 bool repl_command_is(struct slice line)
 {
     line = command_trim(line);
-    return slice_starts(line, ":") || slice_is(line, "help") || slice_is(line, "quit") || slice_is(line, "exit");
+    return slice_starts(line, ":") || slice_is(line, "help") || slice_is(line, "quit") ||
+           slice_is(line, "exit");
 }
 
 static enum repl_end command_unknown(struct repl *repl, struct slice name)

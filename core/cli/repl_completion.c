@@ -26,7 +26,8 @@ struct slice repl_completion_common(const struct repl_completion *completion)
         common.size = same;
     }
     /* not in the middle of a character */
-    while (common.size && completion->count > 1 && ((uint8_t)common.data[common.size] & 0xc0) == 0x80) common.size--;
+    while (common.size && completion->count > 1 && ((uint8_t)common.data[common.size] & 0xc0) == 0x80)
+        common.size--;
     return common;
 }
 

@@ -91,7 +91,8 @@ static void csv_put_cell(struct csv *csv, struct slice bytes)
     struct mp_value value;
     if (bytes.size == 0 || mp_read(&reader, &value) < 0 || value.kind == MP_NIL) return;
     if (value.kind == MP_TEXT) {
-        if (value.text.size && strchr("=+-@\t\r", value.text.data[0]) && !text_is_decimal(value.text)) csv->formulas++;
+        if (value.text.size && strchr("=+-@\t\r", value.text.data[0]) && !text_is_decimal(value.text))
+            csv->formulas++;
         csv_put_text(csv, value.text);
         return;
     }

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* rows: read from its beginning; *formulas: how many texts begin like a formula of a spreadsheet. Returns 0 or
- * an errno. */
+/* rows: read from its beginning; *formulas: how many texts begin like a formula of a spreadsheet. Returns 0
+ * or an errno. */
 int repl_csv_write(FILE *rows, FILE *file, uint64_t *formulas);
 
 #endif

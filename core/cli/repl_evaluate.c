@@ -65,7 +65,8 @@ static bool evaluation_take_row(struct evaluation *evaluation, const struct fiel
     return ferror(stdout) == 0;
 }
 
-static bool evaluation_take_value(struct evaluation *evaluation, const struct fields *line, struct slice value)
+static bool evaluation_take_value(struct evaluation *evaluation, const struct fields *line,
+                                  struct slice value)
 {
     if (evaluation->how.save) return repl_save_value(evaluation->how.save, value);
     if (evaluation->repl->cli->json)
@@ -99,8 +100,9 @@ static bool evaluation_begin_save(struct evaluation *evaluation, const struct fi
     struct fault fault;
     if (file.size == 0 || memchr(file.data, 0, file.size) || evaluation->save || evaluation->how.save ||
         !memmem(evaluation->source.data, evaluation->source.size, file.data, file.size)) {
-        fault_set(&fault, FAULT_REFUSED,
-                  "the file that a result goes to must stand in the expression as it is: :save FILE takes any");
+        fault_set(
+            &fault, FAULT_REFUSED,
+            "the file that a result goes to must stand in the expression as it is: :save FILE takes any");
         evaluation_fail(evaluation, &fault);
         return false;
     }
@@ -120,7 +122,8 @@ static bool evaluation_end_save(struct evaluation *evaluation)
     return true;
 }
 
-static void evaluation_take_file(struct evaluation *evaluation, const struct fields *line, const struct fields *file)
+static void evaluation_take_file(struct evaluation *evaluation, const struct fields *line,
+                                 const struct fields *file)
 {
     struct repl *repl = evaluation->repl;
     buf_clear(&repl->file_name);
@@ -222,10 +225,12 @@ static enum repl_talk_end evaluation_run(struct evaluation *evaluation, struct f
                                            .wait_ms = evaluation_wait_ms,
                                            .tick = evaluation_tick,
                                            .user = evaluation};
-    return repl_talk_evaluate(evaluation->repl->talk, evaluation->source, evaluation->how.rows, &listener, fault);
+    return repl_talk_evaluate(evaluation->repl->talk, evaluation->source, evaluation->how.rows, &listener,
+                              fault);
 }
 
-static enum repl_end evaluation_end(struct evaluation *evaluation, enum repl_talk_end end, const struct fault *fault)
+static enum repl_end evaluation_end(struct evaluation *evaluation, enum repl_talk_end end,
+                                    const struct fault *fault)
 {
     struct repl *repl = evaluation->repl;
     evaluation_clear_bar(evaluation);
@@ -251,7 +256,7 @@ static void evaluation_tell_time(struct evaluation *evaluation, int64_t began_ns
 {
     if (!evaluation->repl->tells_time || evaluation->is_incomplete) return;
     double seconds = (double)(clock_monotonic_ns() - began_ns) / 1e9;
-    repl_show_note(&evaluation->show, seconds < 10 ? "%.3f s" : "%.1f s", seconds);
+    repl_tell_note(evaluation->repl, seconds < 10 ? "%.3f s" : "%.1f s", seconds);
 }
 
 enum repl_end repl_evaluate(struct repl *repl, struct slice source, const struct repl_evaluation *how)
@@ -272,8 +277,8 @@ enum repl_end repl_evaluate(struct repl *repl, struct slice source, const struct
     }
     enum repl_end end = evaluation_end(&evaluation, talked, &fault);
     if (evaluation.save) repl_save_abandon(evaluation.save);
-    evaluation_tell_time(&evaluation, began_ns);
     repl_show_end(&evaluation.show);
+    evaluation_tell_time(&evaluation, began_ns);
     mem_free(evaluation.save_path);
     return end;
 }

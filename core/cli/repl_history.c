@@ -49,7 +49,8 @@ static int history_read(struct repl_history *history)
     struct stat about;
     ssize_t size = -1;
     if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) {
-        size_t size_max = about.st_size > HISTORY_FILE_SIZE_MAX ? HISTORY_FILE_SIZE_MAX : (size_t)about.st_size;
+        size_t size_max =
+            about.st_size > HISTORY_FILE_SIZE_MAX ? HISTORY_FILE_SIZE_MAX : (size_t)about.st_size;
         if (lseek(fd, about.st_size - (off_t)size_max, SEEK_SET) >= 0)
             size = read(fd, buf_room(&history->text, size_max + 1), size_max);
     } else {
@@ -128,7 +129,8 @@ void repl_history_open(struct repl_history *history)
         history_break(history, strerror(errno));
 }
 
-void repl_history_each(const struct repl_history *history, void (*put)(void *user, const char *text), void *user)
+void repl_history_each(const struct repl_history *history, void (*put)(void *user, const char *text),
+                       void *user)
 {
     struct slice text = buf_slice(&history->text), line;
     struct buf input = {0};

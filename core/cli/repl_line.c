@@ -98,7 +98,8 @@ static int line_take_character(EditLine *editor, wchar_t *character)
         return 1;
     }
     for (;;) {
-        struct pollfd ready[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = repl_wake_fd(), .events = POLLIN}};
+        struct pollfd ready[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                                 {.fd = repl_wake_fd(), .events = POLLIN}};
         if (poll(ready, 2, -1) < 0 && errno != EINTR) return -1;
         if (ready[1].revents) {
             int taken = line_take_signal(line, character);
@@ -216,11 +217,11 @@ static unsigned char line_paste(EditLine *editor, int key)
 static void line_bind(struct repl_line *line)
 {
     static const char *const keys[][2] = {
-        {"^I", "lore-complete"},         {"^C", "lore-cancel"},          {"\\e[200~", "lore-paste"},
-        {"^R", "em-inc-search-prev"},    {"\\e[H", "ed-move-to-beg"},    {"\\e[F", "ed-move-to-end"},
-        {"\\e[1~", "ed-move-to-beg"},    {"\\e[4~", "ed-move-to-end"},   {"\\e[3~", "ed-delete-next-char"},
-        {"\\e[1;5C", "em-next-word"},    {"\\e[1;5D", "ed-prev-word"},   {"\\e[1;3C", "em-next-word"},
-        {"\\e[1;3D", "ed-prev-word"},    {"^W", "ed-delete-prev-word"},
+        {"^I", "lore-complete"},      {"^C", "lore-cancel"},         {"\\e[200~", "lore-paste"},
+        {"^R", "em-inc-search-prev"}, {"\\e[H", "ed-move-to-beg"},   {"\\e[F", "ed-move-to-end"},
+        {"\\e[1~", "ed-move-to-beg"}, {"\\e[4~", "ed-move-to-end"},  {"\\e[3~", "ed-delete-next-char"},
+        {"\\e[1;5C", "em-next-word"}, {"\\e[1;5D", "ed-prev-word"},  {"\\e[1;3C", "em-next-word"},
+        {"\\e[1;3D", "ed-prev-word"}, {"^W", "ed-delete-prev-word"},
     };
     el_set(line->editor, EL_ADDFN, "lore-complete", "complete the word", line_complete);
     el_set(line->editor, EL_ADDFN, "lore-cancel", "give the line up", line_cancel);

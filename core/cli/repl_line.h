@@ -4,8 +4,8 @@
  *     while (repl_line_read(line, "lore> ", NULL, &text) == REPL_LINE_TEXT) …
  *     repl_line_close(line);                                      the terminal is as it was
  *
- * Signals come by repl_wake.h, which must have been started. Threads: one. Owns: the terminal between read and
- * its return; the history of this run. */
+ * Signals come by repl_wake.h, which must have been started. Threads: one. Owns: the terminal between read
+ * and its return; the history of this run. */
 #ifndef LORE_CLI_REPL_LINE_H
 #define LORE_CLI_REPL_LINE_H
 
@@ -23,10 +23,10 @@ enum repl_line_end {
 };
 
 struct repl_completion {
-    size_t from;        /* byte of the text where the word begins */
-    struct buf words;   /* the candidates, a 0 behind each */
+    size_t from;      /* byte of the text where the word begins */
+    struct buf words; /* the candidates, a 0 behind each */
     size_t count;
-    bool more;          /* than these */
+    bool more; /* than these */
 };
 
 struct repl_line_options {

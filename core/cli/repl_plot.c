@@ -54,8 +54,8 @@ static void plot_read_point(struct plot *plot, struct slice bytes)
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value pair;
     struct slice label, number;
-    if (mp_read(&reader, &pair) < 0 || pair.kind != MP_LIST || pair.count != 2 || mp_take(&reader, &label) < 0 ||
-        mp_take(&reader, &number) < 0)
+    if (mp_read(&reader, &pair) < 0 || pair.kind != MP_LIST || pair.count != 2 ||
+        mp_take(&reader, &label) < 0 || mp_take(&reader, &number) < 0)
         return;
     struct plot_point *point = &plot->points[plot->count++];
     point->label_at = plot->text.size;
@@ -75,8 +75,10 @@ static void plot_read(struct plot *plot, struct slice bytes)
     struct mp_reader reader = mp_reader_of(points);
     if (mp_read(&reader, &list) < 0 || list.kind != MP_LIST) return;
     plot->points = mem_zero((list.count ? list.count : 1) * sizeof *plot->points);
-    for (uint32_t at = 0; at < list.count && mp_take(&reader, &point) == 0; at++) plot_read_point(plot, point);
-    for (size_t at = 0; at < plot->count; at++) plot->points[at].label.data = plot->text.data + plot->points[at].label_at;
+    for (uint32_t at = 0; at < list.count && mp_take(&reader, &point) == 0; at++)
+        plot_read_point(plot, point);
+    for (size_t at = 0; at < plot->count; at++)
+        plot->points[at].label.data = plot->text.data + plot->points[at].label_at;
 }
 
 static struct slice plot_text(struct slice bytes, const char *name)
@@ -265,7 +267,8 @@ static void plot_put_area(struct page *page, const struct plot *plot, bool steps
     }
     page_indent(page, margin);
     struct buf axis = {0};
-    for (size_t at = 0; at <= columns; at++) buf_put_text(&axis, page->ascii ? (at ? "-" : "+") : at ? "─" : "└");
+    for (size_t at = 0; at <= columns; at++)
+        buf_put_text(&axis, page->ascii ? (at ? "-" : "+") : at ? "─" : "└");
     page_put(page, PAGE_DIM, buf_slice(&axis));
     page_end(page);
     buf_release(&axis);

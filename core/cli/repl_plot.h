@@ -1,6 +1,7 @@
 /* repl_plot.h: numbers drawn with block characters: bars, a line over time, a histogram.
  *
- *     repl_plot_put(&page, plot, &lines);      plot: MessagePack of {kind, title, points = {{label, number}, …}}
+ *     repl_plot_put(&page, plot, &lines);      plot: MessagePack of {kind, title, points = {{label, number},
+ * …}}
  *
  * A scale always holds zero, so that areas can be compared. A point without a number (nil, what a NaN becomes
  * in JSON) leaves a gap. In ASCII where the page is so. Threads: any. Owns: nothing. */

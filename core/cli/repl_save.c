@@ -70,7 +70,8 @@ int repl_save_open(const char *path, bool overwrites, struct repl_save **opened,
 {
     struct stat about;
     if (!repl_save_is_name(slice_of(path)))
-        return fault_set(fault, FAULT_USAGE, "%s: the name says the form: it must end in .csv or .ndjson", path);
+        return fault_set(fault, FAULT_USAGE, "%s: the name says the form: it must end in .csv or .ndjson",
+                         path);
     if (!overwrites && lstat(path, &about) == 0) return save_exists(path, fault);
     char *part = save_part_name(path);
     FILE *rows = save_create(part);

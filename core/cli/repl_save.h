@@ -5,9 +5,9 @@
  *     repl_save_row(save, json);                           as often as there are rows
  *     if (repl_save_finish(save, &done, &fault) < 0) ...   or repl_save_abandon(save)
  *
- * The file is there when it is whole: until then it grows beside its name and is removed if it does not come to
- * an end. CSV is that of RFC 4180: columns in the order they are first seen, fields of fields as "data.amount",
- * lists as JSON, no value as nothing and an empty text as "".
+ * The file is there when it is whole: until then it grows beside its name and is removed if it does not come
+ * to an end. CSV is that of RFC 4180: columns in the order they are first seen, fields of fields as
+ * "data.amount", lists as JSON, no value as nothing and an empty text as "".
  *
  * Threads: one. Owns: the file until it is finished. */
 #ifndef LORE_CLI_REPL_SAVE_H
@@ -30,7 +30,8 @@ struct repl_saved {
 bool repl_save_is_name(struct slice path);
 /* overwrites: a file of the name is replaced, else it is a fault. */
 int repl_save_open(const char *path, bool overwrites, struct repl_save **save, struct fault *fault);
-/* A row as JSON. What fails, as a full disk does, is told by repl_save_finish; false: no more can be written. */
+/* A row as JSON. What fails, as a full disk does, is told by repl_save_finish; false: no more can be written.
+ */
 bool repl_save_row(struct repl_save *save, struct slice json);
 /* A value (MessagePack) as rows: the items of a list, the groups of a grouped result, else itself. */
 bool repl_save_value(struct repl_save *save, struct slice bytes);

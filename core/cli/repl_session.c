@@ -93,15 +93,23 @@ int repl_tell_saved(struct repl *repl, struct repl_save *save, const char *path)
     fflush(stdout);
     fprintf(stderr, "wrote %s row%s to %s\n", page_count(saved.rows, rows), saved.rows == 1 ? "" : "s", path);
     if (saved.formulas)
-        fprintf(stderr,
-                "%s text%s in it begin%s with = + - or @, which a spreadsheet takes for a formula: import these "
-                "columns as text\n",
-                page_count(saved.formulas, formulas), saved.formulas == 1 ? "" : "s",
-                saved.formulas == 1 ? "s" : "");
+        fprintf(
+            stderr,
+            "%s text%s in it begin%s with = + - or @, which a spreadsheet takes for a formula: import these "
+            "columns as text\n",
+            page_count(saved.formulas, formulas), saved.formulas == 1 ? "" : "s",
+            saved.formulas == 1 ? "s" : "");
     return 0;
 }
 
 /* --- the session --- */
+
+bool repl_is_blank(struct slice text)
+{
+    for (size_t at = 0; at < text.size; at++)
+        if (!strchr(" \t\r\n", text.data[at]) || !text.data[at]) return false;
+    return true;
+}
 
 static void session_greet(const struct repl *repl, const struct fields *answer)
 {
@@ -116,7 +124,8 @@ static void session_greet(const struct repl *repl, const struct fields *answer)
         if (list.data[at] != '"') buf_put_byte(&plain, (uint8_t)list.data[at]);
     repl_tell_note(repl, "tenant %s, deploy %lld, %s events; contexts: %.*s", repl->cli->tenant,
                    (long long)fields_int(answer, "deploy"),
-                   page_count((uint64_t)fields_int(answer, "position"), position), SLICE_ARGS(buf_slice(&plain)));
+                   page_count((uint64_t)fields_int(answer, "position"), position),
+                   SLICE_ARGS(buf_slice(&plain)));
     repl_tell_note(repl, "Lua 5.4; :help says what can be asked, TAB completes, Ctrl-D leaves");
     buf_release(&contexts);
     buf_release(&plain);

@@ -1,5 +1,5 @@
-/* repl_session.h: what the parts of `lore repl` share: the session with the hub, and one evaluation in it with
- * everything that is seen of it.
+/* repl_session.h: what the parts of `lore repl` share: the session with the hub, and one evaluation in it
+ * with everything that is seen of it.
  *
  * Threads: one. Owns: what the comments say. */
 #ifndef LORE_CLI_REPL_SESSION_H
@@ -16,8 +16,9 @@
 #include "cli/repl_talk.h"
 
 enum {
-    REPL_ROWS = 20,   /* of a query at a prompt */
-    REPL_LINES = 1000 /* of one result at a prompt */
+    REPL_ROWS = 20,           /* of a query at a prompt */
+    REPL_LINES = 1000,        /* of one result at a prompt */
+    REPL_SOURCE_MAX = 1 << 20 /* bytes: what a hub takes */
 };
 
 struct repl {
@@ -49,6 +50,8 @@ struct repl_evaluation {
 
 /* As a prompt shows results: the first rows; elsewhere all. */
 struct repl_evaluation repl_evaluation_of(const struct repl *repl);
+
+bool repl_is_blank(struct slice text);
 
 /* Opens a session, if none is open; says so when it is another one than before. */
 int repl_connect(struct repl *repl);

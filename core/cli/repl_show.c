@@ -13,7 +13,13 @@
 #include "codec/mp.h"
 #include "codec/text.h"
 
-enum { SHOW_WAIT_MS = 40, SHOW_WAITING_MAX = 100, SHOW_WIDTH_MIN = 16, SHOW_TAB = 8, SHOW_GROUPS_INLINE_MAX = 3 };
+enum {
+    SHOW_WAIT_MS = 40,
+    SHOW_WAITING_MAX = 100,
+    SHOW_WIDTH_MIN = 16,
+    SHOW_TAB = 8,
+    SHOW_GROUPS_INLINE_MAX = 3
+};
 
 struct page repl_show_page(struct buf *out)
 {
@@ -128,7 +134,8 @@ static bool show_is_grouped(struct slice bytes)
     if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP) return false;
     bool many = map.count > SHOW_GROUPS_INLINE_MAX;
     for (uint32_t at = 0; at < map.count; at++) {
-        if (mp_read(&reader, &key) < 0 || mp_take(&reader, &value) < 0 || !show_is_number(value)) return false;
+        if (mp_read(&reader, &key) < 0 || mp_take(&reader, &value) < 0 || !show_is_number(value))
+            return false;
         if (!text_is_name(key.text)) many = true;
     }
     return many && map.count > 0;
@@ -265,6 +272,7 @@ void repl_show_end(struct repl_show *show)
         show_write(show);
         repl_table_free(show->table);
     }
-    if (show->is_cut) repl_show_note(show, "there is more: :all shows everything, :save FILE writes it to a file");
+    if (show->is_cut)
+        repl_show_note(show, "there is more: :all shows everything, :save FILE writes it to a file");
     buf_release(&show->out);
 }

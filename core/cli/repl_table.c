@@ -15,16 +15,16 @@ struct table_cell {
 
 struct table_column {
     struct slice name;
-    size_t columns;     /* of the terminal */
-    bool is_text;       /* something in it is no number */
-    bool is_hidden;     /* no room */
-    bool is_nested;     /* something in it is a table: the first to be cut */
+    size_t columns; /* of the terminal */
+    bool is_text;   /* something in it is no number */
+    bool is_hidden; /* no room */
+    bool is_nested; /* something in it is a table: the first to be cut */
 };
 
 struct repl_table {
     struct table_column columns[TABLE_COLUMNS_MAX];
     size_t column_count;
-    size_t dropped; /* fields that came too late or were too many */
+    size_t dropped;           /* fields that came too late or were too many */
     struct table_cell *cells; /* of the rows not yet put, each as wide as there were columns when it came */
     size_t cell_count, cell_max;
     size_t *widths; /* how many cells each of these rows has */
@@ -40,7 +40,8 @@ struct repl_table *repl_table_new(void)
 
 void repl_table_free(struct repl_table *table)
 {
-    for (size_t at = 0; at < table->column_count; at++) mem_free((void *)(uintptr_t)table->columns[at].name.data);
+    for (size_t at = 0; at < table->column_count; at++)
+        mem_free((void *)(uintptr_t)table->columns[at].name.data);
     mem_free(table->cells);
     mem_free(table->widths);
     buf_release(&table->text);
@@ -60,7 +61,8 @@ bool repl_table_suits(struct slice bytes)
 {
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value table, key;
-    if (mp_read(&reader, &table) < 0 || (table.kind != MP_LIST && table.kind != MP_MAP) || !table.count) return false;
+    if (mp_read(&reader, &table) < 0 || (table.kind != MP_LIST && table.kind != MP_MAP) || !table.count)
+        return false;
     struct repl_table *fields = repl_table_new();
     uint64_t filled = 0;
     bool suits = true;
@@ -147,7 +149,8 @@ static void table_put_cell(struct repl_table *table, size_t row, struct slice na
     if (!table->is_headed && columns > of->columns) of->columns = columns;
 }
 
-static void table_put_fields(struct repl_table *table, size_t row, struct slice bytes, const char *const *names)
+static void table_put_fields(struct repl_table *table, size_t row, struct slice bytes,
+                             const char *const *names)
 {
     for (; *names; names++) {
         struct slice value;
@@ -292,7 +295,9 @@ void repl_table_end(struct repl_table *table, struct page *page)
         buf_put_text(&names, names.size ? ", " : "no room for the columns ");
         buf_put_slice(&names, table->columns[at].name);
     }
-    if (table->dropped) buf_put_text(&names, names.size ? "; some later rows have more fields" : "some later rows have more fields");
+    if (table->dropped)
+        buf_put_text(&names,
+                     names.size ? "; some later rows have more fields" : "some later rows have more fields");
     if (names.size) page_wrap(page, PAGE_DIM, 0, buf_slice(&names));
     buf_release(&names);
 }

@@ -1,4 +1,5 @@
-/* repl_table.h: maps with the same fields as an aligned table; rows may go on coming after the first were put.
+/* repl_table.h: maps with the same fields as an aligned table; rows may go on coming after the first were
+ * put.
  *
  *     struct repl_table *table = repl_table_new();
  *     repl_table_add(table, SLICE_NONE, bytes);           bytes: MessagePack of a map

@@ -13,8 +13,8 @@
 #include "codec/json.h"
 
 enum {
-    TALK_ANSWER_MS = 10000,   /* for a question that needs no work */
-    TALK_CANCEL_MS = 1000,    /* for a cancelled evaluation to say so */
+    TALK_ANSWER_MS = 10000, /* for a question that needs no work */
+    TALK_CANCEL_MS = 1000,  /* for a cancelled evaluation to say so */
     TALK_LINE_SIZE_MAX = 256 << 20,
     TALK_POLL_MS = 60000
 };
@@ -24,13 +24,13 @@ struct repl_talk {
     CURLM *multi;
     struct curl_slist *headers;
     struct buf url, session; /* session: empty where none is open */
-    CURL *side; /* for questions, also while an evaluation runs */
+    CURL *side;              /* for questions, also while an evaluation runs */
     /* the evaluation at hand */
     CURL *evaluation;
     const struct repl_listener *listener;
     struct buf part; /* of a line; a whole answer that is a problem */
     bool is_stopped, is_malformed;
-    bool has_last; /* a line of the last kinds came */
+    bool has_last;        /* a line of the last kinds came */
     int64_t cancelled_ns; /* since when the hub was asked to cancel; 0: it was not */
     int signal_number;
 };
@@ -138,7 +138,8 @@ static int talk_ask(struct repl_talk *talk, const struct buf *body, int timeout_
     CURLcode code = curl_easy_perform(curl);
     long status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    int done = code == CURLE_OK ? talk_read_answer(status, &text, answer, fault) : talk_gone(talk, code, fault);
+    int done =
+        code == CURLE_OK ? talk_read_answer(status, &text, answer, fault) : talk_gone(talk, code, fault);
     buf_release(&text);
     return done;
 }
@@ -312,7 +313,8 @@ static enum repl_talk_end talk_end(struct repl_talk *talk, CURLcode code, struct
     }
     if (talk->cancelled_ns) return REPL_TALK_CANCELLED;
     if (code == CURLE_OK)
-        fault_set(fault, FAULT_UNAVAILABLE, "the hub went away in the middle of its answer (%s)", talk->url.data);
+        fault_set(fault, FAULT_UNAVAILABLE, "the hub went away in the middle of its answer (%s)",
+                  talk->url.data);
     else
         talk_gone(talk, code, fault);
     buf_clear(&talk->session);

@@ -5,8 +5,8 @@
  *     switch (repl_talk_evaluate(talk, source, 20, &listener, &fault)) ...
  *     repl_talk_free(talk);
  *
- * Signals (repl_wake.h) are looked at while an evaluation runs: Ctrl-C asks the hub to cancel it and waits for
- * its last line, a second one, or a hub that takes too long, closes the connection.
+ * Signals (repl_wake.h) are looked at while an evaluation runs: Ctrl-C asks the hub to cancel it and waits
+ * for its last line, a second one, or a hub that takes too long, closes the connection.
  *
  * Threads: one. Owns: connections of its own, beside the client's. */
 #ifndef LORE_CLI_REPL_TALK_H

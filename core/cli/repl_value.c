@@ -71,9 +71,9 @@ static void value_put(const struct value_line *line, enum page_colour colour, co
 /* Names that Lua takes as keys without brackets. */
 static bool value_is_identifier(struct slice text)
 {
-    static const char *const reserved[] = {"and",   "break", "do",  "else", "elseif", "end",   "false", "for",
-                                           "function", "goto", "if", "in",   "local",  "nil",   "not",   "or",
-                                           "repeat", "return", "then", "true", "until", "while"};
+    static const char *const reserved[] = {
+        "and", "break", "do",  "else", "elseif", "end",    "false",  "for",  "function", "goto",  "if",
+        "in",  "local", "nil", "not",  "or",     "repeat", "return", "then", "true",     "until", "while"};
     for (size_t at = 0; at < sizeof reserved / sizeof *reserved; at++)
         if (slice_is(text, reserved[at])) return false;
     for (size_t at = 0; at < text.size; at++) {
@@ -206,8 +206,7 @@ static void value_put_block(const struct value_block *block, struct slice bytes,
     struct mp_value value, key;
     size_t room = page->width > page->column + 1 ? page->width - page->column - 1 : 0;
     if (*block->lines_left == 0 || mp_read(&reader, &value) < 0) return;
-    if (!value_is_nested(bytes) || value.count == 0 ||
-        repl_value_columns(bytes, page->ascii, room) <= room) {
+    if (!value_is_nested(bytes) || value.count == 0 || repl_value_columns(bytes, page->ascii, room) <= room) {
         value_put_line(&block->line, &whole);
         return;
     }
