@@ -11,6 +11,7 @@
  * or when the hub stops. */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -20,7 +21,12 @@
 #include "codec/json.h"
 #include "run/sessions.h"
 
-enum { REPL_MEMORY = 256 << 20, REPL_SECONDS = 300, REPL_IDLE_SECONDS = 15 * 60 };
+enum {
+    REPL_MEMORY = 256 << 20,
+    REPL_SECONDS = 300,
+    REPL_IDLE_SECONDS = 15 * 60,
+    SESSION_NICE = 5 /* a third of the processor that a shard gets when both want it */
+};
 
 /* --- its scripts --- */
 
@@ -216,6 +222,7 @@ static void *session_run(void *user)
     struct session *session = user;
     struct sessions *sessions = session->sessions;
     struct session_call *call;
+    setpriority(PRIO_PROCESS, 0, SESSION_NICE); /* on Linux: of this thread */
     domain_thread_start();
     while ((call = session_next(session))) session_take(session, call);
     session_forget(session);

@@ -134,6 +134,52 @@ static int host_view_count(void *user, struct slice view, struct slice index, st
     return more;
 }
 
+/* --- for completion --- */
+
+struct gathered {
+    struct buf *ids;
+    size_t left;
+};
+
+static bool gather_id(void *user, struct slice id, uint64_t version)
+{
+    struct gathered *gathered = user;
+    mp_put_text(gathered->ids, id);
+    return --gathered->left > 0;
+}
+
+static int host_ids(void *user, int aggregate, struct slice prefix, size_t limit, struct buf *ids,
+                    struct fault *fault)
+{
+    struct session *session = user;
+    struct gathered gathered = {ids, limit};
+    return engine_each_stream_beginning(session->hub->engine, slice_of(session->tenant),
+                                        domain_aggregate(session->domain, aggregate)->name, prefix, gather_id,
+                                        &gathered, fault);
+}
+
+static int host_keys(void *user, struct slice view, struct slice prefix, size_t limit, struct buf *keys,
+                     struct fault *fault)
+{
+    struct session *session = user;
+    struct page page;
+    struct slice key, value;
+    struct docs_range range = {.tenant = slice_of(session->tenant), .after = prefix};
+    if (page_open(session, view, &range, &page, fault) < 0) return -1;
+    /* What follows the prefix stands behind it, but for the key that is the prefix. */
+    int more = prefix.size ? docs_read_get(page.read, prefix, &value, fault) : 0;
+    if (more == 1) {
+        mp_put_text(keys, prefix);
+        limit--;
+    }
+    while (more >= 0 && limit-- && (more = docs_read_next(page.read, &key, &value, fault)) == 1) {
+        if (key.size < prefix.size || (prefix.size && memcmp(key.data, prefix.data, prefix.size) != 0)) break;
+        mp_put_text(keys, key);
+    }
+    page_close(session, &page);
+    return more < 0 ? -1 : 0;
+}
+
 /* --- the rest --- */
 
 static int64_t host_now_ms(void *user)
@@ -171,5 +217,7 @@ void session_host_init(struct session *session)
                                       .now_ms = host_now_ms,
                                       .set_tenant = host_set_tenant,
                                       .tenant = host_tenant,
+                                      .ids = host_ids,
+                                      .keys = host_keys,
                                       .tell = host_tell};
 }

@@ -72,7 +72,15 @@ int engine_each_stream(struct engine *engine, struct slice tenant, struct slice 
                        bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                        struct fault *fault)
 {
-    return engine->ops->each_stream(engine, tenant, aggregate, each, user, fault);
+    return engine->ops->each_stream(engine, tenant, aggregate, SLICE_NONE, each, user, fault);
+}
+
+int engine_each_stream_beginning(struct engine *engine, struct slice tenant, struct slice aggregate,
+                                 struct slice beginning,
+                                 bool (*each)(void *user, struct slice id, uint64_t version), void *user,
+                                 struct fault *fault)
+{
+    return engine->ops->each_stream(engine, tenant, aggregate, beginning, each, user, fault);
 }
 
 int engine_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)

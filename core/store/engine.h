@@ -123,6 +123,12 @@ int engine_each_stream(struct engine *engine, struct slice tenant, struct slice 
                        bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                        struct fault *fault);
 
+/* The same of those whose id begins so: the first is found without walking those before. */
+int engine_each_stream_beginning(struct engine *engine, struct slice tenant, struct slice aggregate,
+                                 struct slice beginning,
+                                 bool (*each)(void *user, struct slice id, uint64_t version), void *user,
+                                 struct fault *fault);
+
 /* Small named values kept durably beside the log (deploys, checkpoints). get: 1 found, 0 none, -1 fault. */
 int engine_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault);
 int engine_meta_get(struct engine *engine, struct slice key, struct buf *value, struct fault *fault);

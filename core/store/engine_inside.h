@@ -21,8 +21,8 @@ struct engine_ops {
     int (*find_command)(struct engine *engine, const struct stream_id *stream, struct slice command_id,
                         struct buf *bytes, struct record *record, struct fault *fault);
     int (*each_stream)(struct engine *engine, struct slice tenant, struct slice aggregate,
-                       bool (*each)(void *user, struct slice id, uint64_t version), void *user,
-                       struct fault *fault);
+                       struct slice beginning, bool (*each)(void *user, struct slice id, uint64_t version),
+                       void *user, struct fault *fault);
     int (*meta_put)(struct engine *engine, struct slice key, struct slice value, struct fault *fault);
     int (*meta_get)(struct engine *engine, struct slice key, struct buf *value, struct fault *fault);
     int (*flush_index)(struct engine *engine, uint64_t *events, struct fault *fault);

@@ -70,6 +70,7 @@ int engine_lmdb_stream_head(struct engine *engine, const struct stream_id *strea
 int engine_lmdb_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,
                              struct buf *bytes, struct record *record, struct fault *fault);
 int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                            struct slice beginning,
                             bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                             struct fault *fault);
 

@@ -247,6 +247,7 @@ static bool each_key(void *user, struct slice key, uint64_t version)
 }
 
 int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                            struct slice beginning,
                             bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                             struct fault *fault)
 {
@@ -254,8 +255,8 @@ int engine_lmdb_each_stream(struct engine *engine, struct slice tenant, struct s
     char key[INDEX_KEY_SIZE_MAX];
     struct slice found;
     struct each_adapter adapter = {each, user};
-    struct stream_id any = {tenant, aggregate, slice_of("x")};
+    struct stream_id first = {tenant, aggregate, beginning.size ? beginning : slice_of("x")};
     if (lmdb->read_only && engine_lmdb_follow(lmdb, fault) < 0) return -1;
-    if (!stream_key(lmdb, &any, key, &found)) return 0;
-    return index_each_stream(lmdb->index, slice_make(key, 8), each_key, &adapter, fault);
+    if (!stream_key(lmdb, &first, key, &found)) return 0;
+    return index_each_stream(lmdb->index, slice_make(key, 8 + beginning.size), each_key, &adapter, fault);
 }

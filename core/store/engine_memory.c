@@ -283,6 +283,7 @@ static void gather_stream(struct memory_stream *streams, size_t *count, const st
 }
 
 static int memory_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                              struct slice beginning,
                               bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                               struct fault *fault)
 {
@@ -300,7 +301,12 @@ static int memory_each_stream(struct engine *engine, struct slice tenant, struct
         }
     pthread_mutex_unlock(&memory->lock);
     if (count) qsort(streams, count, sizeof *streams, compare_streams);
-    for (size_t at = 0; at < count && each(user, streams[at].id, streams[at].version); at++) continue;
+    for (size_t at = 0; at < count; at++) {
+        struct slice id = streams[at].id;
+        bool begins = id.size >= beginning.size &&
+                      (beginning.size == 0 || memcmp(id.data, beginning.data, beginning.size) == 0);
+        if (begins && !each(user, id, streams[at].version)) break;
+    }
     mem_free(streams);
     return 0;
 }

@@ -128,11 +128,13 @@ static bool past_note_stream(void *user, struct slice id, uint64_t version)
 }
 
 static int past_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
+                            struct slice beginning,
                             bool (*each)(void *user, struct slice id, uint64_t version), void *user,
                             struct fault *fault)
 {
     struct buf ids = {0};
-    int done = engine_each_stream(past_of(engine)->base, tenant, aggregate, past_note_stream, &ids, fault);
+    int done = engine_each_stream_beginning(past_of(engine)->base, tenant, aggregate, beginning,
+                                            past_note_stream, &ids, fault);
     for (size_t at = 0; done == 0 && at < ids.size;) {
         struct stream_id stream = {tenant, aggregate, SLICE_NONE};
         uint64_t version, position;

@@ -31,7 +31,11 @@ void ask_set_functions(struct ask *ask, const luaL_Reg *functions)
 void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
 {
     lua_State *lua = ask->domain->vm->lua;
-    if (!luaL_newmetatable(lua, name)) return; /* sets __name */
+    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
+    lua_pop(lua, 1);
+    lua_newtable(lua);
+    lua_pushstring(lua, name);
+    lua_setfield(lua, -2, "__name");
     if (metamethods) ask_set_functions(ask, metamethods);
     if (methods) {
         lua_newtable(lua);
@@ -40,6 +44,8 @@ void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethod
     }
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
+    lua_setfield(lua, LUA_REGISTRYINDEX, name);
 }
 
 /* Upvalues: what the table is. */
@@ -74,7 +80,7 @@ void ask_seal(struct ask *ask, const char *what)
 
 int ask_raise(lua_State *lua, const struct fault *fault)
 {
-    return vm_raise(lua, fault->code, 1, "%s", fault->text);
+    return vm_raise(lua, fault->code, fault->code != FAULT_CANCELLED, "%s", fault->text);
 }
 
 void ask_tell(lua_State *lua, struct ask *ask, struct slice line)
@@ -127,6 +133,7 @@ static int make_words(lua_State *lua)
     lua_setfield(lua, -2, "__index");
     lua_setmetatable(lua, -2);
     ask->words_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    ask_open_reference(ask);
     return 0;
 }
 
@@ -136,7 +143,8 @@ int ask_open(const struct ask_options *options, struct ask **opened, struct faul
     struct vm *vm = options->domain->vm;
     ask->domain = options->domain;
     ask->host = options->host;
-    ask->leash = (struct vm_leash){.cancelled = options->cancelled, .seconds = options->seconds};
+    ask->leash = (struct vm_leash){.cancelled = options->cancelled};
+    ask->seconds = options->seconds;
     ask->value_size_max = options->value_size_max ? options->value_size_max : VALUE_SIZE_MAX;
     ask->env_ref = ask->words_ref = ask->module_ref = LUA_NOREF;
     int top = lua_gettop(vm->lua);
@@ -153,6 +161,7 @@ void ask_close(struct ask *ask)
 {
     if (!ask) return;
     buf_release(&ask->bytes);
+    buf_release(&ask->cursor);
     buf_release(&ask->source);
     buf_release(&ask->line);
     mem_free(ask);
@@ -170,7 +179,8 @@ struct evaluation {
 static bool ends_early(const struct fault *fault)
 {
     size_t size = strlen(fault->text);
-    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0;
+    return size >= 5 && strcmp(fault->text + size - 5, "<eof>") == 0 &&
+           !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
@@ -262,6 +272,22 @@ static void make_room(struct ask *ask)
         ask->host->tell(ask->host->user, slice_of(told), &ignored);
 }
 
+void ask_begin(struct ask *ask, int64_t seconds)
+{
+    ask->leash.seconds = seconds;
+    ask->leash.until_ns = clock_monotonic_ns() + seconds * 1000000000LL;
+    ask->domain->vm->leash = &ask->leash;
+}
+
+void ask_end_call(struct ask *ask)
+{
+    ask->domain->vm->leash = NULL;
+    buf_release(&ask->bytes);
+    buf_release(&ask->line);
+    buf_release(&ask->cursor);
+    buf_release(&ask->source);
+}
+
 enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, struct buf *value,
                           struct fault *fault)
 {
@@ -269,15 +295,11 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     struct vm *vm = ask->domain->vm;
     size_t begin = value->size;
     ask->rows = rows;
-    ask->leash.until_ns = clock_monotonic_ns() + ask->leash.seconds * 1000000000LL;
-    vm->leash = &ask->leash;
+    ask_begin(ask, ask->seconds);
     lua_pushcfunction(vm->lua, evaluate);
     lua_pushlightuserdata(vm->lua, &evaluation);
     int done = vm_call(vm, 1, 0, fault);
-    vm->leash = NULL;
-    buf_release(&ask->bytes);
-    buf_release(&ask->line);
-    buf_release(&ask->source);
+    ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
     make_room(ask);

@@ -17,11 +17,13 @@ struct ask {
     struct domain *domain;
     const struct ask_host *host;
     struct vm_leash leash;
+    int64_t seconds; /* of one evaluation */
     size_t value_size_max;
     size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */
     int env_ref, words_ref; /* registry references: the globals of the session, and what lies below them */
     int module_ref;         /* of what lua/ask.lua returned */
     struct buf bytes;       /* what the host gives, until it is on the stack */
+    struct buf cursor;      /* of a page of documents */
     struct buf source;      /* of the chunk at hand */
     struct buf line;        /* of the answer, while it is made */
 };
@@ -48,6 +50,10 @@ int ask_raise(lua_State *lua, const struct fault *fault);
 /* A text or an integer (made a text in place) at index; raises with what otherwise. */
 struct slice ask_text(lua_State *lua, int index, const char *what);
 
+/* Brackets every call of the session's state: the leash is on, for so many seconds. */
+void ask_begin(struct ask *ask, int64_t seconds);
+void ask_end_call(struct ask *ask);
+
 /* ask_json.c: the value at index as JSON, about size_max bytes of it: what is left out is marked by "…".
  * Calls no metamethods. May raise (memory, cancelled). */
 void ask_put_json(lua_State *lua, int index, struct buf *out, size_t size_max);
@@ -55,6 +61,9 @@ void ask_put_json(lua_State *lua, int index, struct buf *out, size_t size_max);
 /* ask_words.c, ask_views.c: with the table of words on top of the stack. */
 void ask_add_words(struct ask *ask);
 void ask_add_views(struct ask *ask);
+/* ask_documents.c: push the documents of a view, with the arguments of :range(index, min, max) from 2 on. */
+int ask_documents_range(lua_State *lua, struct ask *ask, const struct loader_projection *view);
+int ask_documents_all(lua_State *lua, struct ask *ask, const struct loader_projection *view);
 /* ask_reference.c: lua/ask.lua and what it sees of C. */
 void ask_open_reference(struct ask *ask);
 

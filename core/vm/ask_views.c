@@ -4,10 +4,7 @@
 
 #include "codec/text.h"
 #include "vm/ask_core.h"
-#include "vm/nearest.h"
 #include "vm/value.h"
-
-enum { PAGE_DOCUMENTS = 64 };
 
 static void push_slice(lua_State *lua, struct slice text)
 {
@@ -45,6 +42,28 @@ static int view_get(lua_State *lua)
     return push_document(lua, view_at(lua, "get"));
 }
 
+static int view_range(lua_State *lua)
+{
+    return ask_documents_range(lua, ask_of(lua), view_at(lua, "range"));
+}
+
+static int view_all(lua_State *lua)
+{
+    return ask_documents_all(lua, ask_of(lua), view_at(lua, "all"));
+}
+
+static int view_count(lua_State *lua)
+{
+    const struct ask *ask = ask_of(lua);
+    struct slice view = view_at(lua, "count")->declared.name;
+    uint64_t count;
+    struct fault fault;
+    if (ask->host->view_count(ask->host->user, view, SLICE_NONE, SLICE_NONE, SLICE_NONE, &count, &fault) < 0)
+        return ask_raise(lua, &fault);
+    lua_pushinteger(lua, (lua_Integer)count);
+    return 1;
+}
+
 static int view_call(lua_State *lua)
 {
     return push_document(lua, view_at(lua, "get"));
@@ -59,7 +78,8 @@ static int view_name(lua_State *lua)
 static void push_view(struct ask *ask, const struct loader_projection *view)
 {
     static const luaL_Reg metamethods[] = {{"__call", view_call}, {"__tostring", view_name}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"get", view_get}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"get", view_get}, {"range", view_range}, {"all", view_all}, {"count", view_count}, {NULL, NULL}};
     lua_State *lua = ask->domain->vm->lua;
     *(const struct loader_projection **)lua_newuserdatauv(lua, sizeof view, 0) = view;
     ask_push_meta(ask, "view", metamethods, methods);

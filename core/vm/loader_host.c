@@ -270,19 +270,11 @@ static const luaL_Reg host_functions[] = {{"report", host_report},
                                           {"zone_problem", host_zone_problem},
                                           {NULL, NULL}};
 
-static const struct prelude_file *prelude_of(const char *name)
-{
-    const struct prelude_file *file = prelude_files;
-    while (file->name != NULL && strcmp(file->name, name) != 0) file++;
-    CHECK(file->name != NULL);
-    return file;
-}
-
 /* Pushes what the prelude file returns. host and modules: stack indexes of its two arguments. */
 static void run_prelude(struct loader *loader, const char *name, int host, int module_table)
 {
     lua_State *lua = loader->vm->lua;
-    const struct prelude_file *file = prelude_of(name);
+    const struct prelude_file *file = prelude_find(name);
     char chunk[64];
     snprintf(chunk, sizeof chunk, "=lua/%s.lua", name); /* "=": never blamed as a script */
     struct fault fault;

@@ -11,5 +11,7 @@ struct prelude_file {
 };
 
 extern const struct prelude_file prelude_files[]; /* name NULL at the end */
+/* One that is there, by its name. */
+const struct prelude_file *prelude_find(const char *name);
 
 #endif

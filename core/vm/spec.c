@@ -511,13 +511,6 @@ static int open_core(lua_State *lua)
     return 1;
 }
 
-static const struct prelude_file *spec_text(void)
-{
-    const struct prelude_file *file = prelude_files;
-    while (file->name && strcmp(file->name, "spec") != 0) file++;
-    return file;
-}
-
 /* busted is ordinary Lua: it gets the standard library as it is, no sandbox. */
 static int run_specs(lua_State *lua)
 {
@@ -527,7 +520,7 @@ static int run_specs(lua_State *lua)
     lua_pushlightuserdata(lua, spec);
     lua_pushcclosure(lua, open_core, 1);
     lua_setfield(lua, -2, "lore.core");
-    const struct prelude_file *file = spec_text();
+    const struct prelude_file *file = prelude_find("spec");
     if (luaL_loadbufferx(lua, file->text, file->size, "@lua/spec.lua", "t") != LUA_OK) return lua_error(lua);
     lua_newtable(lua);
     for (size_t at = 0; at < spec->path_count; at++) {

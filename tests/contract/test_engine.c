@@ -304,6 +304,18 @@ static void case_each_stream(struct fixture *fixture, int how)
                                         list_stream, &listing, NULL),
                      0);
     assert_string_equal(listing.text, "B:6 a:2 ");
+    static const struct {
+        const char *beginning, *found;
+    } beginnings[] = {
+        {"a", "a:2 a\x01:5 ab:3 "}, {"ab", "ab:3 "}, {"abc", ""}, {"", "B:6 a:2 a\x01:5 "}, {"z", ""}};
+    for (size_t at = 0; at < sizeof beginnings / sizeof *beginnings; at++) {
+        listing = (struct listing){.left = 3};
+        assert_int_equal(
+            engine_each_stream_beginning(fixture->engine, slice_of("acme"), slice_of("billing/bill"),
+                                         slice_of(beginnings[at].beginning), list_stream, &listing, NULL),
+            0);
+        assert_string_equal(listing.text, beginnings[at].found);
+    }
     listing = (struct listing){.left = 2};
     assert_int_equal(engine_each_stream(fixture->engine, slice_of("nobody"), slice_of("billing/bill"),
                                         list_stream, &listing, NULL),

@@ -216,9 +216,11 @@ static int held_find_command(struct engine *engine, const struct stream_id *stre
     return engine_find_command(held_of(engine)->inner, stream, id, bytes, record, fault);
 }
 static int held_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
-                            bool (*each)(void *, struct slice, uint64_t), void *user, struct fault *fault)
+                            struct slice beginning, bool (*each)(void *, struct slice, uint64_t), void *user,
+                            struct fault *fault)
 {
-    return engine_each_stream(held_of(engine)->inner, tenant, aggregate, each, user, fault);
+    return engine_each_stream_beginning(held_of(engine)->inner, tenant, aggregate, beginning, each, user,
+                                        fault);
 }
 static int held_meta_put(struct engine *engine, struct slice key, struct slice value, struct fault *fault)
 {
