@@ -118,7 +118,8 @@ static enum repl_end command_save(struct repl *repl, const char *argument, bool 
     }
     const struct repl_evaluation how = {.rows = 0, .lines_max = SIZE_MAX, .save = save};
     enum repl_end end = repl_evaluate(repl, slice_of("it"), &how);
-    if (end == REPL_OK) return repl_tell_saved(repl, save, argument) < 0 ? REPL_FAILED : REPL_OK;
+    if (end == REPL_OK || repl_save_has_failed(save))
+        return repl_tell_saved(repl, save, argument) < 0 ? REPL_FAILED : REPL_OK;
     repl_save_abandon(save);
     return end;
 }

@@ -68,6 +68,16 @@ static void csv_take(struct csv *csv, struct slice bytes, bool adds)
     }
 }
 
+/* What a row is about comes first, though it is not the first in the order of names. */
+static void csv_take_key(struct csv *csv, struct slice bytes)
+{
+    struct slice key;
+    if (csv->count || !mp_find(bytes, slice_of("key"), &key)) return;
+    buf_put_text(&csv->path, "key");
+    csv_take(csv, key, true);
+    buf_clear(&csv->path);
+}
+
 static void csv_put_text(struct csv *csv, struct slice text)
 {
     bool quoted = text.size == 0;
@@ -140,6 +150,7 @@ static int csv_walk(struct csv *csv, FILE *rows, bool adds)
             error = EILSEQ;
         } else if (adds) {
             csv->next = 0;
+            csv_take_key(csv, buf_slice(&bytes));
             csv_take(csv, buf_slice(&bytes), true);
         } else {
             csv_put_row(csv, buf_slice(&bytes));

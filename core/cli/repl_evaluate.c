@@ -276,6 +276,7 @@ enum repl_end repl_evaluate(struct repl *repl, struct slice source, const struct
         talked = evaluation_run(&evaluation, &fault);
     }
     enum repl_end end = evaluation_end(&evaluation, talked, &fault);
+    if (evaluation.save && repl_save_has_failed(evaluation.save)) evaluation_end_save(&evaluation);
     if (evaluation.save) repl_save_abandon(evaluation.save);
     repl_show_end(&evaluation.show);
     evaluation_tell_time(&evaluation, began_ns);

@@ -100,6 +100,11 @@ bool repl_save_row(struct repl_save *save, struct slice json)
     return !save->error;
 }
 
+bool repl_save_has_failed(const struct repl_save *save)
+{
+    return save->error != 0;
+}
+
 /* A group as a row: its key, then its fields, or its value where it has none or one of them is called key. */
 static bool save_group(struct repl_save *save, struct slice key, struct slice bytes)
 {

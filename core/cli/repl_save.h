@@ -35,6 +35,7 @@ int repl_save_open(const char *path, bool overwrites, struct repl_save **save, s
 bool repl_save_row(struct repl_save *save, struct slice json);
 /* A value (MessagePack) as rows: the items of a list, the groups of a grouped result, else itself. */
 bool repl_save_value(struct repl_save *save, struct slice bytes);
+bool repl_save_has_failed(const struct repl_save *save);
 int repl_save_finish(struct repl_save *save, struct repl_saved *saved, struct fault *fault);
 void repl_save_abandon(struct repl_save *save);
 

@@ -4,7 +4,7 @@
     hub.answers["1+1"] = [{"value": 2}]                  lines; bytes go as they are; a function is called with the answer
     hub.answers["wait"] = lambda answer: answer.until_cancelled()
 """
-import http.server, json, threading
+import http.server, json, socket, sys, threading
 
 
 class Answer:
@@ -30,7 +30,7 @@ class Answer:
         """The connection ends in the middle, as when the hub is killed."""
         self.handler.close_connection = True
         self.handler.broken = True
-        self.handler.connection.shutdown(2)
+        self.handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,6 +51,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def problem(self, status, code, detail):
         self.answer_one({"type": f"urn:lore:problem:{code}", "title": code, "code": code, "detail": detail, "status": status}, status,
                         "application/problem+json")
+
+    def setup(self):
+        super().setup()
+        self.server.hub.connections.append(self.connection)
 
     def do_POST(self):
         hub = self.server.hub
@@ -94,6 +98,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             hub.left.set()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a terminal may leave when it likes
+            super().handle_error(request, address)
+
+
 class FakeHub:
     def __init__(self, port=0):
         self.answers = {"1+1": [{"value": 2}]}
@@ -105,8 +117,8 @@ class FakeHub:
         self.start(port)
 
     def start(self, port=0):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.server.daemon_threads = True
+        self.connections = []
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.hub = self
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -115,6 +127,11 @@ class FakeHub:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has gone before
 
     def evaluated(self):
         return [request["source"] for request in self.requests if "source" in request]
