@@ -25,7 +25,7 @@ static const struct cli_command *const main_commands[] = {
     &cli_new,    &cli_serve,    &cli_check,  &cli_test,    &cli_send,    &cli_import,   &cli_export,
     &cli_events, &cli_state,    &cli_view,   &cli_status,  &cli_rebuild, &cli_retry,    &cli_verify,
     &cli_bench,  &cli_digest,   &cli_task,   &cli_trace,   &cli_deploy,  &cli_undeploy, &cli_deploys,
-    &cli_blame,  &cli_rollback, &cli_backup, &cli_restore, &cli_fork,   &cli_repl,
+    &cli_blame,  &cli_rollback, &cli_backup, &cli_restore, &cli_fork,    &cli_repl,
 };
 
 static const struct cli_option main_shared[] = {
@@ -52,8 +52,8 @@ static bool main_takes(const struct cli_command *command, const char *name)
 static void main_print_option(const struct cli_option *option)
 {
     char left[64];
-    snprintf(left, sizeof left, "%s%s%s%s", option->name[1] ? "--" : "-", option->name, option->value ? " " : "",
-             option->value ? option->value : "");
+    snprintf(left, sizeof left, "%s%s%s%s", option->name[1] ? "--" : "-", option->name,
+             option->value ? " " : "", option->value ? option->value : "");
     printf("  %-24s %s\n", left, option->help);
 }
 

@@ -286,8 +286,8 @@ static struct slice command_trim(struct slice text)
 bool repl_command_is(struct slice line)
 {
     line = command_trim(line);
-    return slice_starts(line, ":") || slice_is(line, "help") || slice_is(line, "quit") ||
-           slice_is(line, "exit");
+    return (slice_starts(line, ":") && !slice_starts(line, "::")) || slice_is(line, "help") ||
+           slice_is(line, "quit") || slice_is(line, "exit");
 }
 
 static enum repl_end command_unknown(struct repl *repl, struct slice name)

@@ -281,7 +281,8 @@ enum repl_line_end repl_line_read(struct repl_line *line, const char *prompt, bo
     if (line->pastes) fputs("\033[?2004h", stdout);
     fflush(stdout);
     el_resize(line->editor);
-    el_set(line->editor, EL_PREP_TERM, 1); /* before the prompt: what is typed behind it is not echoed twice */
+    el_set(line->editor, EL_PREP_TERM,
+           1); /* before the prompt: what is typed behind it is not echoed twice */
     const char *got = el_gets(line->editor, &count);
     if (line->pastes) fputs("\033[?2004l", stdout);
     if (line->is_cancelled) fputs("^C\n", stdout);

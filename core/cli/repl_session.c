@@ -122,7 +122,7 @@ static void session_greet(const struct repl *repl, const struct fields *answer)
     struct buf plain = {0}; /* names in a list stand in quotes */
     for (size_t at = 0; at < list.size; at++)
         if (list.data[at] != '"') buf_put_byte(&plain, (uint8_t)list.data[at]);
-    repl_tell_note(repl, "tenant %s, deploy %lld, %s events; contexts: %.*s", repl->cli->tenant,
+    repl_tell_note(repl, "tenant %s, deploy %lld, position %s; contexts: %.*s", repl->cli->tenant,
                    (long long)fields_int(answer, "deploy"),
                    page_count((uint64_t)fields_int(answer, "position"), position),
                    SLICE_ARGS(buf_slice(&plain)));

@@ -250,11 +250,12 @@ static void table_put_text(const struct repl_table *table, size_t column, struct
     if (!is_last) page_indent(page, begin + of->columns + TABLE_GAP);
 }
 
-static size_t table_last(const struct repl_table *table, size_t count)
+/* The last column that shows something; cells: NULL for the head. */
+static size_t table_last(const struct repl_table *table, const struct table_cell *cells, size_t count)
 {
     size_t last = 0;
     for (size_t at = 0; at < count; at++)
-        if (!table->columns[at].is_hidden) last = at;
+        if (!table->columns[at].is_hidden && (!cells || cells[at].size)) last = at;
     return last;
 }
 
@@ -262,7 +263,7 @@ static bool table_put_head(struct repl_table *table, struct page *page, size_t *
 {
     table_fit(table, page->width);
     table->is_headed = true;
-    size_t last = table_last(table, table->column_count);
+    size_t last = table_last(table, NULL, table->column_count);
     for (size_t at = 0; at < table->column_count; at++)
         if (!table->columns[at].is_hidden)
             table_put_text(table, at, page, PAGE_BOLD, table->columns[at].name, at == last);
@@ -275,11 +276,12 @@ void repl_table_put(struct repl_table *table, struct page *page, size_t *lines_l
     bool goes_on = table->is_headed || table_put_head(table, page, lines_left);
     const struct table_cell *cell = table->cells;
     for (size_t row = 0; goes_on && row < table->row_count; row++) {
-        size_t last = table_last(table, table->widths[row]);
-        for (size_t at = 0; at < table->widths[row]; at++, cell++)
-            if (!table->columns[at].is_hidden)
+        size_t last = table_last(table, cell, table->widths[row]);
+        for (size_t at = 0; at < table->widths[row]; at++)
+            if (!table->columns[at].is_hidden && at <= last)
                 table_put_text(table, at, page, PAGE_PLAIN,
-                               slice_make(table->text.data + cell->at, cell->size), at == last);
+                               slice_make(table->text.data + cell[at].at, cell[at].size), at == last);
+        cell += table->widths[row];
         if (page->column == 0) buf_put_byte(page->out, '\n');
         goes_on = table_end_line(page, lines_left);
     }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <curl/curl.h>
 
@@ -14,6 +15,7 @@
 
 enum {
     TALK_ANSWER_MS = 10000, /* for a question that needs no work */
+    TALK_BUSY_MS = 20,      /* until it is asked again whether an evaluation that was left has ended */
     TALK_CANCEL_MS = 1000,  /* for a cancelled evaluation to say so */
     TALK_LINE_SIZE_MAX = 256 << 20,
     TALK_POLL_MS = 60000
@@ -33,6 +35,7 @@ struct repl_talk {
     bool has_last;        /* a line of the last kinds came */
     int64_t cancelled_ns; /* since when the hub was asked to cancel; 0: it was not */
     int signal_number;
+    int64_t left_ns; /* when an evaluation was left that the hub may still be ending; 0: none was */
 };
 
 struct repl_talk *repl_talk_new(const struct client *client, const char *tenant)
@@ -321,8 +324,8 @@ static enum repl_talk_end talk_end(struct repl_talk *talk, CURLcode code, struct
     return REPL_TALK_GONE;
 }
 
-enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice source, int64_t rows,
-                                      const struct repl_listener *listener, struct fault *fault)
+static enum repl_talk_end talk_evaluate(struct repl_talk *talk, struct slice source, int64_t rows,
+                                        const struct repl_listener *listener, struct fault *fault)
 {
     struct buf body = {0};
     CURLcode code = CURLE_OK;
@@ -344,5 +347,23 @@ enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice sourc
                                                    : REPL_TALK_CANCELLED;
     curl_multi_remove_handle(talk->multi, talk->evaluation);
     buf_release(&body);
+    return end;
+}
+
+enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice source, int64_t rows,
+                                      const struct repl_listener *listener, struct fault *fault)
+{
+    const struct timespec pause = {.tv_nsec = TALK_BUSY_MS * 1000000};
+    enum repl_talk_end end;
+    do {
+        end = talk_evaluate(talk, source, rows, listener, fault);
+        bool busy = end == REPL_TALK_FAILED && fault->code == FAULT_CONFLICT && talk->left_ns &&
+                    clock_monotonic_ns() - talk->left_ns < TALK_CANCEL_MS * INT64_C(1000000);
+        if (!busy) break;
+        nanosleep(&pause, NULL);
+    } while (true);
+    talk->left_ns = 0;
+    if (end == REPL_TALK_STOPPED) talk_cancel(talk);
+    if (end == REPL_TALK_STOPPED || end == REPL_TALK_CANCELLED) talk->left_ns = clock_monotonic_ns();
     return end;
 }
