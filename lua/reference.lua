@@ -13,7 +13,8 @@ end
 group("Streams and messages", {
   { name = "contexts", args = ".CONTEXT", text = "Every context by name, also one whose name a word has." },
   { name = "aggregate", args = "(id)", gives = "stream",
-    text = "A stream now: { stream, version, position, state }. Version 0 and no state: it was never written.", example = 'billing.bill "7"' },
+    text = "A stream now: { stream, version, position, state }. Version 0 and no state: it was never written.",
+    example = 'billing.bill "7"' },
   { name = "stream:at", args = "(moment)", gives = "stream",
     text = 'The stream as it was at a time (by when its events happened), a position or "deploy:N".',
     example = 'billing.bill("7"):at "2026-05-01"' },

@@ -217,6 +217,14 @@ static void session_take(struct session *session, struct session_call *call)
     buf_release(&line);
 }
 
+static bool session_is_asked(struct session *session)
+{
+    pthread_mutex_lock(&session->sessions->lock);
+    bool is_asked = session->call || session->is_ending;
+    pthread_mutex_unlock(&session->sessions->lock);
+    return is_asked;
+}
+
 static void *session_run(void *user)
 {
     struct session *session = user;
@@ -224,7 +232,10 @@ static void *session_run(void *user)
     struct session_call *call;
     setpriority(PRIO_PROCESS, 0, SESSION_NICE); /* on Linux: of this thread */
     domain_thread_start();
-    while ((call = session_next(session))) session_take(session, call);
+    while ((call = session_next(session))) {
+        session_take(session, call);
+        while (session->ask && !session_is_asked(session) && ask_tidy(session->ask)) continue;
+    }
     session_forget(session);
     domain_thread_stop();
     pthread_mutex_lock(&sessions->lock);

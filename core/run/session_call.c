@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "run/sessions.h"
 
-enum { OUT_SIZE_MAX = 256 * 1024 }; /* more waits until some of it was taken */
+enum { OUT_SIZE_MAX = 64 * 1024 }; /* more waits until some of it was taken */
 
 struct session_call *session_call_new(enum session_kind kind, void (*moved)(struct session_call *call),
                                       void *user)

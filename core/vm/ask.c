@@ -1,6 +1,7 @@
 /* The life of a session's questions: its globals, evaluation, what is told. */
 #include "vm/ask.h"
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -14,6 +15,7 @@
 
 enum {
     VALUE_SIZE_MAX = 16 << 20,
+    TIDY_STEP_KB = 256,
     ROOM_LEAST = 1 << 20 /* what a session that kept too much must have left, or it loses its variables */
 };
 
@@ -262,7 +264,6 @@ static void make_room(struct ask *ask)
         "{\"print\":\"the variables of this session are gone: they took all of its memory\"}";
     struct vm *vm = ask->domain->vm;
     struct fault ignored;
-    if (vm->memory_used + ROOM_LEAST < vm->memory_max) return;
     lua_gc(vm->lua, LUA_GCCOLLECT);
     if (vm->memory_used + ROOM_LEAST < vm->memory_max) return;
     luaL_unref(vm->lua, LUA_REGISTRYINDEX, ask->env_ref);
@@ -272,8 +273,20 @@ static void make_room(struct ask *ask)
         ask->host->tell(ask->host->user, slice_of(told), &ignored);
 }
 
+bool ask_tidy(struct ask *ask)
+{
+    struct vm *vm = ask->domain->vm;
+    if (ask->is_tidy) return false;
+    ask->is_tidy = lua_gc(vm->lua, LUA_GCSTEP, TIDY_STEP_KB) != 0;
+    if (!ask->is_tidy) return true;
+    blocks_trim(&vm->blocks);
+    malloc_trim(0);
+    return false;
+}
+
 void ask_begin(struct ask *ask, int64_t seconds)
 {
+    ask->is_tidy = false;
     ask->leash.seconds = seconds;
     ask->leash.until_ns = clock_monotonic_ns() + seconds * 1000000000LL;
     ask->domain->vm->leash = &ask->leash;
@@ -302,6 +315,6 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
-    make_room(ask);
+    if (vm->memory_used + ROOM_LEAST > vm->memory_max && fault->code == FAULT_BUDGET) make_room(ask);
     return ASK_FAILED;
 }

@@ -72,6 +72,10 @@ enum ask_end {
 enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, struct buf *value,
                           struct fault *fault);
 
+/* Between two questions, while nobody waits: collects garbage by small steps and gives memory back. True:
+ * there is more to do. */
+bool ask_tidy(struct ask *ask);
+
 /* The words that may stand at the end of text, as ,"from":N,"candidates":[…],"more":BOOL (members of an
  * object; the first without its comma). Runs nothing of the session's. */
 int ask_complete(struct ask *ask, struct slice text, struct buf *members, struct fault *fault);

@@ -17,6 +17,7 @@ struct ask {
     struct domain *domain;
     const struct ask_host *host;
     struct vm_leash leash;
+    bool is_tidy;    /* nothing was evaluated since garbage was collected */
     int64_t seconds; /* of one evaluation */
     size_t value_size_max;
     size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */

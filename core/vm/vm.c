@@ -464,7 +464,7 @@ static void give_back(struct vm *vm)
 
 static void end_call(struct vm *vm)
 {
-    if (vm->leash || (vm->exact && vm->stop != VM_STOP_NONE)) give_back(vm);
+    if (vm->exact && vm->stop != VM_STOP_NONE) give_back(vm);
     vm->overtime = 0;
     if (lua_gethookmask(vm->lua)) lua_sethook(vm->lua, NULL, 0, 0);
     vm->stop = VM_STOP_NONE;

@@ -42,6 +42,8 @@ static const struct row rows[] = {
     {"/v1/main/views/billing/open/events", ROUTE_DOCUMENT, "main", "billing", 0, 0, "billing/open", "events"},
     {"/v1/main/trace/a%3a1%3A7", ROUTE_TRACE, "main", 0, 0, "a:1:7", 0, 0},
     {"/v1/main/commands", ROUTE_BULK, "main", 0, 0, 0, 0, 0},
+    {"/v1/main/repl", ROUTE_REPL, "main", 0, 0, 0, 0, 0},
+    {"/v1/main/repl/mail", ROUTE_SERVICE, "main", "repl", "mail", 0, 0, 0},
     {"/v1/main/billing/mail", ROUTE_SERVICE, "main", "billing", "mail", 0, 0, 0},
     {"/v1/main/billing/bill/7", ROUTE_STREAM, "main", "billing", "bill", "7", 0, 0},
     {"/v1/main/billing/bill/events", ROUTE_STREAM, "main", "billing", "bill", "events", 0, 0},
