@@ -18,6 +18,7 @@ struct evaluation {
     char *save_path;
     struct progress progress;
     bool is_incomplete, has_failed;
+    bool shows_rows; /* which tell by themselves that something happens */
 };
 
 struct repl_evaluation repl_evaluation_of(const struct repl *repl)
@@ -57,6 +58,7 @@ static bool evaluation_take_row(struct evaluation *evaluation, const struct fiel
 {
     struct repl_save *save = evaluation->save ? evaluation->save : evaluation->how.save;
     if (save) return evaluation_save_row(save, line);
+    evaluation->shows_rows = true;
     evaluation_clear_bar(evaluation);
     if (evaluation->repl->cli->json)
         evaluation_print_json(line, "row");
@@ -155,6 +157,7 @@ static void evaluation_take_error(struct evaluation *evaluation, const struct fi
 
 static void evaluation_take_progress(struct evaluation *evaluation, const struct fields *progress)
 {
+    if (evaluation->shows_rows && evaluation->repl->is_interactive) return;
     int64_t done = fields_int(progress, "events"), of = fields_int(progress, "of");
     progress_show(&evaluation->progress, done > 0 ? (uint64_t)done : 0, of > 0 ? (uint64_t)of : 0, -1);
 }

@@ -123,6 +123,18 @@ static size_t table_row(struct repl_table *table)
     return table->cell_count;
 }
 
+/* Times mostly have no milliseconds: "2026-01-05T10:00:00.000Z" without them. */
+static void table_shorten_time(struct repl_table *table, size_t at)
+{
+    static const char form[] = "2026-01-05T10:00:00.000Z", zeros[] = ".000Z";
+    size_t size = sizeof form - 1, tail = sizeof zeros - 1;
+    const char *text = table->text.data + at;
+    if (table->text.size - at != size || text[10] != 'T' || memcmp(text + size - tail, zeros, tail) != 0)
+        return;
+    table->text.size -= tail;
+    buf_put_byte(&table->text, 'Z');
+}
+
 /* Puts the cell into the row that begins at `row`; the row grows to the column. */
 static void table_put_cell(struct repl_table *table, size_t row, struct slice name, struct slice bytes)
 {
@@ -136,6 +148,7 @@ static void table_put_cell(struct repl_table *table, size_t row, struct slice na
     struct table_cell *cell = &table->cells[row + column];
     cell->at = table->text.size;
     repl_value_cell(&table->text, bytes, false);
+    table_shorten_time(table, cell->at);
     cell->size = table->text.size - cell->at;
     struct mp_reader reader = mp_reader_of(bytes);
     struct mp_value value;
@@ -169,6 +182,38 @@ static bool table_is_one_of(struct slice name, const char *const *names)
 static const char *const table_first[] = {"key", "stream", "type", "id", "name", NULL};
 static const char *const table_event[] = {"position", "at", "stream", "type", "data", NULL};
 
+static void table_put_rest(struct repl_table *table, size_t row, struct slice bytes)
+{
+    struct mp_reader reader = mp_reader_of(bytes);
+    struct mp_value map, name;
+    if (mp_read(&reader, &map) < 0) return;
+    for (uint32_t at = 0; at < map.count; at++) {
+        struct slice field;
+        if (mp_read(&reader, &name) < 0 || mp_take(&reader, &field) < 0) return;
+        if (!table_is_one_of(name.text, table_first)) table_put_cell(table, row, name.text, field);
+    }
+}
+
+/* Of a row {key, document} the document, if its fields can stand in columns of their own: flat, and none of
+ * them with a name that comes first. */
+static struct slice table_document(struct slice row, uint32_t count)
+{
+    struct slice document, field;
+    struct mp_value map, value;
+    if (count != 2 || !mp_find(row, slice_of("key"), &field) ||
+        !mp_find(row, slice_of("document"), &document))
+        return SLICE_NONE;
+    struct mp_reader reader = mp_reader_of(document);
+    if (mp_read(&reader, &map) < 0 || map.kind != MP_MAP) return SLICE_NONE;
+    for (uint32_t at = 0; at < map.count; at++) {
+        if (mp_read(&reader, &value) < 0 || table_is_one_of(value.text, table_first)) return SLICE_NONE;
+        if (mp_take(&reader, &field) < 0) return SLICE_NONE;
+        struct mp_reader inside = mp_reader_of(field);
+        if (mp_read(&inside, &value) < 0 || value.kind == MP_MAP || value.kind == MP_LIST) return SLICE_NONE;
+    }
+    return document;
+}
+
 void repl_table_add(struct repl_table *table, struct slice key, struct slice bytes)
 {
     size_t row = table_row(table);
@@ -185,17 +230,13 @@ void repl_table_add(struct repl_table *table, struct slice key, struct slice byt
         table_put_cell(table, row, slice_of("value"), bytes);
         return;
     }
+    struct slice document = table_document(bytes, value.count);
     if (table_is_event(bytes)) {
         table_put_fields(table, row, bytes, table_event);
         return;
     }
     table_put_fields(table, row, bytes, table_first);
-    for (uint32_t at = 0; at < value.count; at++) {
-        struct mp_value name;
-        struct slice field;
-        if (mp_read(&reader, &name) < 0 || mp_take(&reader, &field) < 0) return;
-        if (!table_is_one_of(name.text, table_first)) table_put_cell(table, row, name.text, field);
-    }
+    table_put_rest(table, row, document.size ? document : bytes);
 }
 
 /* --- putting --- */

@@ -67,6 +67,17 @@ static void order(void **state)
                  "       3  2026-01  a/b/1   T     { n = 1 }\n");
 }
 
+static void documents(void **state)
+{
+    expect_table(80, "[{\"key\":\"k\",\"document\":{\"n\":1,\"due\":\"2026-01-05T10:00:00.000Z\"}}]",
+                 "key  due                   n\n"
+                 "k    2026-01-05T10:00:00Z  1\n");
+    /* not where a field is a table, or called like a column that comes first */
+    expect_table(80, "[{\"key\":\"k\",\"document\":{\"n\":[1]}}]", "key  document\nk    { n = { 1 } }\n");
+    expect_table(80, "[{\"key\":\"k\",\"document\":{\"name\":1}}]", "key  document\nk    { name = 1 }\n");
+    expect_table(80, "[{\"key\":\"k\",\"document\":7}]", "key  document\nk           7\n");
+}
+
 static void room(void **state)
 {
     /* the widest gives way first, numbers never */
@@ -119,11 +130,8 @@ static void what_suits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alignment),
-        cmocka_unit_test(groups),
-        cmocka_unit_test(order),
-        cmocka_unit_test(room),
-        cmocka_unit_test(rows_that_come_later),
+        cmocka_unit_test(alignment),  cmocka_unit_test(groups),    cmocka_unit_test(order),
+        cmocka_unit_test(room),       cmocka_unit_test(documents), cmocka_unit_test(rows_that_come_later),
         cmocka_unit_test(what_suits),
     };
     return cmocka_run_group_tests(tests, shown_set_up, shown_tear_down);
