@@ -193,6 +193,7 @@ static int host_set_tenant(void *user, struct slice tenant, struct fault *fault)
     if (!catalog_has_tenant(&session->release->catalog, tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(tenant));
     snprintf(session->tenant, sizeof session->tenant, "%.*s", SLICE_ARGS(tenant));
+    session->scan.tenant = slice_of(session->tenant);
     return 0;
 }
 
@@ -209,7 +210,13 @@ static int host_tell(void *user, struct slice line, struct fault *fault)
 
 void session_host_init(struct session *session)
 {
+    session->scan = (struct scan_host){.engine = session->hub->engine,
+                                       .tenant = slice_of(session->tenant),
+                                       .head = UINT64_MAX,
+                                       .cancelled = &session->cancelled};
+    session->events = scan_source(&session->scan);
     session->host = (struct ask_host){.user = session,
+                                      .events = &session->events,
                                       .state = host_state,
                                       .view_get = host_view_get,
                                       .view_range = host_view_range,

@@ -5,6 +5,7 @@
 #define LORE_RUN_SESSIONS_H
 
 #include "run/inside.h"
+#include "run/scan.h"
 #include "run/session.h"
 #include "vm/ask.h"
 
@@ -15,7 +16,7 @@ struct sessions {
     struct session *ended;              /* to be joined */
     size_t running;                     /* threads that are in neither state yet, or open */
     pthread_cond_t gone;                /* one of them ended */
-    bool is_stopping;
+    atomic_bool is_stopping; /* looked at without the lock, for a text */
 };
 
 struct session {
@@ -35,6 +36,8 @@ struct session {
     struct domain *domain;
     struct ask *ask;
     struct ask_host host;
+    struct scan_host scan; /* what its queries read: of the tenant */
+    struct seek_source events;
     char tenant[64]; /* that it reads */
     bool writes;
     struct buf actor; /* of who may write */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "vm/ask_core.h"
+#include "vm/ask_events.h"
 #include "vm/nearest.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
@@ -148,7 +149,7 @@ int ask_open(const struct ask_options *options, struct ask **opened, struct faul
     ask->leash = (struct vm_leash){.cancelled = options->cancelled};
     ask->seconds = options->seconds;
     ask->value_size_max = options->value_size_max ? options->value_size_max : VALUE_SIZE_MAX;
-    ask->env_ref = ask->words_ref = ask->module_ref = LUA_NOREF;
+    ask->env_ref = ask->words_ref = ask->module_ref = ask->events_ref = LUA_NOREF;
     int top = lua_gettop(vm->lua);
     if (vm_protected(vm, make_words, ask, fault) < 0 || vm_protected(vm, make_env, ask, fault) < 0) {
         ask_close(ask);
@@ -251,6 +252,7 @@ static int evaluate(lua_State *lua)
         return 0;
     }
     int function = lua_gettop(lua);
+    ask_events_remember(evaluation->ask, evaluation->source);
     lua_call(lua, 0, LUA_MULTRET);
     luaL_checkstack(lua, 8, NULL);
     take_results(lua, evaluation, function);

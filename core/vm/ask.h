@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "vm/domain.h"
+#include "vm/seek_source.h"
 
 struct ask;
 
@@ -45,6 +46,7 @@ struct ask_host {
                struct fault *fault);
     int (*keys)(void *user, struct slice view, struct slice prefix, size_t limit, struct buf *keys,
                 struct fault *fault);
+    const struct seek_source *events; /* of queries (ask_events.h); NULL: there are none */
     /* Takes one line of the answer: a JSON object without a newline. May wait for its reader. */
     int (*tell)(void *user, struct slice line, struct fault *fault);
 };

@@ -12,6 +12,7 @@
 
 #include "vm/ask.h"
 #include "vm/domain_core.h"
+#include "vm/seek_program.h"
 
 struct ask {
     struct domain *domain;
@@ -22,6 +23,10 @@ struct ask {
     size_t value_size_max;
     size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */
     int env_ref, words_ref; /* registry references: the globals of the session, and what lies below them */
+    struct seek_reader *reader; /* of events, kept alive by: */
+    int reader_ref;
+    struct seek_views views; /* for joins */
+    int events_ref;          /* of what lua/ask_events.lua returned */
     int module_ref;         /* of what lua/ask.lua returned */
     struct buf bytes;       /* what the host gives, until it is on the stack */
     struct buf cursor;      /* of a page of documents */
@@ -59,6 +64,8 @@ void ask_end_call(struct ask *ask);
  * Calls no metamethods. May raise (memory, cancelled). */
 void ask_put_json(lua_State *lua, int index, struct buf *out, size_t size_max);
 
+/* Pushes what a file of the prelude returns. host and modules: stack indexes of its two arguments. */
+void ask_run_prelude(struct ask *ask, const char *name, int host, int modules);
 /* ask_words.c, ask_views.c: with the table of words on top of the stack. */
 void ask_add_words(struct ask *ask);
 void ask_add_views(struct ask *ask);

@@ -10,6 +10,7 @@
 #include "vm/ask_core.h"
 #include "vm/readonly.h"
 #include "vm/sandbox.h"
+#include "vm/seek_event.h"
 #include "vm/value.h"
 
 enum { TEXT_SHOWN_MAX = 1 << 20 };
@@ -204,6 +205,11 @@ static void put_userdata(struct writer *writer, int index)
     if (value_is_decimal(lua, index)) {
         int size = value_decimal_text(lua, index, text);
         json_put_text(writer->out, slice_make(text, (size_t)size));
+        return;
+    }
+    if (seek_event_push_table(lua, index)) {
+        put_value(writer, lua_gettop(lua));
+        lua_pop(lua, 1);
         return;
     }
     const struct contract_message *message = contract_message_of(lua, index);

@@ -237,8 +237,7 @@ static int host_text(lua_State *lua)
 
 /* --- the prelude --- */
 
-/* Pushes what the file returns. host and modules: stack indexes of its two arguments. */
-static void run_prelude(struct ask *ask, const char *name, int host, int modules)
+void ask_run_prelude(struct ask *ask, const char *name, int host, int modules)
 {
     lua_State *lua = ask->domain->vm->lua;
     const struct prelude_file *file = prelude_find(name);
@@ -276,10 +275,10 @@ void ask_open_reference(struct ask *ask)
     int host = lua_gettop(lua);
     lua_newtable(lua);
     for (const char *const *name = modules; *name; name++) {
-        run_prelude(ask, *name, host, host + 1);
+        ask_run_prelude(ask, *name, host, host + 1);
         lua_setfield(lua, host + 1, *name);
     }
-    run_prelude(ask, "ask", host, host + 1);
+    ask_run_prelude(ask, "ask", host, host + 1);
     ask->module_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_settop(lua, host - 1);
 }

@@ -76,6 +76,7 @@ static int view_length(lua_State *lua)
 
 static int view_refuse(lua_State *lua)
 {
+    vm_of(lua)->refused_write = true;
     return vm_raise(lua, FAULT_SCRIPT, 1, "state is read-only in execute: emit an event instead");
 }
 

@@ -375,6 +375,11 @@ static void encode_value(struct encoder *encoder, int index, const struct frame 
             mp_put_decimal(encoder->out, slice_make(text, size));
             break;
         }
+        if (vm_of(lua)->push_plain && vm_of(lua)->push_plain(lua, index)) {
+            encode_table(encoder, lua_gettop(lua), frame, depth);
+            lua_pop(lua, 1);
+            break;
+        }
         if (vm_has_meta(lua, index, VM_META_DURATION)) {
             not_plain(encoder, frame, "a duration is no plain data: keep its seconds");
             break;

@@ -169,7 +169,8 @@ class Ends(Repl):
         session = Session(self.filled())
         session.lines("kept = 1")
         for source in (FOREVER, "print 'begun' while true do pcall(error) end", "print 'begun' while true do billing.bill '7' end",
-                       "print 'begun' while true do views.open_bills:all():list() end", "print 'begun' ; (('a'):rep(1e6)):find(('a*'):rep(50) .. 'b')"):
+                       "print 'begun' while true do views.open_bills:all():list() end", "print 'begun' while true do billing.bill(7):events():count() end",
+                       "print 'begun' events {}:where(function() while true do end end):count()", "print 'begun' for e in events {} do while true do end end", "print 'begun' ; (('a'):rep(1e6)):find(('a*'):rep(50) .. 'b')"):
             question = session.begin(source)
             self.assertEqual(question.line(), {"print": "begun"})
             session.cancel()
@@ -267,6 +268,15 @@ class Ends(Repl):
         self.assertLess(resident() - before, (full - before) // 4)
 
 
+    def test_a_hub_of_the_past(self):
+        self.filled().stop()
+        hub = self.hub(None, None, "--as-of", "1")
+        session = Session(hub)
+        self.assertEqual(session.value("billing.bill(7).version"), 1)
+        self.assertEqual(session.value("views.open_bills:count(), events {}:count()"), [1, 1])
+        self.assertEqual(session.complete("billing.bill '")["candidates"], ["7"])
+
+
 class Hostile(Repl):
     def test_nothing_else_feels_it(self):
         hub = self.filled()
@@ -357,11 +367,12 @@ class Hostile(Repl):
         before = everything()
         arguments = ("", "'7'", "7", "{}", "{ note = 'x' }", "nil", "billing.bill '7', CreateBill { customer = 'a', start_date = now() }", "'billing/bill/7', 1, 20",
                      "'7', ReopenBill {}", "views.open_bills", "function() return 1 end")
-        methods = ("get('7')", "at(1)", "count()", "all()", "list()", "range('customer', nil, nil)")
+        methods = ("get('7')", "at(1)", "count()", "all()", "list()", "range('customer', nil, nil)", "events()", "where('version')", "map('type')",
+                   "group('type'):count()", "sort('type')", "rows()", "join('open_bills')", "save('x.csv')", "plot('x')")
         for name in names:
             calls = [f"{name}({given})" for given in arguments] + [f"{name}:{method}" for method in methods]
             session.lines("tenant 'main' " + " ".join(f"pcall(function() return {call} end)" for call in calls))
-        for source in ("billing.bill('7'):at(1)", "views.open_bills:all():list()", "views.open_bills:range('customer'):count()"):
+        for source in ("billing.bill('7'):at(1)", "events {}:group('type'):count()", "billing.bill('7'):events():rows()", "views.open_bills:all():list()", "views.open_bills:range('customer'):count()"):
             session.value(source)
         after = everything()
         self.assertEqual(before[1:], after[1:])
