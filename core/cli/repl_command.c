@@ -63,11 +63,11 @@ static enum repl_end command_help(struct repl *repl, const char *argument, bool 
         buf_put_slice(&text, fields_text(&answer, "help"));
         while (text.size && text.data[text.size - 1] == '\n') text.size--;
         if (!*argument) {
-            buf_put_text(&text, "\n\ncommands of the terminal:\n");
+            buf_put_text(&text, "\n\nCommands of the terminal\n");
             repl_command_list(&text);
         }
     }
-    repl_tell_text(buf_slice(&text));
+    repl_tell_help(buf_slice(&text));
     fields_release(&answer);
     buf_release(&text);
     return REPL_OK;
@@ -132,9 +132,13 @@ static enum repl_end command_projection(struct repl *repl, const char *argument,
     struct repl_evaluation how = repl_evaluation_of(repl);
     how.keeps_file = *path != 0;
     buf_clear(&repl->file);
-    char *name = mem_text(argument, blank ? (size_t)(blank - argument) : strlen(argument));
-    enum repl_end end = command_evaluate(repl, "projection_from", name, &how);
-    mem_free(name);
+    struct slice name = slice_make(argument, blank ? (size_t)(blank - argument) : strlen(argument));
+    struct buf source = {0};
+    buf_put_text(&source, "projection_from(");
+    repl_value_quote(&source, name, false);
+    buf_put_text(&source, ", it)");
+    enum repl_end end = repl_evaluate(repl, buf_slice(&source), &how);
+    buf_release(&source);
     return end == REPL_OK && *path ? command_write_file(repl, path, forced) : end;
 }
 
@@ -208,7 +212,7 @@ static const struct command commands[] = {
     {"save", "FILE",
      "the last result to FILE.csv or FILE.ndjson, the last script to FILE.lua; :save! overwrites",
      command_save},
-    {"plot", "[KIND]", "the last result as bars, line or histogram", command_plot},
+    {"plot", "[TITLE]", "the last result as bars, a line over time or a histogram", command_plot},
     {"projection", "NAME [FILE]", "the last query as a projection: shown, or written to FILE",
      command_projection},
     {"at", "[T]", "look as of a time, position or deploy:N; without it, now again", command_at},

@@ -239,7 +239,11 @@ static enum repl_end evaluation_end(struct evaluation *evaluation, enum repl_tal
     evaluation_clear_bar(evaluation);
     if (evaluation->is_incomplete) return REPL_INCOMPLETE;
     switch (end) {
-    case REPL_TALK_DONE: break;
+    case REPL_TALK_DONE:
+        if (evaluation->has_failed || repl->is_interactive || !repl_talk_was_cancelled(repl->talk)) break;
+        repl_tell_error(repl, CLI_FAILED, slice_of("cancelled"));
+        evaluation->has_failed = true;
+        break;
     case REPL_TALK_STOPPED: evaluation->has_failed = true; break;
     case REPL_TALK_CANCELLED:
         repl_show_flush(&evaluation->show, true);

@@ -74,11 +74,45 @@ void repl_tell_note(const struct repl *repl, const char *format, ...)
     buf_release(&out);
 }
 
-void repl_tell_text(struct slice text)
+/* "  name   what it is" */
+static void session_put_help_line(struct page *page, struct slice line)
 {
-    struct repl_show show = repl_show_start(SIZE_MAX);
-    repl_show_text(&show, text);
-    repl_show_end(&show);
+    size_t name = 0, text;
+    while (name < line.size && line.data[name] == ' ') name++;
+    size_t end = name;
+    while (end + 1 < line.size && !(line.data[end] == ' ' && line.data[end + 1] == ' ')) end++;
+    for (text = end; text < line.size && line.data[text] == ' ';) text++;
+    if (name == 0 || text >= line.size) {
+        page_put(page, name ? PAGE_PLAIN : PAGE_BOLD, line);
+        if (line.size) page_end(page);
+        if (!line.size) buf_put_byte(page->out, '\n');
+        return;
+    }
+    size_t indent = page_columns(slice_make(line.data, text));
+    page_put(page, PAGE_PLAIN, slice_make(line.data, name));
+    page_put(page, PAGE_CYAN, slice_make(line.data + name, end - name));
+    if (indent > page->width / 2) {
+        page_end(page);
+        indent = name * 2;
+    }
+    page_indent(page, indent);
+    page_wrap(page, PAGE_PLAIN, indent, slice_make(line.data + text, line.size - text));
+}
+
+void repl_tell_help(struct slice text)
+{
+    struct buf out = {0};
+    struct page page = repl_show_page(&out);
+    for (bool more = true; more;) {
+        const char *newline = text.size ? memchr(text.data, '\n', text.size) : NULL;
+        size_t size = newline ? (size_t)(newline - text.data) : text.size;
+        session_put_help_line(&page, slice_make(text.data, size));
+        more = newline && size + 1 < text.size;
+        if (more) text = slice_make(newline + 1, text.size - size - 1);
+    }
+    fwrite(out.data, 1, out.size, stdout);
+    fflush(stdout);
+    buf_release(&out);
 }
 
 int repl_tell_saved(struct repl *repl, struct repl_save *save, const char *path)

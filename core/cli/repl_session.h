@@ -66,7 +66,7 @@ void repl_tell_fault(struct repl *repl, const struct fault *fault);
 void repl_tell_note(const struct repl *repl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What a script prints beside results for programs: cleaned, to stderr. */
 void repl_tell_print(struct slice text);
-/* Text over several lines, cleaned, to standard output. */
-void repl_tell_text(struct slice text);
+/* A reference, to standard output: headings, and lines of a name and what it is, wrapped behind the name. */
+void repl_tell_help(struct slice text);
 
 #endif

@@ -75,6 +75,11 @@ bool repl_talk_is_open(const struct repl_talk *talk)
     return talk->session.size > 0;
 }
 
+bool repl_talk_was_cancelled(const struct repl_talk *talk)
+{
+    return talk->cancelled_ns != 0;
+}
+
 int repl_talk_signal(const struct repl_talk *talk)
 {
     return talk->signal_number;

@@ -51,6 +51,8 @@ void repl_talk_close(struct repl_talk *talk);
 
 enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice source, int64_t rows,
                                       const struct repl_listener *listener, struct fault *fault);
+/* Whether Ctrl-C was pressed during the last evaluation, even if that ended by itself. */
+bool repl_talk_was_cancelled(const struct repl_talk *talk);
 int repl_talk_signal(const struct repl_talk *talk);
 
 /* A question of one line about the session: name and a text, or a flag. The hub has timeout_ms to answer. */
