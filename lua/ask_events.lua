@@ -83,9 +83,7 @@ local function points_of_list(list)
   return points, "bars"
 end
 
-local plot_meta = host.shown("plot", function(plot)
-  host.tell { plot = { kind = plot.kind, title = plot.title, points = plot.points } }
-end)
+local plot_meta = host.shown("plot", function(plot) host.tell { plot = plot } end)
 
 -- QUERY:plot(title), RESULT:plot(title)
 function events.plot(value, title)

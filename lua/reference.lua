@@ -82,6 +82,24 @@ group("The session", {
   { name = "print", args = "(…)", text = "Shows values as text, at once." },
 })
 
+group("Ahead, behind, and the past", {
+  { name = "dry", args = "(stream, COMMAND { … }, …)",
+    text = "What the commands would do now: { events, documents, sends, rejected, failures }. Nothing is written.",
+    example = 'dry("billing/bill/7", CloseBill { close_date = now() })' },
+  { name = "send", args = "(stream, COMMAND { … }, …)",
+    text = "Sends the commands, as one transaction: { version, position, events }. Only after :write.",
+    example = 'send("billing/bill/7", CloseBill { close_date = now() })' },
+  { name = "at", args = "(moment)",
+    text = 'The session goes to a time (by when events were recorded), a position or "deploy:N"; at() comes back to now.',
+    example = 'at "2026-05-01"' },
+  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream, or an id.", example = "trace(812)" },
+  { name = "blame", args = "(x, key)", text = "Which deploy, file, line and command made an event, a stream, or a document of a view.",
+    example = 'blame(views.open_bills, "7")' },
+  { name = "spec_from", args = "(stream, from, to)",
+    text = "A spec of what really happened in a stream, from version to version, as a file; personal data is replaced.",
+    example = 'spec_from("billing/bill/7", 1, 20)' },
+})
+
 group("Times and numbers", {
   { name = "days", args = "(n)", gives = "duration", text = "A duration: now() - days(15) is a time." },
   { name = "hours", args = "(n)", gives = "duration", text = "A duration." },

@@ -33,6 +33,8 @@ enum {
 static void session_forget(struct session *session)
 {
     ask_close(session->ask);
+    session_past_forget(session);
+    session_insight_forget(session);
     if (session->domain) domain_close(session->domain);
     release_let_go(session->release);
     session->ask = NULL;
@@ -324,7 +326,8 @@ static void session_give(struct session *session, struct session_call *call)
 
 static int session_ask(struct sessions *sessions, struct session_call *call, struct fault *fault)
 {
-    if (atomic_load(&sessions->is_stopping)) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (atomic_load(&sessions->is_stopping))
+        return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     struct session *session = call->session[0]
                                   ? session_find(sessions, call->tenant, slice_of(call->session), fault)
                                   : session_new(sessions, call, fault);

@@ -354,6 +354,7 @@ static struct slice view_name(lua_State *lua, int index)
 
 static int query_join(lua_State *lua)
 {
+    lua_settop(lua, 3);
     ask_query_check(lua, "join");
     check_function(lua, 3, "join", true);
     struct slice view = view_name(lua, 2);

@@ -320,7 +320,7 @@ void seek_crew_take(struct seek_crew *crew)
 
 int seek_crew_merge(struct seek_crew *crew, struct fault *fault)
 {
-    for (int at = 0; at < crew->started; at++)
+    for (int at = 0; crew->folds && at < crew->started; at++)
         if (seek_fold_merge(&crew->program->fold, &crew->workers[at].program.fold, fault) < 0) return -1;
     return 0;
 }

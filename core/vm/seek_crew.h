@@ -35,7 +35,7 @@ bool seek_crew_start(struct seek_program *program, int env, const struct seek_so
 enum seek_crew_state seek_crew_wait(struct seek_crew *crew, int timeout_ms);
 /* Runs the rows of the chunk that is next through the program's further stages; raises what they raise. */
 void seek_crew_take(struct seek_crew *crew);
-/* DONE: adds what the threads have folded to the program's fold. */
+/* DONE: adds what the threads have folded, if they did, to the program's fold. */
 int seek_crew_merge(struct seek_crew *crew, struct fault *fault);
 /* Events that were looked at by now. */
 uint64_t seek_crew_progress(struct seek_crew *crew);
