@@ -6,6 +6,7 @@
  *   repl_evaluate    one evaluation, its lines     repl_talk      the protocol; repl_wake: signals meanwhile
  *   repl_show        values, rows, texts, by repl_value, repl_table, repl_plot; repl_save, repl_csv: files */
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +30,14 @@ static void repl_set_locale(void)
     if (locale) uselocale(locale);
 }
 
+/* One that came at the very end, or with the end of stdin. */
+static void repl_look_at_signals(struct repl *repl)
+{
+    for (int number; !repl->signal_number && (number = repl_wake_take());)
+        if (repl_wake_is_end(number) || (number == SIGINT && !repl->is_interactive))
+            repl->signal_number = number;
+}
+
 static int repl_run(struct cli *cli)
 {
     struct client *client;
@@ -46,6 +55,7 @@ static int repl_run(struct cli *cli)
         repl_script_expressions(&repl, cli->many, cli->many_count);
     else
         repl_script_run(&repl);
+    repl_look_at_signals(&repl);
     if (!repl.signal_number) repl_talk_close(repl.talk);
     repl_talk_free(repl.talk);
     client_close(client);

@@ -446,7 +446,12 @@ class Commands(Typed):
         self.assertIn("no command", terminal.ask(":"))
         self.assertIn("no command :t", terminal.ask(":t"))  # time, tenant
         self.assertIn("takes no argument", terminal.ask(":all x"))
-        self.assertEqual(self.fake.evaluated(), [])
+        for name, meant in (("sav", None), ("savve", "save"), ("tenat", "tenant"), ("projektion", "projection"), ("zz", None), ("x" * 40, None)):
+            said = terminal.ask(":" + name)
+            self.assertEqual("did you mean" in said, meant is not None, said)
+            self.assertIn(f"did you mean :{meant}?" if meant else "", said)
+        self.assertIn("no answer", terminal.ask("::label::"))  # Lua, not a command
+        self.assertEqual(self.fake.evaluated(), ["::label::"])
 
     def test_time(self):
         terminal = self.open()
@@ -621,6 +626,8 @@ class Given(Typed):
         self.assertIn("middle of a statement", self.repl("-e", "(", check=1).stderr)
         self.assertIn(":save FILE", self.repl("-e", ":help").stdout)
         self.assertIn("-e expects EXPR", lore("repl", "-e", check=2).stderr)
+        self.repl("--tenant", "acme", "-e", "1+1")
+        self.assertEqual({r["path"] for r in self.fake.requests}, {"/v1/main/repl", "/v1/acme/repl"})
         self.assertFalse(os.path.exists(os.path.join(self.dir, "lore")), "nothing that is given is history")
 
     def test_json(self):
