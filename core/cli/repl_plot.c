@@ -10,7 +10,7 @@
 #include "codec/mp.h"
 #include "codec/text.h"
 
-enum { PLOT_ROWS = 10, PLOT_ROOM_MIN = 4, PLOT_NUMBER_SIZE = 32 };
+enum { PLOT_ROWS = 10, PLOT_LINE_POINTS_MIN = 8, PLOT_ROOM_MIN = 4, PLOT_NUMBER_SIZE = 32 };
 
 struct plot_point {
     struct slice label; /* in the plot's text */
@@ -222,9 +222,9 @@ static void plot_put_labels(struct page *page, const struct plot *plot, size_t m
     size_t begin = margin + 1, end = begin + columns, wide = page_columns(last), mid = page_columns(middle);
     page_indent(page, begin);
     page_cut(page, PAGE_DIM, first, 0, columns);
-    if (plot->count > 2 && begin + columns / 2 > page->column + mid / 2 + 2 &&
-        begin + columns / 2 + mid < end - (wide < columns ? wide : columns)) {
-        page_indent(page, begin + columns / 2 - mid / 2);
+    size_t at = plot->count > 2 ? begin + plot->count / 2 * (columns - 1) / (plot->count - 1) : 0;
+    if (at > page->column + mid / 2 + 2 && at + mid < end - (wide < columns ? wide : columns)) {
+        page_indent(page, at - mid / 2);
         page_put(page, PAGE_DIM, middle);
     }
     if (plot->count > 1 && end >= wide && end - wide > page->column) {
@@ -288,7 +288,8 @@ void repl_plot_put(struct page *page, struct slice bytes, size_t *lines_left)
     if (plot.count == 0) {
         page_put(page, PAGE_DIM, slice_of("no points to draw"));
         page_end(page);
-    } else if (slice_is(kind, "line") || slice_is(kind, "histogram")) {
+    } else if (slice_is(kind, "histogram") ||
+               (slice_is(kind, "line") && plot.count >= PLOT_LINE_POINTS_MIN)) {
         plot_put_area(page, &plot, slice_is(kind, "histogram"));
     } else {
         plot_put_bars(page, &plot, lines_left);

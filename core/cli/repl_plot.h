@@ -3,8 +3,9 @@
  *     repl_plot_put(&page, plot, &lines);      plot: MessagePack of {kind, title, points = {{label, number},
  * …}}
  *
- * A scale always holds zero, so that areas can be compared. A point without a number (nil, what a NaN becomes
- * in JSON) leaves a gap. In ASCII where the page is so. Threads: any. Owns: nothing. */
+ * A line of a few points is drawn as bars, which say more of them. A scale always holds zero, so that areas
+ * can be compared. A point without a number (nil, what a NaN becomes in JSON) leaves a gap. In ASCII where
+ * the page is so. Threads: any. Owns: nothing. */
 #ifndef LORE_CLI_REPL_PLOT_H
 #define LORE_CLI_REPL_PLOT_H
 

@@ -7,7 +7,7 @@
 #include "codec/mp.h"
 #include "codec/text.h"
 
-enum { TABLE_GAP = 2, TABLE_COLUMN_MIN = 8, TABLE_COLUMNS_MAX = 200 };
+enum { TABLE_GAP = 2, TABLE_COLUMN_MIN = 8, TABLE_NESTED_MIN = 16, TABLE_COLUMNS_MAX = 200 };
 
 struct table_cell {
     size_t at, size; /* of its text; size 0: nothing there */
@@ -18,7 +18,7 @@ struct table_column {
     size_t columns; /* of the terminal */
     bool is_text;   /* something in it is no number */
     bool is_hidden; /* no room */
-    bool is_nested; /* something in it is a table: the first to be cut */
+    bool is_nested; /* something in it is a table */
 };
 
 struct repl_table {
@@ -249,28 +249,41 @@ static size_t table_width(const struct repl_table *table)
     return width;
 }
 
-/* The widest column that can give way, tables before texts; NULL: none can. Numbers are never cut. */
-static struct table_column *table_widest(struct repl_table *table)
+/* How narrow a column may become to make room: numbers are never cut. */
+static size_t table_column_min(const struct table_column *column, bool nested)
+{
+    if (!column->is_text || column->is_hidden) return SIZE_MAX;
+    return nested ? TABLE_NESTED_MIN : TABLE_COLUMN_MIN;
+}
+
+/* The widest column that can give way; NULL: none can. nested: of those that hold tables. */
+static struct table_column *table_widest(struct repl_table *table, bool nested)
 {
     struct table_column *widest = NULL;
     for (size_t at = 0; at < table->column_count; at++) {
         struct table_column *column = &table->columns[at];
-        if (!column->is_text || column->is_hidden || column->columns <= TABLE_COLUMN_MIN) continue;
+        if ((nested && !column->is_nested) || column->columns <= table_column_min(column, nested)) continue;
         if (!widest || column->columns > widest->columns) widest = column;
     }
     return widest;
 }
 
-/* Columns give way one by one from the widest; where that is not enough the last ones are left out. */
+static void table_give_way(struct repl_table *table, size_t width_max, bool nested)
+{
+    struct table_column *widest;
+    for (size_t width; (width = table_width(table)) > width_max && (widest = table_widest(table, nested));) {
+        size_t excess = width - width_max, room = widest->columns - table_column_min(widest, nested);
+        size_t step = (room + 3) / 4;
+        widest->columns -= excess < step ? excess : step;
+    }
+}
+
+/* Columns give way one by one from the widest, tables before texts; where that is not enough the last ones
+ * are left out. */
 static void table_fit(struct repl_table *table, size_t width_max)
 {
-    size_t width = table_width(table);
-    struct table_column *widest;
-    while (width > width_max && (widest = table_widest(table))) {
-        size_t excess = width - width_max, room = widest->columns - TABLE_COLUMN_MIN, step = (room + 3) / 4;
-        widest->columns -= excess < step ? excess : step;
-        width = table_width(table);
-    }
+    table_give_way(table, width_max, true);
+    table_give_way(table, width_max, false);
     for (size_t at = table->column_count; at-- > 1 && table_width(table) > width_max;)
         table->columns[at].is_hidden = true;
 }

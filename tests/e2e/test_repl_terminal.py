@@ -713,6 +713,34 @@ class RealHub(Typed):
         self.assertRegex(terminal.ask("f()"), r"^a new session: variables of the old one are gone\nerror: [^\n]+nil value")
         self.assertEqual(terminal.ask('(billing.bill "7").version'), "1")
 
+    def test_queries(self):
+        hub = self.hub(self.copy_scripts("billing"))
+        for number in range(1, 41):
+            hub.send(f"billing/bill/{number}", "CreateBill", {"customer": f"c{number % 3}", "start_date": f"2026-0{1 + number % 2}-05T10:00:00Z"})
+        terminal = self.open("--data", self.data, to=False, columns=140)
+        said = terminal.ask('events { type = "BillCreated" }').split("\n")
+        self.assertEqual(said[0].split(), ["position", "at", "stream", "type", "data"])
+        self.assertIn('{ customer = "c1", start_date = "2026-02-05T10:00:00.000Z" }', said[1])
+        self.assertEqual(len(said), 22)
+        self.assertIn(":all", said[21])
+        self.assertEqual(len(terminal.ask(":all").split("\n")), 41)
+        path = os.path.join(self.dir, "bills.csv")
+        self.assertIn("wrote 40 rows", terminal.ask(f":save {path}"))
+        with open(path) as file:
+            self.assertEqual(len(file.read().splitlines()), 41)
+        self.assertIn("wrote 40 rows", terminal.ask(f'it:save "{self.dir}/bills.ndjson"'))
+        terminal.ask('months = events { type = "BillCreated" }:group(function(e) return e.data.start_date:sub(1, 7) end)')
+        self.assertEqual(terminal.ask("months:count()").split("\n"), ["         value", "2026-01     20", "2026-02     20"])
+        self.assertRegex(terminal.ask(":plot"), r"(?m)^2026-01 █+ 20$")
+        terminal.ask("months")
+        said = terminal.ask(":projection bills_by_month")
+        self.assertIn('projection "bills_by_month"', said)
+        terminal.send("events { }:gr\t")
+        terminal.until(r"lore> events \{ \}:group$")
+        terminal.send("\x15views.billing.op\t")
+        terminal.until(r"lore> views\.billing\.open_bills")
+        self.assertEqual(terminal.ask(":count()").split("\n")[-1], "40")
+
 
 if __name__ == "__main__":
     main()

@@ -89,6 +89,10 @@ static void room(void **state)
                  "aaaaaaaa\n"
                  "no room for the\n"
                  "columns b, c\n");
+    /* tables before texts */
+    expect_table(46, "[{\"a\":\"a text that is long\",\"b\":[1000000,2000000,3000000,4000000]}]",
+                 "a                    b\n"
+                 "a text that is long  { 1000000, 2000000, 3000\xe2\x80\xa6\n");
     /* not in the middle of a wide character */
     expect_table(8, "[{\"a\":\"\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\"}]",
                  "a\n\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2\xe2\x80\xa6\n");
