@@ -237,9 +237,10 @@ static void show_text_line(struct repl_show *show, struct slice line)
 void repl_show_text(struct repl_show *show, struct slice text)
 {
     repl_show_flush(show, true);
-    for (bool more = true; more;) {
+    for (bool more = true; more && !show->is_silent;) {
         if (!show->lines_left) {
-            show->is_cut = true;
+            show->is_silent = true;
+            repl_show_note(show, "what is printed from here on is not shown");
             break;
         }
         const char *newline = text.size ? memchr(text.data, '\n', text.size) : NULL;

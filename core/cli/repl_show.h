@@ -23,7 +23,8 @@ struct repl_show {
     struct repl_table *table; /* NULL: no row that is a map has come */
     size_t waiting;           /* rows */
     int64_t waits_since_ns;
-    bool is_cut; /* there was more than lines_max */
+    bool is_cut;    /* there was more than lines_max */
+    bool is_silent; /* of what is printed; was said */
 };
 
 /* The page of standard output, narrower than others can be; ascii where the locale is not UTF-8. */

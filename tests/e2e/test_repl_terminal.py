@@ -346,6 +346,19 @@ class Showing(Typed):
         self.assertEqual(len(said), 50001)
         self.assertEqual(said[-1].strip(), "49999")
 
+    def test_a_flood_of_prints(self):
+        terminal = self.open()
+        def flood(answer):
+            for number in range(3000):
+                answer.line({"print": str(number)})
+            answer.until_cancelled()
+        self.fake.answers["flood"] = flood
+        terminal.send("flood\r")
+        terminal.until(r"^999\nwhat is printed from here on is not shown$")
+        self.assertTrue(self.fake.working.wait(60))
+        terminal.send("\x03")
+        terminal.until(r"not shown\n(\^C)?cancelled\nlore>$")
+
     def test_one_huge_value(self):
         terminal = self.open()
         self.fake.answers["huge"] = [{"value": {f"k{n}": {"a": ["x" * 30] * 10} for n in range(5000)}}]
