@@ -8,11 +8,12 @@ CFLAGS   += -std=c11 -D_GNU_SOURCE $(OPT) $(SANITIZE) -Wall -Wextra -Wshadow -Wc
             -fno-omit-frame-pointer -pthread -MMD -MP -Icore -I/usr/include/lua5.4
 LDFLAGS  += -pthread $(SANITIZE) -Wl,-E
 LUA_LIB   = -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive
-LIBS      = -lcurl-gnutls -luv -llmdb -l:libbidgcc000.a $(LUA_LIB) -lsodium -lz -lm -ldl
+LIBS      = -ledit -lcurl-gnutls -luv -llmdb -l:libbidgcc000.a $(LUA_LIB) -lsodium -lz -lm -ldl
 
 # Debian packages: to build and test; to check as well; to measure as well.
 DEPS       = gcc libc6-dev xxd python3 libuv1-dev libcurl4-gnutls-dev liblua5.4-dev liblmdb-dev \
-             libsodium-dev zlib1g-dev libintelrdfpmath-dev tzdata ca-certificates lua-busted libcmocka-dev graphviz
+             libsodium-dev zlib1g-dev libedit-dev libintelrdfpmath-dev tzdata ca-certificates lua-busted libcmocka-dev \
+             graphviz
 DEPS_CHECK = clang-format cppcheck lua-check
 DEPS_FUZZ  = clang libclang-rt-14-dev libjansson-dev
 DEPS_BENCH = wrk redis-server redis-tools tarantool postgresql-15

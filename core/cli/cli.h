@@ -16,7 +16,7 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ENVIRONMENT = 3, CLI_OPTIONS_MAX = 32 };
 
 struct cli_option {
-    const char *name;  /* "from" for --from */
+    const char *name;  /* "from" for --from, a letter for -e: one a command, which may be given again */
     const char *value; /* what stands behind it in the help, "N"; NULL: a flag */
     const char *help;
 };
@@ -42,6 +42,8 @@ struct cli {
     bool json, data_given;                    /* --data was said, not left at its default */
     char **rest;                              /* positional arguments */
     int rest_count;
+    const char **many; /* values of the option that is a letter, in their order */
+    int many_count;
     const char *values[CLI_OPTIONS_MAX]; /* by index in command->options; "" for a flag that was given */
 };
 

@@ -266,32 +266,15 @@ int client_get(struct client *client, const char *path, const char *accept, stru
     return done;
 }
 
-static int client_post_body(struct client *client, const char *path, struct slice body,
-                            const char *const *headers, struct reply *reply, struct fault *fault)
+int client_post(struct client *client, const char *path, struct slice body, const char *const *headers,
+                struct reply *reply, struct fault *fault)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
     list = curl_slist_append(list, "Expect:");
     for (; headers && *headers; headers++) list = curl_slist_append(list, *headers);
+    client->line = NULL;
     int done = client_perform(client, path, list, &body, reply, fault);
     curl_slist_free_all(list);
-    return done;
-}
-
-int client_post(struct client *client, const char *path, struct slice body, const char *const *headers,
-                struct reply *reply, struct fault *fault)
-{
-    client->line = NULL;
-    return client_post_body(client, path, body, headers, reply, fault);
-}
-
-int client_post_lines(struct client *client, const char *path, struct slice body, const char *const *headers,
-                      bool (*line)(void *user, struct slice line), void *user, struct fault *fault)
-{
-    struct reply reply = {0};
-    client->line = line;
-    client->user = user;
-    int done = client_post_body(client, path, body, headers, &reply, fault);
-    buf_release(&reply.body);
     return done;
 }
 

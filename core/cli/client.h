@@ -55,10 +55,6 @@ int client_post(struct client *client, const char *path, struct slice body, cons
 int client_lines(struct client *client, const char *path, const char *accept,
                  bool (*line)(void *user, struct slice line), void *user, struct fault *fault);
 
-/* The same of a POST of JSON. */
-int client_post_lines(struct client *client, const char *path, struct slice body, const char *const *headers,
-                      bool (*line)(void *user, struct slice line), void *user, struct fault *fault);
-
 /* For who makes requests of his own (bulk.c): "http://…" without a slash at the end, and how to reach the
  * hub.
  */

@@ -30,6 +30,13 @@ struct slice fields_text(const struct fields *fields, const char *name)
     return token.text;
 }
 
+struct slice fields_as_text(const struct fields *item)
+{
+    struct mp_reader reader = mp_reader_of(buf_slice(&item->bytes));
+    struct mp_value token;
+    return mp_read(&reader, &token) == 0 && token.kind == MP_TEXT ? token.text : SLICE_NONE;
+}
+
 int64_t fields_int(const struct fields *fields, const char *name)
 {
     struct slice value;
@@ -53,6 +60,11 @@ bool fields_has(const struct fields *fields, const char *name)
     struct slice value;
     struct mp_value token;
     return fields_find(fields, name, &value, &token);
+}
+
+bool fields_member(const struct fields *fields, const char *name, struct slice *bytes)
+{
+    return mp_find(buf_slice(&fields->bytes), slice_of(name), bytes);
 }
 
 bool fields_flag(const struct fields *fields, const char *name)

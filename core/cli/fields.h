@@ -21,10 +21,14 @@ int fields_read(struct fields *fields, struct slice json, struct fault *fault);
 void fields_release(struct fields *fields);
 /* Empty if the member is absent or no text; borrowed. */
 struct slice fields_text(const struct fields *fields, const char *name);
+/* What fields_next gave as a text; empty if it is none. Borrowed. */
+struct slice fields_as_text(const struct fields *item);
 /* 0 if it is absent or no number. */
 int64_t fields_int(const struct fields *fields, const char *name);
 double fields_number(const struct fields *fields, const char *name);
 bool fields_has(const struct fields *fields, const char *name);
+/* The member as MessagePack, null included; false if it is absent. Borrowed. */
+bool fields_member(const struct fields *fields, const char *name, struct slice *bytes);
 bool fields_flag(const struct fields *fields, const char *name); /* it is true */
 /* The member as compact JSON appended to out; nothing if it is absent. */
 void fields_json(const struct fields *fields, const char *name, struct buf *out);

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/faultpoint.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "cli/cli.h"
 #include "vm/excerpt.h"
@@ -195,6 +196,12 @@ static int main_take_scripts(struct cli *cli)
     return -1;
 }
 
+static void main_take_many(struct cli *cli, const char *value, int most)
+{
+    if (!cli->many) cli->many = mem_zero((size_t)most * sizeof *cli->many); /* for the life of the process */
+    cli->many[cli->many_count++] = value;
+}
+
 /* Options may stand anywhere; "--" ends them; "-" is a positional argument. Returns -1 to go on, else an exit
  * code. */
 static int main_parse(struct cli *cli, int argc, char **argv)
@@ -215,9 +222,10 @@ static int main_parse(struct cli *cli, int argc, char **argv)
         const char *equals = strchr(word, '=');
         const struct cli_option *option;
         size_t size = equals ? (size_t)(equals - word) : strlen(word);
-        size_t dashes = word[1] == '-' ? 2 : 1; /* --name, or -e: a name of one letter */
-        bool is_option = dashes == 2 ? size > 2 : size == 2;
-        const char **slot = is_option ? main_slot(cli, word + dashes, size - dashes, &option) : NULL;
+        size_t dashes = word[1] == '-' ? 2 : 1; /* one before a letter, two before a word */
+        const char **slot = size > dashes && (size == 2) == (dashes == 1)
+                                ? main_slot(cli, word + dashes, size - dashes, &option)
+                                : NULL;
         if (!slot) return cli_usage(cli, "unknown option %s", word);
         if (!option->value) {
             if (equals) return cli_usage(cli, "--%s takes no value", option->name);
@@ -225,10 +233,11 @@ static int main_parse(struct cli *cli, int argc, char **argv)
             if (strcmp(option->name, "json") == 0) cli->json = true;
             continue;
         }
-        if (!equals && (at + 1 >= argc || strncmp(argv[at + 1], "--", 2) == 0))
-            return cli_usage(cli, "--%s expects %s", option->name, option->value);
+        if (!equals && (at + 1 >= argc || (dashes == 2 && strncmp(argv[at + 1], "--", 2) == 0)))
+            return cli_usage(cli, "%.*s expects %s", (int)size, word, option->value);
         *slot = equals ? equals + 1 : argv[++at];
         if (slot == &cli->data) cli->data_given = true;
+        if (dashes == 1) main_take_many(cli, *slot, argc);
     }
     if (cli->rest_count < cli->command->rest_min) return cli_usage(cli, "an argument is missing");
     if (cli->rest_count > cli->command->rest_max)

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "codec/text.h"
-
-static const char page_dots[] = "…";
 
 struct page page_of_stdout(struct buf *out)
 {
@@ -30,29 +29,70 @@ static size_t page_step(struct slice text, size_t at)
     return size ? size : 1;
 }
 
-/* Neither C0 nor DEL nor C1 reaches a terminal. */
-static bool page_is_clean(const char *at, size_t size)
+/* Of one character that page_step found; a byte that is no UTF-8 gives a C1 control, which is not clean. */
+static uint32_t page_code_point(const char *at, size_t size)
 {
-    uint8_t first = (uint8_t)at[0];
-    if (size == 1) return first >= 0x20 && first < 0x7f;
-    return !(size == 2 && first == 0xc2 && (uint8_t)at[1] < 0xa0);
+    static const uint8_t masks[] = {0, 0xff, 0x1f, 0x0f, 0x07};
+    const uint8_t *byte = (const uint8_t *)at;
+    if (size == 1 && byte[0] >= 0x80) return 0x80;
+    uint32_t point = byte[0] & masks[size];
+    for (size_t next = 1; next < size; next++) point = point << 6 | (byte[next] & 0x3f);
+    return point;
+}
+
+bool page_is_clean(uint32_t point)
+{
+    if (point < 0x20 || (point >= 0x7f && point < 0xa0)) return false;
+    if (point == 0x061c || point == 0x200e || point == 0x200f) return false;
+    return !(point >= 0x2028 && point <= 0x202e) && !(point >= 0x2066 && point <= 0x2069);
+}
+
+uint32_t page_next(struct slice *text)
+{
+    size_t size = page_step(*text, 0);
+    uint32_t point = page_code_point(text->data, size);
+    *text = slice_make(text->data + size, text->size - size);
+    return point;
+}
+
+/* How many columns a clean character takes; those that the locale does not know take one. */
+static size_t page_point_columns(uint32_t point)
+{
+    if (point < 0x80) return 1;
+    int columns = wcwidth((wchar_t)point);
+    return columns < 0 ? 1 : (size_t)columns;
+}
+
+static size_t page_character_columns(struct slice text, size_t at, size_t size)
+{
+    uint32_t point = page_code_point(text.data + at, size);
+    return page_is_clean(point) ? page_point_columns(point) : 1;
 }
 
 static void page_put_clean(struct page *page, struct slice text)
 {
     for (size_t at = 0, size; at < text.size; at += size) {
         size = page_step(text, at);
-        if (page_is_clean(text.data + at, size))
+        uint32_t point = page_code_point(text.data + at, size);
+        bool shown = page_is_clean(point) && (point < 0x80 || !page->ascii);
+        if (shown)
             buf_put(page->out, text.data + at, size);
         else
             buf_put_byte(page->out, '?');
-        page->column++;
+        page->column += shown ? page_point_columns(point) : 1;
     }
+}
+
+static void page_put_dots(struct page *page)
+{
+    buf_put_text(page->out, page->ascii ? "~" : "…");
+    page->column++;
 }
 
 static void page_begin_colour(struct page *page, enum page_colour colour)
 {
-    static const char *const codes[] = {"", "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m"};
+    static const char *const codes[] = {"",         "\033[1m",  "\033[2m", "\033[31m",
+                                        "\033[32m", "\033[33m", "\033[36m"};
     if (page->coloured) buf_put_text(page->out, codes[colour]);
 }
 
@@ -101,7 +141,10 @@ void page_title(struct page *page, const char *title)
 size_t page_columns(struct slice text)
 {
     size_t columns = 0;
-    for (size_t at = 0; at < text.size; at += page_step(text, at)) columns++;
+    for (size_t at = 0, size; at < text.size; at += size) {
+        size = page_step(text, at);
+        columns += page_character_columns(text, at, size);
+    }
     return columns;
 }
 
@@ -139,19 +182,20 @@ void page_cut(struct page *page, enum page_colour colour, struct slice text, siz
 {
     page_begin_colour(page, colour);
     if (from && columns_max) {
-        buf_put_text(page->out, page_dots);
-        page->column++;
+        page_put_dots(page);
         columns_max--;
     }
     text = slice_make(text.data + from, text.size - from);
     bool whole = page_columns(text) <= columns_max;
     size_t left = whole ? columns_max : columns_max ? columns_max - 1 : 0, at = 0;
-    for (; at < text.size && left; left--) at += page_step(text, at);
-    page_put_clean(page, slice_make(text.data, at));
-    if (!whole && columns_max) {
-        buf_put_text(page->out, page_dots);
-        page->column++;
+    while (at < text.size) {
+        size_t size = page_step(text, at), columns = page_character_columns(text, at, size);
+        if (columns > left) break;
+        left -= columns;
+        at += size;
     }
+    page_put_clean(page, slice_make(text.data, at));
+    if (!whole && columns_max) page_put_dots(page);
     page_end_colour(page, colour);
 }
 

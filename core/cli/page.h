@@ -8,24 +8,27 @@
  *     page_format(&page, PAGE_RED, "%zu errors", count);
  *     page_end(&page);
  *
- * What is put is cleaned: control characters, which a document or an error may hold, become "?". A column is
- * a code point.
+ * What is put is cleaned: control characters and those that turn the direction of writing, which a document
+ * or an error may hold, become "?". Columns are those of wcwidth(3), one for a character that the locale does
+ * not know.
  *
  * Threads: one. Owns: nothing. */
 #ifndef LORE_CLI_PAGE_H
 #define LORE_CLI_PAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 
-enum page_colour { PAGE_PLAIN, PAGE_BOLD, PAGE_DIM, PAGE_RED, PAGE_GREEN, PAGE_YELLOW };
+enum page_colour { PAGE_PLAIN, PAGE_BOLD, PAGE_DIM, PAGE_RED, PAGE_GREEN, PAGE_YELLOW, PAGE_CYAN };
 
 enum { PAGE_WIDTH_MIN = 40, PAGE_WIDTH_ELSEWHERE = 120 /* where there is no terminal */ };
 
 struct page {
     struct buf *out;
     bool coloured;
+    bool ascii;    /* what is beyond ASCII becomes "?", dots become "~" */
     size_t width;  /* columns */
     size_t column; /* where the next character goes */
 };
@@ -49,6 +52,11 @@ void page_wrap(struct page *page, enum page_colour colour, size_t indent, struct
 void page_cut(struct page *page, enum page_colour colour, struct slice text, size_t from, size_t columns_max);
 
 size_t page_columns(struct slice text);
+/* Takes the next character off the text, which must not be empty; what is no UTF-8 is one that is not clean.
+ */
+uint32_t page_next(struct slice *text);
+/* Whether a terminal may see it. */
+bool page_is_clean(uint32_t point);
 /* "12,345", to a text of 32 bytes; returns it. */
 const char *page_count(uint64_t count, char text[32]);
 

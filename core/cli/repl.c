@@ -1,183 +1,114 @@
-/* repl.c: lore repl: expressions of a command line or of stdin, evaluated in a hub. */
-#include <stdio.h>
-#include <string.h>
+/* repl.c: lore repl: questions to the hub in Lua, typed or given.
+ *
+ *   repl_prompt      somebody types                repl_script    what is given by -e or stdin
+ *   repl_line        a line edited: libedit        repl_history   what was typed in earlier runs
+ *   repl_command     what begins with a colon      repl_session   the session, and what is said of it
+ *   repl_evaluate    one evaluation, its lines     repl_talk      the protocol; repl_wake: signals meanwhile
+ *   repl_show        values, rows, texts, by repl_value, repl_table, repl_plot; repl_save, repl_csv: files */
+#include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/fields.h"
-#include "codec/json.h"
+#include "cli/repl_prompt.h"
+#include "cli/repl_script.h"
+#include "cli/repl_wake.h"
 
-struct repl {
-    const struct cli *cli;
-    struct client *client;
-    struct buf path;
-    char session[64];
-    /* of the evaluation at hand */
-    bool incomplete, failed;
-    struct buf rows; /* of a query: one list in JSON */
-};
-
-/* --- one evaluation --- */
-
-static void repl_print_value(const struct repl *repl, const struct fields *line, const char *name)
+/* The characters of the terminal, for this thread alone: a hub of our own runs scripts in the C locale.
+ * Where nothing is said, terminals of today are UTF-8. */
+static void repl_set_locale(void)
 {
-    struct buf text = {0};
-    struct slice plain = fields_text(line, name);
-    if (repl->cli->json)
-        fields_json(line, name, &text);
-    else if (plain.size)
-        buf_put_slice(&text, plain);
-    else
-        fields_pretty(line, name, &text);
-    printf("%.*s\n", SLICE_ARGS(buf_slice(&text)));
-    buf_release(&text);
-}
-
-static void repl_print_error(struct repl *repl, const struct fields *line)
-{
-    struct fields error;
-    repl->failed = true;
-    if (fields_object(line, "error", &error))
-        fprintf(stderr, "lore: %.*s\n", SLICE_ARGS(fields_text(&error, "message")));
-}
-
-static bool repl_line(void *user, struct slice text)
-{
-    struct repl *repl = user;
-    struct fields line = {0};
-    if (fields_read(&line, text, NULL) == 0) {
-        struct slice printed = fields_text(&line, "print");
-        if (fields_has(&line, "print")) fprintf(stderr, "%.*s\n", SLICE_ARGS(printed));
-        if (fields_has(&line, "value")) repl_print_value(repl, &line, "value");
-        if (fields_has(&line, "row")) {
-            buf_put_byte(&repl->rows, repl->rows.size ? ',' : '[');
-            fields_json(&line, "row", &repl->rows);
-        }
-        if (fields_has(&line, "incomplete")) repl->incomplete = true;
-        if (fields_has(&line, "error")) repl_print_error(repl, &line);
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    bool said = false;
+    for (size_t at = 0; at < sizeof names / sizeof *names; at++) {
+        const char *value = getenv(names[at]);
+        if (value && *value) said = true;
     }
-    fields_release(&line);
-    return true;
+    locale_t locale = newlocale(LC_CTYPE_MASK, said ? "" : "C.UTF-8", NULL);
+    if (locale) uselocale(locale);
 }
 
-/* CLI_OK, or the exit code; *incomplete: more must follow. */
-static int repl_evaluate(struct repl *repl, struct slice source, bool *incomplete)
+/* One that came at the very end, or with the end of stdin. */
+static void repl_look_at_signals(struct repl *repl)
 {
-    struct fault fault;
-    struct buf body = {0};
-    buf_put_byte(&body, '{');
-    if (repl->session[0]) json_put_text_member(&body, "session", slice_of(repl->session));
-    json_put_text_member(&body, "source", source);
-    buf_put_text(&body, ",\"rows\":0}");
-    repl->incomplete = repl->failed = false;
-    buf_clear(&repl->rows);
-    int code = CLI_OK;
-    if (client_post_lines(repl->client, repl->path.data, buf_slice(&body), NULL, repl_line, repl, &fault) < 0)
-        code = cli_fail(&fault);
-    else if (repl->failed)
-        code = CLI_FAILED;
-    if (repl->rows.size) printf("%.*s]\n", SLICE_ARGS(buf_slice(&repl->rows)));
-    *incomplete = repl->incomplete;
-    buf_release(&body);
-    return code;
-}
-
-/* --- where expressions come from --- */
-
-static int repl_expression(struct repl *repl, const char *expression)
-{
-    bool incomplete;
-    int code = repl_evaluate(repl, slice_of(expression), &incomplete);
-    if (!incomplete) return code;
-    fprintf(stderr, "lore: the expression is not complete\n");
-    return CLI_FAILED;
-}
-
-static int repl_open(struct repl *repl, struct fault *fault)
-{
-    struct reply reply = {0};
-    struct fields opened = {0};
-    int done = client_post(repl->client, repl->path.data, slice_of("{\"open\":true}"), NULL, &reply, fault);
-    if (done == 0) done = fields_read(&opened, buf_slice(&reply.body), fault);
-    if (done == 0)
-        snprintf(repl->session, sizeof repl->session, "%.*s", SLICE_ARGS(fields_text(&opened, "session")));
-    fields_release(&opened);
-    buf_release(&reply.body);
-    return done;
-}
-
-static void repl_close(struct repl *repl)
-{
-    struct reply reply = {0};
-    struct fault ignored;
-    struct buf body = {0};
-    buf_put_byte(&body, '{');
-    json_put_text_member(&body, "session", slice_of(repl->session));
-    buf_put_text(&body, ",\"close\":true}");
-    client_post(repl->client, repl->path.data, buf_slice(&body), NULL, &reply, &ignored);
-    buf_release(&body);
-    buf_release(&reply.body);
-}
-
-/* Lines of stdin, as many as make something complete, one chunk after another in one session. */
-static int repl_stdin(struct repl *repl)
-{
-    struct fault fault;
-    struct buf chunk = {0};
-    char *line = NULL;
-    size_t size_max = 0;
-    ssize_t size;
-    int code = CLI_OK;
-    bool incomplete = false;
-    if (repl_open(repl, &fault) < 0) return cli_fail(&fault);
-    while (code == CLI_OK && (size = getline(&line, &size_max, stdin)) > 0) {
-        buf_put(&chunk, line, (size_t)size);
-        if (!incomplete && strspn(line, " \t\r\n") == (size_t)size) {
-            buf_clear(&chunk);
-            continue;
-        }
-        code = repl_evaluate(repl, buf_slice(&chunk), &incomplete);
-        if (!incomplete) buf_clear(&chunk);
-    }
-    if (code == CLI_OK && incomplete) {
-        fprintf(stderr, "lore: stdin ends in the middle of a statement\n");
-        code = CLI_FAILED;
-    }
-    repl_close(repl);
-    free(line);
-    buf_release(&chunk);
-    return code;
+    for (int number; !repl->signal_number && (number = repl_wake_take());)
+        if (repl_wake_is_end(number) || (number == SIGINT && !repl->is_interactive))
+            repl->signal_number = number;
 }
 
 static int repl_run(struct cli *cli)
 {
+    struct client *client;
     struct fault fault;
     struct repl repl = {.cli = cli};
-    if (client_open(cli, CLIENT_VIEWS, &repl.client, &fault) < 0) return cli_fail(&fault);
-    buf_format(&repl.path, "/v1/%s/repl%c", cli->tenant, 0);
-    const char *expression = cli_value(cli, "e");
-    int code = expression ? repl_expression(&repl, expression) : repl_stdin(&repl);
-    buf_release(&repl.rows);
-    buf_release(&repl.path);
-    client_close(repl.client);
-    return code;
+    repl_set_locale();
+    if (client_open(cli, CLIENT_VIEWS, &client, &fault) < 0) return cli_fail(&fault);
+    repl.is_interactive =
+        cli->many_count == 0 && !cli->json && isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
+    repl.talk = repl_talk_new(client, cli->tenant);
+    repl_wake_start();
+    if (repl.is_interactive)
+        repl_prompt_run(&repl);
+    else if (cli->many_count)
+        repl_script_expressions(&repl, cli->many, cli->many_count);
+    else
+        repl_script_run(&repl);
+    repl_look_at_signals(&repl);
+    if (!repl.signal_number) repl_talk_close(repl.talk);
+    repl_talk_free(repl.talk);
+    client_close(client);
+    buf_release(&repl.tenant);
+    buf_release(&repl.at);
+    buf_release(&repl.file_name);
+    buf_release(&repl.file);
+    if (repl.signal_number) repl_wake_die(repl.signal_number);
+    return repl.code;
 }
 
 static const struct cli_option repl_options[] = {
-    {"e", "EXPR", "evaluate this and end"},
+    {"e", "EXPR", "evaluate it and end; may be given several times"},
     {NULL, NULL, NULL},
 };
 
 const struct cli_command cli_repl = {
     .name = "repl",
-    .summary = "ask a hub in Lua",
+    .summary = "ask questions in Lua: streams, views, events, past and future",
     .arguments = "",
-    .help = "Evaluates Lua with the domain at hand: contexts, views, events. Without -e it reads stdin, one\n"
-            "statement after another, and ends at the first error. Values go to stdout, what is printed to "
-            "stderr.\n\n"
-            "  lore repl -e 'billing.bill \"7\"' --json\n"
-            "  echo 'views.outstanding_invoices:count()' | lore repl",
+    .help =
+        "Lua 5.4 with the domain at hand. Everything runs in the hub, in a session of its own with limits of "
+        "time\n"
+        "and memory, and nothing can be written before :write says so. Works on the hub that has the data\n"
+        "directory, on any hub by --to URL, or without a hub on the data directory alone.\n\n"
+        "  billing.bill \"7\"                      a stream: version, position, state\n"
+        "  billing.bill(\"7\"):at \"2026-05-01\"     as it was\n"
+        "  views.billing.outstanding_invoices:range(\"due_on\", nil, now())\n"
+        "  events { type = \"BillClosed\" }:group(function(e) return e.at:sub(1, 7) end):count()\n"
+        "  it:plot()                             the last result as a drawing\n"
+        "  dry(billing.bill \"7\", CloseBill {})    what would follow; nothing is written\n\n"
+        "At the prompt :help lists all that can be called and the commands of the terminal, TAB completes, "
+        "^R\n"
+        "searches what was typed before. An input goes on over several lines until it is whole; two empty "
+        "lines\n"
+        "or Ctrl-C give it up. Ctrl-C during an evaluation stops it, and variables stay. Ctrl-D leaves.\n"
+        "What is typed is kept in $XDG_STATE_HOME/lore/history (~/.local/state/lore/history), but for what\n"
+        "begins with a blank. Keys can be bound in ~/.editrc. Colours: not with NO_COLOR.\n\n"
+        "Without a terminal a script is read from stdin and shown piece by piece as if it were typed. A "
+        "local ends\n"
+        "with its piece, so from a line that begins with local on the rest of a script is one piece.\n"
+        "With -e or a script all rows and lines are shown, and the exit code is 1 where something failed. "
+        "--json\n"
+        "prints each value as one line, rows of a query one a line, and what print() says on stderr.\n\n"
+        "Files are written here, never by the hub, and only those that are named in what was typed: :save "
+        "FILE,\n"
+        "it:save \"FILE\". CSV is RFC 4180 and holds texts as they are; how many of them a spreadsheet would "
+        "take\n"
+        "for a formula is said. A file that exists is overwritten with :save! FILE only.\n\n"
+        "  lore repl\n"
+        "  lore repl --to https://hub.example\n"
+        "  lore repl --json -e 'events { type = \"BillClosed\" }:count()'\n"
+        "  lore repl < report.lua > report.txt",
     .options = repl_options,
     .takes_scripts = true,
     .takes_data = true,

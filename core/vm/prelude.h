@@ -12,8 +12,6 @@ struct prelude_file {
 };
 
 extern const struct prelude_file prelude_files[]; /* name NULL at the end */
-/* One that is there, by its name. */
-const struct prelude_file *prelude_find(const char *name);
 
 /* The file of that name, or NULL. */
 const struct prelude_file *prelude_find(const char *name);

@@ -3,7 +3,7 @@ import json, os, random, re, shutil, signal, subprocess, tempfile, time, unittes
 
 from hub import LORE, ROOT, SMALL, TIMEOUT, Case, Hub, lines, lore, main
 
-COMMANDS = ["new", "serve", "check", "test", "send", "import", "export", "events", "state", "view", "status", "rebuild", "retry", "task", "verify"]
+COMMANDS = ["new", "serve", "check", "test", "send", "import", "export", "events", "state", "view", "status", "rebuild", "retry", "task", "verify", "repl"]
 CLOUD_EVENT = ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data", "position", "version", "typeversion",
                "recordedtime", "correlationid", "causationid", "commandid", "deploy"]
 IMPORT = """
