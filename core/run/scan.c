@@ -72,6 +72,14 @@ static void scan_close(struct seek_cursor *cursor)
     mem_free(cursor);
 }
 
+/* A stream is read from its beginning, so its record may lie before `from`. */
+static void pass_record(struct seek_cursor *cursor)
+{
+    uint64_t behind = cursor->record.first_position + cursor->record.event_count;
+    if (behind > cursor->to) behind = cursor->to + 1;
+    if (behind > cursor->from) cursor->from = behind;
+}
+
 /* 1: it stands in a record that fits; 0: none so far, or the end; -1 fault. */
 static int next_record(struct seek_cursor *cursor, struct fault *fault)
 {
@@ -93,7 +101,7 @@ static int next_record(struct seek_cursor *cursor, struct fault *fault)
             cursor->event = (struct record_event){0};
             return 1;
         }
-        cursor->from = cursor->record.first_position + cursor->record.event_count;
+        pass_record(cursor);
         cursor->seen++;
     }
     return 0;
@@ -121,8 +129,7 @@ static int scan_next(struct seek_cursor *cursor, struct seek_hit *hit, uint64_t 
             return 1;
         }
         cursor->in_record = false;
-        uint64_t behind = cursor->record.first_position + cursor->record.event_count;
-        cursor->from = behind > cursor->to ? cursor->to + 1 : behind;
+        pass_record(cursor);
     }
     *position = cursor->from;
     return 0;

@@ -1,12 +1,12 @@
 #include "vm/seek_fold.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 
 /* What a slot of the map and a block of memory cost beside what is in them. */
 enum { SLOT_SIZE = 2 * sizeof(struct map_slot), BLOCK_SIZE = 16 };
+enum { STOP_STEPS = 1 << 16 }; /* of comparing, between two questions whether it stops */
 
 static bool keeps_items(enum seek_end end)
 {
@@ -223,6 +223,14 @@ int seek_fold_add(struct seek_fold *fold, struct seek_group *group, const struct
     return seek_sum_add(&group->state->sum, value, fault);
 }
 
+static int ask_whether_it_stops(const struct seek_fold *fold, size_t *steps, size_t more, struct fault *fault)
+{
+    *steps += more;
+    if (*steps < STOP_STEPS || !fold->stops) return 0;
+    *steps = 0;
+    return fold->stops(fold->user) ? fault_set(fault, FAULT_CANCELLED, "cancelled") : 0;
+}
+
 /* Where all are kept, they change hands. */
 static void move_items(struct seek_fold *fold, struct seek_group *group, struct seek_items *from)
 {
@@ -256,22 +264,53 @@ int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault
 {
     if (keeps_items(fold->plan.end)) fold->bytes += from->bytes;
     if (merge_group(fold, &fold->all, &from->all, fault) < 0) return -1;
+    size_t steps = 0;
     for (struct seek_group *group = from->first; group; group = group->next)
-        if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0) return -1;
+        if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0 ||
+            ask_whether_it_stops(fold, &steps, 8, fault) < 0)
+            return -1;
     return 0;
 }
 
 /* --- the end --- */
 
-static int by_rank(const void *a, const void *b, void *user)
+static bool is_before(const struct seek_fold *fold, const struct seek_item *a, const struct seek_item *b)
 {
-    return compare_items(*(enum seek_end *)user, *(struct seek_item *const *)a, *(struct seek_item *const *)b);
+    if (fold->plan.end == SEEK_SAMPLE) return a->order < b->order;
+    return compare_items(fold->plan.end, a, b) < 0;
 }
 
-static int by_order(const void *a, const void *b)
+/* Two sorted runs of from, [begin, middle) and [middle, end), become one of to. */
+static void merge_runs(const struct seek_fold *fold, struct seek_item **from, struct seek_item **to, size_t begin,
+                       size_t middle, size_t end)
 {
-    const struct seek_item *one = *(struct seek_item *const *)a, *other = *(struct seek_item *const *)b;
-    return (one->order > other->order) - (one->order < other->order);
+    size_t a = begin, b = middle;
+    for (size_t at = begin; at < end; at++)
+        to[at] = a < middle && (b == end || !is_before(fold, from[b], from[a])) ? from[a++] : from[b++];
+}
+
+/* By merging, and not by qsort, which nobody can stop. */
+static int sort_items(struct seek_fold *fold, struct seek_items *items, struct fault *fault)
+{
+    size_t steps = 0;
+    if (items->count < 2) return 0;
+    struct seek_item **from = items->items, **to = mem_alloc(items->max * sizeof *to);
+    int done = 0;
+    for (size_t width = 1; done == 0 && width < items->count; width *= 2) {
+        for (size_t begin = 0; done == 0 && begin < items->count; begin += 2 * width) {
+            size_t middle = begin + width < items->count ? begin + width : items->count;
+            size_t end = middle + width < items->count ? middle + width : items->count;
+            merge_runs(fold, from, to, begin, middle, end);
+            done = ask_whether_it_stops(fold, &steps, end - begin, fault);
+        }
+        struct seek_item **swap = from;
+        if (done < 0) break; /* from still has all of them */
+        from = to;
+        to = swap;
+    }
+    items->items = from;
+    mem_free(to);
+    return done;
 }
 
 /* The least value that so many of all values are not above: one of them, never something in between. */
@@ -282,26 +321,27 @@ static size_t quantile_rank(size_t count, double quantile)
     return rank >= (double)count ? count - 1 : (size_t)rank;
 }
 
-static void finish_group(struct seek_fold *fold, struct seek_group *group)
+static int finish_group(struct seek_fold *fold, struct seek_group *group, struct fault *fault)
 {
     struct seek_items *items = &group->state->items;
-    if (items->count == 0) return;
-    if (fold->plan.end == SEEK_SAMPLE)
-        qsort(items->items, items->count, sizeof *items->items, by_order);
-    else
-        qsort_r(items->items, items->count, sizeof *items->items, by_rank, &fold->plan.end);
+    if (sort_items(fold, items, fault) < 0) return -1;
+    if (items->count == 0) return 0;
     while (fold->plan.end == SEEK_DISTINCT && items->items[items->count - 1]->order == UINT64_MAX)
         item_free(fold, items->items[--items->count]);
-    if (fold->plan.end != SEEK_QUANTILE) return;
+    if (fold->plan.end != SEEK_QUANTILE) return 0;
     size_t rank = quantile_rank(items->count, fold->plan.quantile);
     struct seek_item *wanted = items->items[rank];
     items->items[rank] = items->items[0];
     items->items[0] = wanted;
+    return 0;
 }
 
-void seek_fold_finish(struct seek_fold *fold)
+int seek_fold_finish(struct seek_fold *fold, struct fault *fault)
 {
-    if (!keeps_items(fold->plan.end)) return;
-    finish_group(fold, &fold->all);
-    for (struct seek_group *group = fold->first; group; group = group->next) finish_group(fold, group);
+    size_t steps = 0;
+    if (!keeps_items(fold->plan.end)) return 0;
+    if (finish_group(fold, &fold->all, fault) < 0) return -1;
+    for (struct seek_group *group = fold->first; group; group = group->next)
+        if (finish_group(fold, group, fault) < 0 || ask_whether_it_stops(fold, &steps, 8, fault) < 0) return -1;
+    return 0;
 }

@@ -9,7 +9,7 @@
  *     struct seek_group *group = seek_fold_group(&fold, label);          or &fold.all
  *     if (seek_fold_wants(&fold, group, key, order)) seek_fold_keep(&fold, group, key, order, row);
  *     seek_fold_merge(&fold, &other, &fault);
- *     seek_fold_finish(&fold);
+ *     seek_fold_finish(&fold, &fault);
  *
  * Threads: one at a time. Owns: groups and what they keep, until seek_fold_release. */
 #ifndef LORE_VM_SEEK_FOLD_H
@@ -70,6 +70,9 @@ struct seek_fold {
     struct seek_group *first, *last; /* in the order in which they came */
     struct arena arena;             /* groups and labels */
     size_t bytes;                   /* in use, about */
+    /* Asked now and then by what takes long; true: it ends with CANCELLED. NULL: nobody is asked. */
+    bool (*stops)(void *user);
+    void *user;
 };
 
 void seek_fold_begin(struct seek_fold *fold, const struct seek_plan *plan);
@@ -85,9 +88,11 @@ bool seek_fold_wants(const struct seek_fold *fold, const struct seek_group *grou
                     uint64_t order);
 void seek_fold_keep(struct seek_fold *fold, struct seek_group *group, struct slice key, uint64_t order,
                    struct slice row);
-/* What from has found as well; from is released by its owner, and of no other use. */
+/* What from has found as well; from is released by its owner, and of no other use. Faults: SCRIPT (of sums),
+ * CANCELLED. */
 int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault *fault);
-/* Sorts what groups keep: the best first; QUANTILE: the one that was asked for is items[0], if any. */
-void seek_fold_finish(struct seek_fold *fold);
+/* Sorts what groups keep: the best first; QUANTILE: the one that was asked for is items[0], if any. Fault:
+ * CANCELLED. */
+int seek_fold_finish(struct seek_fold *fold, struct fault *fault);
 
 #endif

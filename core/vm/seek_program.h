@@ -11,7 +11,7 @@
  *
  *     seek_program_open(&program, lua, reader);            then stages, group, value, plan are set
  *     seek_program_begin(&program);
- *     seek_program_take(&program, &hit);                   inside a vm_call: it raises what functions raise
+ *     seek_program_take(&program, 0, &hit);                inside a vm_call: it raises what functions raise
  *     seek_program_end(&program);                          what waits to be sorted goes on
  *     seek_program_close(&program);
  *
@@ -96,10 +96,13 @@ size_t seek_program_free_stages(const struct seek_program *program);
 bool seek_program_is_bare(const struct seek_program *program);
 
 void seek_program_begin(struct seek_program *program);
-void seek_program_take(struct seek_program *program, const struct seek_hit *hit);
-/* A packed row, from that stage on. */
+/* An event, from that stage on. */
+void seek_program_take(struct seek_program *program, size_t stage, const struct seek_hit *hit);
+/* A packed row. */
 void seek_program_take_packed(struct seek_program *program, size_t stage, uint64_t order, struct slice row);
 void seek_program_end(struct seek_program *program);
+/* Raises a fault of what belongs to the program; CANCELLED as whatever ended the call. */
+void seek_program_raise(struct seek_program *program, const struct fault *fault);
 
 /* A copy of a function for another state: its Lua part is not copied. */
 struct seek_function seek_function_path(const struct seek_function *function);

@@ -49,16 +49,12 @@ struct seek_run *seek_run_push(lua_State *lua, const struct seek_source *source,
     return run;
 }
 
-static int raise(struct seek_run *run, const struct fault *fault)
-{
-    return vm_raise(run->program.lua, fault->code, 1, "%s", fault->text);
-}
 
 void seek_run_begin(struct seek_run *run)
 {
     struct fault fault;
     run->began_ns = run->told_ns = clock_monotonic_ns();
-    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0) raise(run, &fault);
+    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0) seek_program_raise(&run->program, &fault);
     run->position = run->scan->first;
     seek_program_begin(&run->program);
 }
@@ -89,11 +85,11 @@ static bool scan_alone(struct seek_run *run, int64_t ns)
     int64_t until = clock_monotonic_ns() + ns;
     unsigned count = 0;
     if (!run->cursor && run->source->open(run->scan, run->position, run->scan->last, &run->cursor, &fault) < 0)
-        raise(run, &fault);
+        seek_program_raise(&run->program, &fault);
     while (!program->enough && run->position <= run->scan->last) {
         int found = run->source->next(run->cursor, &hit, &run->position, &fault);
-        if (found < 0) raise(run, &fault);
-        if (found > 0) seek_program_take(program, &hit);
+        if (found < 0) seek_program_raise(&run->program, &fault);
+        if (found > 0) seek_program_take(program, 0, &hit);
         if (run->pause) return true;
         if (found > 0 && ++count % LOOK_EVERY != 0) continue;
         vm_spend(program->lua, LOOK_EVERY);
@@ -135,7 +131,7 @@ static bool wait_for_crew(struct seek_run *run, int64_t ns)
             dismiss(run);
             return true;
         }
-        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0) raise(run, &fault);
+        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0) seek_program_raise(&run->program, &fault);
         if (state == SEEK_CREW_DONE || program->enough) return false;
     }
     return true;
