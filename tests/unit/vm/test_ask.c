@@ -134,6 +134,29 @@ static int host_tell(void *user, struct slice line, struct fault *fault)
     return 0;
 }
 
+/* A log without events. */
+static int prepare_nothing(void *user, const struct seek_filter *filter, struct seek_scan **scan,
+                           struct fault *fault)
+{
+    static struct seek_scan nothing = {.first = 1, .last = 0};
+    *scan = &nothing;
+    return 0;
+}
+static void release_nothing(struct seek_scan *scan)
+{
+}
+static int open_nothing(struct seek_scan *scan, uint64_t from, uint64_t to, struct seek_cursor **cursor,
+                        struct fault *fault)
+{
+    *cursor = NULL;
+    return 0;
+}
+static void close_nothing(struct seek_cursor *cursor)
+{
+}
+static const struct seek_source no_events = {
+    .prepare = prepare_nothing, .release = release_nothing, .open = open_nothing, .close = close_nothing};
+
 static void open_ask(size_t memory_max, size_t value_size_max)
 {
     test.host = (struct ask_host){.state = host_state,
@@ -145,6 +168,7 @@ static void open_ask(size_t memory_max, size_t value_size_max)
                                   .tenant = host_tenant,
                                   .ids = host_ids,
                                   .keys = host_keys,
+                                  .events = &no_events,
                                   .tell = host_tell};
     test.domain = open_domain_with((struct domain_options){.memory_max = memory_max}, scripts);
     struct ask_options options = {.domain = test.domain,
@@ -465,7 +489,7 @@ static void all_that_can_be_called_has_help(void **state)
         walk(lua, "");
         lua_pop(lua, 1);
     }
-    static const char *const kinds[] = {"stream", "view", "documents"};
+    static const char *const kinds[] = {"stream", "view", "documents", "query"};
     for (size_t at = 0; at < sizeof kinds / sizeof *kinds; at++) walk_methods(kinds[at]);
     const enum vm_meta metas[] = {VM_META_DECIMAL, VM_META_DURATION};
     for (size_t at = 0; at < 2; at++) {
@@ -497,7 +521,7 @@ static void all_that_has_help_is_there(void **state)
          line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         if (line[0] != ' ' || sscanf(line, "  %63[a-z0-9_.]", name) != 1 || line[2 + strlen(name)] == ':')
             continue;
-        static const char *const kinds[] = {"aggregate", "message", "view",     "documents",
+        static const char *const kinds[] = {"aggregate", "message", "view",      "documents", "query",
                                             "it",        "views.",  "contexts."};
         bool is_kind = false;
         for (size_t at = 0; at < sizeof kinds / sizeof *kinds; at++)
