@@ -38,24 +38,28 @@ group("Views", {
 
 group("Events", {
   { name = "events", args = "{ filters }", gives = "query",
-    fields = { "type", "types", "context", "aggregate", "stream", "tenant", "since", "to", "from", "upto", "position", "deploy", "correlation",
-      "actor", "last" },
-    text = "Events of the log, as a query that reads nothing yet. type, types (\"BillClosed\", \"billing.BillClosed\"), context, aggregate, stream, tenant "
-      .. "(\"*\": all), actor, correlation; since, to (or [\"until\"]): when it happened; from, upto: a position, a time of recording or \"deploy:N\"; "
+    fields = { "type", "types", "context", "aggregate", "stream", "tenant", "since", "to", "from", "upto", "position", "deploy",
+      "correlation", "actor", "last" },
+    text = "Events of the log, as a query that reads nothing yet. type, types (\"BillClosed\", \"billing.BillClosed\"), context, aggregate, "
+      .. "stream, tenant (\"*\": all), actor, correlation; since, to (or [\"until\"]): when it happened; from, upto: a position, a time of "
+      .. "recording or \"deploy:N\"; "
       .. "position, deploy; last: the last so many of them. In functions an event is { type, at, … envelope …, data = { … } }.",
     example = 'events { type = "BillClosed", since = "2026-01-01" }:group("month"):count()' },
   { name = "query:where", args = "(f)", gives = "query",
-    text = "Rows for which f gives something true. A function here is a function of the row or the name of a field: \"type\", \"data.amount\", \"amount\".",
+    text = "Rows for which f gives something true. A function here is a function of the row or the name of a field: \"type\", "
+      .. "\"data.amount\", \"amount\".",
     example = 'events {}:where(function(e) return e.data.amount end)' },
   { name = "query:map", args = "(f)", gives = "query", text = "What f gives for each row; nil leaves it out." },
   { name = "query:sort", args = '(f, "desc")', gives = "query", text = "By what f gives, smallest first, or largest." },
   { name = "query:limit", args = "(n)", gives = "query", text = "The first n rows." },
   { name = "query:skip", args = "(n)", gives = "query", text = "All but the first n rows." },
   { name = "query:join", args = "(view, key)", gives = "query",
-    text = "With the document of that key (without one: of the event's id) as second argument of functions, and as a field of the view's name.",
+    text = "With the document of that key (without one: of the event's id) as second argument of functions, and as a field of the "
+      .. "view's name.",
     example = 'events { type = "BillClosed" }:join(views.open_bills):where(function(e, bill) return bill end)' },
   { name = "query:group", args = "(f)", gives = "query",
-    text = "By what f gives, nil: in no group. Then an end gives an object of keys and values. Of an event also \"day\", \"month\", \"year\"." },
+    text = "By what f gives, nil: in no group. Then an end gives an object of keys and values. Of an event also \"day\", "
+      .. "\"month\", \"year\"." },
   { name = "query:count", args = "()", gives = "result", text = "How many rows." },
   { name = "query:sum", args = "(f)", gives = "result", text = "Exact, whatever the order: integers, decimals, or floats rounded once." },
   { name = "query:avg", args = "(f)", gives = "result", text = "The sum divided by how many there are; nil if there are none." },
@@ -63,7 +67,8 @@ group("Events", {
   { name = "query:max", args = "(f)", gives = "result", text = "The largest." },
   { name = "query:quantile", args = "(q, f)", gives = "result",
     text = "The smallest value that a share q of all is not above: quantile(0.5, f) is the median. Always one of the values." },
-  { name = "query:top", args = "(n, f)", gives = "result", text = "The n rows with the largest f, largest first; of equal ones the earlier." },
+  { name = "query:top", args = "(n, f)", gives = "result",
+    text = "The n rows with the largest f, largest first; of equal ones the earlier." },
   { name = "query:first", args = "()", text = "The first row, or nil." },
   { name = "query:last", args = "()", text = "The last row, or nil." },
   { name = "query:sample", args = "(n)", gives = "result", text = "n rows drawn evenly, the same ones each time, in their order." },
@@ -73,11 +78,13 @@ group("Events", {
   { name = "query:plot", args = "(title)", text = "A plot of the rows: numbers make a histogram, groups bars, by times a line." },
   { name = "query:save", args = "(file)", text = "The rows into a .csv or .ndjson file, here and not in the hub." },
   { name = "query", args = "", text = "for row in QUERY do … end walks the rows; shown, a query tells its first ones." },
-  { name = "result:plot", args = "(title)", text = "A plot: bars, by times a line; of a list of numbers a histogram.", example = "it:plot()" },
-  { name = "result:save", args = "(file)", text = "Into a .csv or .ndjson file, here and not in the hub.", example = 'it:save "months.csv"' },
+  { name = "result:plot", args = "(title)",
+    text = "A plot: bars, by times a line; of a list of numbers a histogram.", example = "it:plot()" },
+  { name = "result:save", args = "(file)",
+    text = "Into a .csv or .ndjson file, here and not in the hub.", example = 'it:save "months.csv"' },
   { name = "projection_from", args = "(name, query, sum)",
-    text = "The file of a projection that keeps what a grouped query counts, and the sum of a field: only :where and :group, by functions that use nothing "
-      .. "from outside.",
+    text = "The file of a projection that keeps what a grouped query counts, and the sum of a field: only :where and :group, by functions "
+      .. "that use nothing from outside.",
     example = 'projection_from("closed_by_month", events { type = "BillClosed" }:group("month"), "total")' },
 })
 

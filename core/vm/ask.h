@@ -74,8 +74,8 @@ enum ask_end {
 enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, struct buf *value,
                           struct fault *fault);
 
-/* Between two questions, while nobody waits: collects garbage by small steps and gives memory back. True: there
- * is more to do. */
+/* Between two questions, while nobody waits: collects garbage by small steps and gives memory back. True:
+ * there is more to do. */
 bool ask_tidy(struct ask *ask);
 
 /* The words that may stand at the end of text, as ,"from":N,"candidates":[…],"more":BOOL (members of an

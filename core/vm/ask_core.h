@@ -18,7 +18,7 @@ struct ask {
     struct domain *domain;
     const struct ask_host *host;
     struct vm_leash leash;
-    bool is_tidy; /* nothing was evaluated since garbage was collected */
+    bool is_tidy;    /* nothing was evaluated since garbage was collected */
     int64_t seconds; /* of one evaluation */
     size_t value_size_max;
     size_t rows;            /* of the evaluation at hand: how many a query tells, 0: all */
@@ -27,11 +27,11 @@ struct ask {
     int reader_ref;
     struct seek_views views; /* for joins */
     int events_ref;          /* of what lua/ask_events.lua returned */
-    int module_ref;         /* of what lua/ask.lua returned */
-    struct buf bytes;       /* what the host gives, until it is on the stack */
-    struct buf cursor;      /* of a page of documents */
-    struct buf source;      /* of the chunk at hand */
-    struct buf line;        /* of the answer, while it is made */
+    int module_ref;          /* of what lua/ask.lua returned */
+    struct buf bytes;        /* what the host gives, until it is on the stack */
+    struct buf cursor;       /* of a page of documents */
+    struct buf source;       /* of the chunk at hand */
+    struct buf line;         /* of the answer, while it is made */
 };
 
 extern const char ask_show_key; /* its address is the key */

@@ -122,7 +122,8 @@ static void push_result(lua_State *lua, struct ask *ask, struct seek_program *pr
         push_group(lua, ask, program, &program->fold.all);
         return;
     }
-    lua_createtable(lua, 0, program->fold.groups.size < INT32_MAX ? (int)program->fold.groups.size : INT32_MAX);
+    lua_createtable(lua, 0,
+                    program->fold.groups.size < INT32_MAX ? (int)program->fold.groups.size : INT32_MAX);
     luaL_checkstack(lua, 16, NULL);
     for (const struct seek_group *group = program->fold.first; group; group = group->next) {
         lua_pushlstring(lua, group->label.data, group->label.size);
@@ -224,17 +225,20 @@ static int query_quantile(lua_State *lua)
     ask_query_check(lua, "quantile");
     plan.quantile = lua_type(lua, 2) == LUA_TNUMBER ? lua_tonumber(lua, 2) : -1;
     if (!(plan.quantile >= 0 && plan.quantile <= 1))
-        return vm_raise(lua, FAULT_SCRIPT, 1, "quantile takes a number from 0 to 1, as in quantile(0.5, \"amount\")");
+        return vm_raise(lua, FAULT_SCRIPT, 1,
+                        "quantile takes a number from 0 to 1, as in quantile(0.5, \"amount\")");
     return run_end(lua, "quantile", 3, &plan);
 }
 
 void ask_add_ends(struct ask *ask)
 {
-    static const luaL_Reg methods[] = {
-        {"count", ask_query_counts}, {"sum", query_sum},           {"avg", query_avg},     {"min", query_min},
-        {"max", query_max},     {"quantile", query_quantile}, {"top", query_top},     {"first", query_first},
-        {"last", query_last},   {"sample", query_sample},     {"rows", query_rows},   {"list", query_rows},
-        {"distinct", query_distinct}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"count", ask_query_counts},  {"sum", query_sum},
+                                       {"avg", query_avg},           {"min", query_min},
+                                       {"max", query_max},           {"quantile", query_quantile},
+                                       {"top", query_top},           {"first", query_first},
+                                       {"last", query_last},         {"sample", query_sample},
+                                       {"rows", query_rows},         {"list", query_rows},
+                                       {"distinct", query_distinct}, {NULL, NULL}};
     ask_set_functions(ask, methods);
 }
 
@@ -333,8 +337,8 @@ int ask_query_show(lua_State *lua)
 
 /* --- rows that are walked --- */
 
-/* A walk is a table: run, rows that were taken and not given, from `at` on, and the row given last. A query has
- * a list of its walks, newest last: a loop may stand in a loop. */
+/* A walk is a table: run, rows that were taken and not given, from `at` on, and the row given last. A query
+ * has a list of its walks, newest last: a loop may stand in a loop. */
 enum { WALK_RUN = 1, WALK_ROWS, WALK_AT, WALK_GIVEN };
 
 static void give_to_walk(struct seek_program *program, struct seek_row *row)

@@ -14,8 +14,8 @@
 enum {
     CHUNK = 16384, /* positions */
     WORKERS_MAX = 16,
-    AHEAD = 2,     /* chunks of rows for each thread that wait to be taken */
-    LEAST = 3,     /* chunks that are worth the threads */
+    AHEAD = 2,      /* chunks of rows for each thread that wait to be taken */
+    LEAST = 3,      /* chunks that are worth the threads */
     LOOK_EVERY = 64 /* events between two looks whether it goes on */
 };
 
@@ -57,7 +57,7 @@ struct seek_crew {
     /* under the lock */
     struct chunk *chunks;
     size_t chunk_count, next, taken, done; /* next to be given out, to be taken; done: of those given out */
-    size_t end; /* no chunk from here on is of use: a first row was found before */
+    size_t end;                            /* no chunk from here on is of use: a first row was found before */
     bool gave_up;
     atomic_uint_fast64_t looked_at;
     const struct names *_Atomic names; /* of the records that rows came with */
@@ -315,7 +315,8 @@ static void take_hit(struct seek_crew *crew, struct slice bytes, uint64_t positi
     struct record record;
     struct fault fault;
     struct seek_hit hit = {.record = &record};
-    if (record_open(bytes, NULL, &record, &fault) < 0) vm_raise(program->lua, fault.code, 0, "%s", fault.text);
+    if (record_open(bytes, NULL, &record, &fault) < 0)
+        vm_raise(program->lua, fault.code, 0, "%s", fault.text);
     record.names = crew->names;
     while (record_next_event(&record, &hit.event) && hit.event.position != position) continue;
     seek_program_take(program, crew->free_stages, &hit);

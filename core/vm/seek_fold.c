@@ -60,8 +60,7 @@ static void replace_worst(struct seek_items *items, enum seek_end end, struct se
 {
     size_t at = 0;
     for (size_t below; (below = 2 * at + 1) < items->count; at = below) {
-        if (below + 1 < items->count &&
-            compare_items(end, items->items[below + 1], items->items[below]) > 0)
+        if (below + 1 < items->count && compare_items(end, items->items[below + 1], items->items[below]) > 0)
             below++;
         if (compare_items(end, items->items[below], item) <= 0) break;
         items->items[at] = items->items[below];
@@ -109,7 +108,7 @@ static struct slice drawn_key(uint64_t order, uint8_t bytes[8])
 }
 
 bool seek_fold_wants(const struct seek_fold *fold, const struct seek_group *group, struct slice key,
-                    uint64_t order)
+                     uint64_t order)
 {
     uint8_t drawn[8];
     const struct seek_items *items = &group->state->items;
@@ -143,7 +142,7 @@ static void keep_distinct(struct seek_fold *fold, struct seek_items *items, stru
 }
 
 void seek_fold_keep(struct seek_fold *fold, struct seek_group *group, struct slice key, uint64_t order,
-                   struct slice row)
+                    struct slice row)
 {
     uint8_t drawn[8];
     struct seek_items *items = &group->state->items;
@@ -217,7 +216,7 @@ struct seek_group *seek_fold_group(struct seek_fold *fold, struct slice label)
 }
 
 int seek_fold_add(struct seek_fold *fold, struct seek_group *group, const struct seek_value *value,
-                 struct fault *fault)
+                  struct fault *fault)
 {
     group->count++;
     return seek_sum_add(&group->state->sum, value, fault);
@@ -281,8 +280,8 @@ static bool is_before(const struct seek_fold *fold, const struct seek_item *a, c
 }
 
 /* Two sorted runs of from, [begin, middle) and [middle, end), become one of to. */
-static void merge_runs(const struct seek_fold *fold, struct seek_item **from, struct seek_item **to, size_t begin,
-                       size_t middle, size_t end)
+static void merge_runs(const struct seek_fold *fold, struct seek_item **from, struct seek_item **to,
+                       size_t begin, size_t middle, size_t end)
 {
     size_t a = begin, b = middle;
     for (size_t at = begin; at < end; at++)
@@ -342,6 +341,7 @@ int seek_fold_finish(struct seek_fold *fold, struct fault *fault)
     if (!keeps_items(fold->plan.end)) return 0;
     if (finish_group(fold, &fold->all, fault) < 0) return -1;
     for (struct seek_group *group = fold->first; group; group = group->next)
-        if (finish_group(fold, group, fault) < 0 || ask_whether_it_stops(fold, &steps, 8, fault) < 0) return -1;
+        if (finish_group(fold, group, fault) < 0 || ask_whether_it_stops(fold, &steps, 8, fault) < 0)
+            return -1;
     return 0;
 }

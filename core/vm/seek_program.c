@@ -9,7 +9,7 @@
 #include "vm/watchdog.h"
 
 enum {
-    MEMORY_LOOK_EVERY = 256, /* rows */
+    MEMORY_LOOK_EVERY = 256,   /* rows */
     GROUPS_NAMED_MAX = 1 << 14 /* beyond, names are not kept as texts of Lua */
 };
 
@@ -255,8 +255,8 @@ static struct seek_group *group_of(struct seek_program *program, struct seek_row
 
 /* --- ends --- */
 
-static const char *const end_names[] = {"count", "sum",    "avg",      "min", "max", "quantile", "top",
-                                        "first", "last",   "sample",   "distinct", "rows", "sort", "sort"};
+static const char *const end_names[] = {"count", "sum",  "avg",    "min",      "max",  "quantile", "top",
+                                        "first", "last", "sample", "distinct", "rows", "sort",     "sort"};
 
 static void keep_row(struct seek_program *program, struct seek_fold *fold, struct seek_group *group,
                      struct slice key, struct seek_row *row)
@@ -351,10 +351,10 @@ static void join_document(struct seek_program *program, struct seek_stage *stage
         refuse(program, "join: a key is a text or a number", &value);
     lua_settop(lua, row->at + row->count - 1);
     buf_clear(&program->packed);
-    int found = program->label.size == 0 ? 0
-                                         : program->views->get(program->views->user, slice_of(stage->view),
-                                                               buf_slice(&program->label), &program->packed,
-                                                               &fault);
+    int found = program->label.size == 0
+                    ? 0
+                    : program->views->get(program->views->user, slice_of(stage->view),
+                                          buf_slice(&program->label), &program->packed, &fault);
     if (found < 0) vm_raise(lua, fault.code, 1, "join: %s", fault.text);
     luaL_checkstack(lua, 8, NULL);
     if (found)

@@ -1,5 +1,5 @@
-/* seek_program.h: what a query does with each event, bound to one Lua state: its stages and its end. Inside vm/
- * only.
+/* seek_program.h: what a query does with each event, bound to one Lua state: its stages and its end. Inside
+ * vm/ only.
  *
  *     where map   a function or path, one row after another: any thread may do it, in any order
  *     skip limit sort join   in order, in the session's state
@@ -40,7 +40,7 @@ struct seek_stage {
     bool descending;               /* SORT */
     char *view;                    /* JOIN: "billing/open_bills"; owned */
     /* while it runs */
-    uint64_t seen;        /* SKIP, LIMIT */
+    uint64_t seen;         /* SKIP, LIMIT */
     struct seek_fold rows; /* SORT */
 };
 
@@ -49,8 +49,8 @@ struct seek_views {
     int (*get)(void *user, struct slice view, struct slice key, struct buf *document, struct fault *fault);
 };
 
-struct seek_row { /* on the Lua stack */
-    bool is_hit;  /* it is the event of the reader's hit */
+struct seek_row {  /* on the Lua stack */
+    bool is_hit;   /* it is the event of the reader's hit */
     int at, count; /* its values; count 0: the hit, not pushed so far */
     uint64_t order;
 };
@@ -77,7 +77,7 @@ struct seek_program {
     void *user;
     /* while it runs */
     const struct seek_hit *hit; /* at hand */
-    bool enough; /* no further row can change anything */
+    bool enough;                /* no further row can change anything */
     struct seek_fold fold;
     uint64_t rows, order_next;
     struct buf key, row, label, packed;

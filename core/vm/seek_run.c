@@ -49,12 +49,12 @@ struct seek_run *seek_run_push(lua_State *lua, const struct seek_source *source,
     return run;
 }
 
-
 void seek_run_begin(struct seek_run *run)
 {
     struct fault fault;
     run->began_ns = run->told_ns = clock_monotonic_ns();
-    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0) seek_program_raise(&run->program, &fault);
+    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0)
+        seek_program_raise(&run->program, &fault);
     run->position = run->scan->first;
     seek_program_begin(&run->program);
 }
@@ -84,7 +84,8 @@ static bool scan_alone(struct seek_run *run, int64_t ns)
     struct fault fault;
     int64_t until = clock_monotonic_ns() + ns;
     unsigned count = 0;
-    if (!run->cursor && run->source->open(run->scan, run->position, run->scan->last, &run->cursor, &fault) < 0)
+    if (!run->cursor &&
+        run->source->open(run->scan, run->position, run->scan->last, &run->cursor, &fault) < 0)
         seek_program_raise(&run->program, &fault);
     while (!program->enough && run->position <= run->scan->last) {
         int found = run->source->next(run->cursor, &hit, &run->position, &fault);
@@ -131,7 +132,8 @@ static bool wait_for_crew(struct seek_run *run, int64_t ns)
             dismiss(run);
             return true;
         }
-        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0) seek_program_raise(&run->program, &fault);
+        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0)
+            seek_program_raise(&run->program, &fault);
         if (state == SEEK_CREW_DONE || program->enough) return false;
     }
     return true;
@@ -142,8 +144,8 @@ static void call_crew(struct seek_run *run)
     lua_State *lua = run->program.lua;
     if (run->alone || run->env_ref == LUA_NOREF || run->program.enough) return;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, run->env_ref);
-    run->alone = !seek_crew_start(&run->program, lua_gettop(lua), run->source, run->scan, run->position,
-                                  &run->crew);
+    run->alone =
+        !seek_crew_start(&run->program, lua_gettop(lua), run->source, run->scan, run->position, &run->crew);
     lua_pop(lua, 1);
     if (!run->alone) seek_run_rest(run);
 }
@@ -154,7 +156,8 @@ bool seek_run_step(struct seek_run *run, int64_t ns)
 {
     run->pause = false;
     bool first = clock_monotonic_ns() - run->began_ns < FIRST_NS;
-    bool goes_on = run->crew ? wait_for_crew(run, ns) : scan_alone(run, first && ns > FIRST_NS ? FIRST_NS : ns);
+    bool goes_on =
+        run->crew ? wait_for_crew(run, ns) : scan_alone(run, first && ns > FIRST_NS ? FIRST_NS : ns);
     if (goes_on && !run->crew && !run->pause) call_crew(run);
     if (goes_on) return true;
     run->position = run->scan->last + 1;

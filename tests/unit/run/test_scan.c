@@ -15,8 +15,8 @@ static struct arena arena;
 static struct scan_host host;
 static struct seek_source source;
 
-/* Commits of one to three events of six streams of two tenants, under three deploys, a second apart. Event n of
- * a commit happened at 1000 + n ms (case_commit), the commit's number times a minute later. */
+/* Commits of one to three events of six streams of two tenants, under three deploys, a second apart. Event n
+ * of a commit happened at 1000 + n ms (case_commit), the commit's number times a minute later. */
 static void put_commit(int at)
 {
     static const char *const tenants[] = {"acme", "beta"}, *const ids[] = {"1", "2", "3"};
@@ -29,7 +29,7 @@ static void put_commit(int at)
     if (at % 3 == 0) commit->actor = slice_of("bob");
     if (at % 7 == 0) commit->correlation_id = slice_of("order-17");
     for (size_t event = 0; event < commit->event_count; event++)
-        ((struct commit_event *)commit->events)[event].at_ms += 60000 * at;
+        ((struct commit_event *)commit->events)[event].at_ms += (int64_t)60000 * at;
     assert_int_equal(case_append(engine, commit).outcome, APPEND_APPENDED);
 }
 
@@ -65,7 +65,8 @@ static void read_part(struct seek_scan *scan, uint64_t from, uint64_t to, struct
     int more;
     assert_int_equal(source.open(scan, from, to, &cursor, &fault), 0);
     while ((more = source.next(cursor, &hit, &position, &fault)) > 0) {
-        assert_true(hit.event.position > before && hit.event.position < 128 && position == hit.event.position + 1);
+        assert_true(hit.event.position > before && hit.event.position < 128 &&
+                    position == hit.event.position + 1);
         before = hit.event.position;
         found->bits[before / 64] |= (uint64_t)1 << before % 64;
         found->count++;
@@ -152,7 +153,8 @@ static bool is_between(const struct record *record, const struct record_event *e
 }
 static bool is_stream(const struct record *record, const struct record_event *event)
 {
-    return is_acme(record, event) && is_of(record, record->aggregate, "billing/bill") && slice_is(record->id, "2");
+    return is_acme(record, event) && is_of(record, record->aggregate, "billing/bill") &&
+           slice_is(record->id, "2");
 }
 static bool is_inside(const struct record *record, const struct record_event *event)
 {
@@ -167,7 +169,10 @@ static bool is_nothing(const struct record *record, const struct record_event *e
     return false;
 }
 
-#define TEXT(text) {text, sizeof text - 1}
+#define TEXT(text)                                                                                           \
+    {                                                                                                        \
+        text, sizeof text - 1                                                                                \
+    }
 
 static void test_filters(void **state)
 {
@@ -177,28 +182,29 @@ static void test_filters(void **state)
     static const struct {
         struct seek_filter filter;
         bool (*fits)(const struct record *record, const struct record_event *event);
-    } cases[] = {{{0}, is_acme},
-                 {{.tenant = TEXT("*")}, is_any},
-                 {{.types = line, .type_count = 1}, is_line},
-                 {{.types = some, .type_count = 2}, is_billing_touch},
-                 {{.types = other, .type_count = 1}, is_nothing},
-                 {{.context = TEXT("mailing")}, is_mail},
-                 {{.aggregate = TEXT("mailing/mail")}, is_mail},
-                 {{.aggregate = TEXT("mail")}, is_mail},
-                 {{.aggregate = TEXT("ail")}, is_nothing},
-                 {{.context = TEXT("mail")}, is_nothing},
-                 {{.tenant = TEXT("beta"), .actor = TEXT("bob")}, is_bob},
-                 {{.actor = TEXT("nobody")}, is_nothing},
-                 {{.tenant = TEXT("gone")}, is_nothing},
-                 {{.deploy = 2, .has_deploy = true}, is_second_deploy},
-                 {{.correlation = TEXT("order-17")}, is_order},
-                 {{.correlation = TEXT("order")}, is_nothing},
-                 {{.since = TEXT("1970-01-01T00:06:01.001Z"), .until = TEXT("1970-01-01T00:10:00Z")}, is_between},
-                 {{.stream = TEXT("billing/bill/2")}, is_stream},
-                 {{.stream = TEXT("billing/bill/9")}, is_nothing},
-                 {{.from = TEXT("9"), .upto = TEXT("41")}, is_inside},
-                 {{.from = TEXT("1970-01-01T00:00:10Z"), .upto = TEXT("1970-01-01T00:00:20Z")}, is_recorded},
-                 {{.from = TEXT("1000")}, is_nothing}};
+    } cases[] = {
+        {{0}, is_acme},
+        {{.tenant = TEXT("*")}, is_any},
+        {{.types = line, .type_count = 1}, is_line},
+        {{.types = some, .type_count = 2}, is_billing_touch},
+        {{.types = other, .type_count = 1}, is_nothing},
+        {{.context = TEXT("mailing")}, is_mail},
+        {{.aggregate = TEXT("mailing/mail")}, is_mail},
+        {{.aggregate = TEXT("mail")}, is_mail},
+        {{.aggregate = TEXT("ail")}, is_nothing},
+        {{.context = TEXT("mail")}, is_nothing},
+        {{.tenant = TEXT("beta"), .actor = TEXT("bob")}, is_bob},
+        {{.actor = TEXT("nobody")}, is_nothing},
+        {{.tenant = TEXT("gone")}, is_nothing},
+        {{.deploy = 2, .has_deploy = true}, is_second_deploy},
+        {{.correlation = TEXT("order-17")}, is_order},
+        {{.correlation = TEXT("order")}, is_nothing},
+        {{.since = TEXT("1970-01-01T00:06:01.001Z"), .until = TEXT("1970-01-01T00:10:00Z")}, is_between},
+        {{.stream = TEXT("billing/bill/2")}, is_stream},
+        {{.stream = TEXT("billing/bill/9")}, is_nothing},
+        {{.from = TEXT("9"), .upto = TEXT("41")}, is_inside},
+        {{.from = TEXT("1970-01-01T00:00:10Z"), .upto = TEXT("1970-01-01T00:00:20Z")}, is_recorded},
+        {{.from = TEXT("1000")}, is_nothing}};
     for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
         struct found found = find(&cases[at].filter), expected = expect(cases[at].fits);
         if (memcmp(&found, &expected, sizeof found) != 0)
@@ -251,7 +257,8 @@ static void test_heads(void **state)
     struct seek_scan *scan;
     struct found found = {0};
     uint64_t head = engine_head(engine).position;
-    assert_int_equal(source.prepare(source.user, &(struct seek_filter){.tenant = TEXT("*")}, &scan, &fault), 0);
+    assert_int_equal(source.prepare(source.user, &(struct seek_filter){.tenant = TEXT("*")}, &scan, &fault),
+                     0);
     put_commit(COMMITS);
     assert_int_equal(scan->last, head);
     read_part(scan, 1, UINT64_MAX, &found);

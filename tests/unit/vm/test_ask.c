@@ -142,18 +142,14 @@ static int prepare_nothing(void *user, const struct seek_filter *filter, struct 
     *scan = &nothing;
     return 0;
 }
-static void release_nothing(struct seek_scan *scan)
-{
-}
+static void release_nothing(struct seek_scan *scan) {}
 static int open_nothing(struct seek_scan *scan, uint64_t from, uint64_t to, struct seek_cursor **cursor,
                         struct fault *fault)
 {
     *cursor = NULL;
     return 0;
 }
-static void close_nothing(struct seek_cursor *cursor)
-{
-}
+static void close_nothing(struct seek_cursor *cursor) {}
 static const struct seek_source no_events = {
     .prepare = prepare_nothing, .release = release_nothing, .open = open_nothing, .close = close_nothing};
 
@@ -521,8 +517,8 @@ static void all_that_has_help_is_there(void **state)
          line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         if (line[0] != ' ' || sscanf(line, "  %63[a-z0-9_.]", name) != 1 || line[2 + strlen(name)] == ':')
             continue;
-        static const char *const kinds[] = {"aggregate", "message", "view",      "documents", "query",
-                                            "it",        "views.",  "contexts."};
+        static const char *const kinds[] = {"aggregate", "message", "view",   "documents",
+                                            "query",     "it",      "views.", "contexts."};
         bool is_kind = false;
         for (size_t at = 0; at < sizeof kinds / sizeof *kinds; at++)
             is_kind = is_kind || strcmp(name, kinds[at]) == 0;

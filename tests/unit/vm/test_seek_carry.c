@@ -1,5 +1,5 @@
-/* Functions carried into another Lua state: which can be, that they give the same there, and that they say when
- * they would not. */
+/* Functions carried into another Lua state: which can be, that they give the same there, and that they say
+ * when they would not. */
 #include "test_vm_run.h"
 
 #include "vm/seek_carry.h"
@@ -8,7 +8,7 @@ static struct carried {
     struct vm *from, *to;
     struct seek_parcel parcel;
     size_t number;
-    int env;         /* of from: stack index */
+    int env; /* of from: stack index */
     bool can;
     lua_Integer result;
     bool failed, pure;
@@ -89,14 +89,18 @@ static void test_carried(void **state)
 {
     expect("return function(x) return x + 1 end", 21);
     expect("local k = { 3, { a = 4 } } return function(x) return x + k[1] + k[2].a + #k end", 29);
-    expect("local n, b, t, none = 2, true, 'abc' return function(x) return b and none == nil and x * n + #t end",
-           43);
-    expect("local sub, m, d = string.sub, math, decimal return function(x) return m.floor(x / 3) + #sub('abcd', 2) end",
+    expect(
+        "local n, b, t, none = 2, true, 'abc' return function(x) return b and none == nil and x * n + #t end",
+        43);
+    expect("local sub, m, d = string.sub, math, decimal return function(x) return m.floor(x / 3) + "
+           "#sub('abcd', 2) end",
            9);
-    expect("rate = { a = 5 } function twice(x) return 2 * x * rate.a end return function(x) return twice(x) end",
-           200);
+    expect(
+        "rate = { a = 5 } function twice(x) return 2 * x * rate.a end return function(x) return twice(x) end",
+        200);
     expect("local function f(n) return n == 0 and 0 or n + f(n - 1) end return f", 210);
-    expect("return function(x) local t = {} for i = 1, x do t[#t + 1] = i end table.sort(t) return #t end", 20);
+    expect("return function(x) local t = {} for i = 1, x do t[#t + 1] = i end table.sort(t) return #t end",
+           20);
     expect("return function(x) local n = 0 local function add() n = n + x end add() add() return n end", 40);
     expect("return function(x) return (pcall(error, 'no') and 0 or 1) + x end", 21);
     expect("return function(x) return tostring(decimal '1.50' * x) == '30.00' and 7 or 0 end", 7);
@@ -112,8 +116,10 @@ static void test_impure(void **state)
     expect_impure("return function(x) count = (count or 0) + 1 return 1 end");
     expect_impure("return function(x) return missing == nil and 1 or 2 end");
     expect_impure("return function(x) pcall(print, 'x') return 1 end");
-    expect_impure("type = setmetatable({}, { __call = function() return 1 end }) return function(x) return type(x) end");
-    expect_impure("local t = setmetatable({}, { __index = function() return 1 end }) return function(x) return t.y end");
+    expect_impure("type = setmetatable({}, { __call = function() return 1 end }) return function(x) return "
+                  "type(x) end");
+    expect_impure("local t = setmetatable({}, { __index = function() return 1 end }) return function(x) "
+                  "return t.y end");
     expect_impure("local d = days(1) return function(x) return d:seconds() end");
     expect_impure("local n = 0 local function add() n = n + 1 end return function(x) add() return n end");
 }

@@ -42,7 +42,8 @@ static int add_all(struct seek_sum *sum, const struct seek_value *values, size_t
 }
 
 /* Forward, backward, and in two halves that are merged either way: the same. */
-static struct seek_value sum_of(const struct seek_value *values, size_t count, char digits[SEEK_SUM_TEXT_SIZE])
+static struct seek_value sum_of(const struct seek_value *values, size_t count,
+                                char digits[SEEK_SUM_TEXT_SIZE])
 {
     struct seek_sum sums[4] = {0};
     struct seek_value results[3];
@@ -84,8 +85,8 @@ static void test_sums(void **state)
     sum = SUM_OF(digits, real(1e100), real(1), real(-1e100), integer(2));
     assert_int_equal(sum.kind, SEEK_FLOAT);
     assert_true(sum.number == 3.0);
-    sum = SUM_OF(digits, real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1),
-                 real(0.1), real(0.1));
+    sum = SUM_OF(digits, real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1),
+                 real(0.1), real(0.1), real(0.1));
     assert_true(sum.number == 1.0);
     /* Halfway between two floats: to even, unless something is left below. */
     sum = SUM_OF(digits, real(1), real(0x1p-53));
@@ -271,9 +272,9 @@ static void test_labels_and_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sums), cmocka_unit_test(test_no_sums),
-                                       cmocka_unit_test(test_shared_folds),
-                                       cmocka_unit_test(test_limits_of_nothing), cmocka_unit_test(test_stopping),
-                                       cmocka_unit_test(test_labels_and_keys)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),         cmocka_unit_test(test_no_sums),
+        cmocka_unit_test(test_shared_folds), cmocka_unit_test(test_limits_of_nothing),
+        cmocka_unit_test(test_stopping),     cmocka_unit_test(test_labels_and_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
