@@ -215,7 +215,8 @@ local ENDS = {
 local function refuse(why) complain("projection_from: %s", why) end
 
 local ENVELOPE = { actor = true, aggregate = true, at = true, causation_id = true, command_id = true, context = true, correlation_id = true,
-  deploy = true, id = true, position = true, recorded = true, stream = true, tenant = true, type = true, type_version = true, version = true }
+  deploy = true, id = true, position = true, recorded = true, stream = true, tenant = true, type = true, type_version = true,
+  version = true }
 local OF_AT = { day = 10, month = 7, year = 4 }
 
 local function path_text(path)

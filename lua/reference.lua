@@ -13,10 +13,12 @@ end
 group("Streams and messages", {
   { name = "contexts", args = ".CONTEXT", text = "Every context by name, also one whose name a word has." },
   { name = "aggregate", args = "(id)", gives = "stream",
-    text = "A stream now: { stream, version, position, state }. Version 0 and no state: it was never written.", example = 'billing.bill "7"' },
+    text = "A stream now: { stream, version, position, state }. Version 0 and no state: it was never written.",
+    example = 'billing.bill "7"' },
   { name = "stream:at", args = "(moment)", gives = "stream",
     text = 'The stream as it was at a time (by when its events happened), a position or "deploy:N".',
     example = 'billing.bill("7"):at "2026-05-01"' },
+  { name = "stream:events", args = "()", gives = "query", text = "The events of the stream, a query." },
   { name = "message", args = "{ field = value, … }",
     text = "Each message of the contracts is a function that checks its fields. Names of several contexts: CONTEXT.MESSAGE.",
     example = "CloseBill { close_date = now() }" },
@@ -40,10 +42,9 @@ group("Events", {
   { name = "events", args = "{ filters }", gives = "query",
     fields = { "type", "types", "context", "aggregate", "stream", "tenant", "since", "to", "from", "upto", "position", "deploy",
       "correlation", "actor", "last" },
-    text = "Events of the log, as a query that reads nothing yet. type, types (\"BillClosed\", \"billing.BillClosed\"), context, aggregate, "
-      .. "stream, tenant (\"*\": all), actor, correlation; since, to (or [\"until\"]): when it happened; from, upto: a position, a time of "
-      .. "recording or \"deploy:N\"; "
-      .. "position, deploy; last: the last so many of them. In functions an event is { type, at, … envelope …, data = { … } }.",
+    text = "Events of the log, as a query that reads nothing yet. type, types (\"BillClosed\", \"billing.BillClosed\"), context, "
+      .. "aggregate, stream, tenant (\"*\": all), actor, correlation; since, to (or [\"until\"]): when it happened; from, upto: a "
+      .. "position, a time of recording or \"deploy:N\"; position, deploy; last: the last so many of them. In functions an event is { type, at, … envelope …, data = { … } }.",
     example = 'events { type = "BillClosed", since = "2026-01-01" }:group("month"):count()' },
   { name = "query:where", args = "(f)", gives = "query",
     text = "Rows for which f gives something true. A function here is a function of the row or the name of a field: \"type\", "
@@ -93,6 +94,24 @@ group("The session", {
   { name = "now", args = "()", text = "The time of the hub, as text." },
   { name = "tenant", args = "(name)", text = "Reads this tenant from here on; tenant() tells which one." },
   { name = "print", args = "(…)", text = "Shows values as text, at once." },
+})
+
+group("Ahead, behind, and the past", {
+  { name = "dry", args = "(stream, COMMAND { … }, …)",
+    text = "What the commands would do now: { events, documents, sends, rejected, failures }. Nothing is written.",
+    example = 'dry("billing/bill/7", CloseBill { close_date = now() })' },
+  { name = "send", args = "(stream, COMMAND { … }, …)",
+    text = "Sends the commands, as one transaction: { version, position, events }. Only after :write.",
+    example = 'send("billing/bill/7", CloseBill { close_date = now() })' },
+  { name = "at", args = "(moment)",
+    text = 'The session goes to a time (by when events were recorded), a position or "deploy:N"; at() comes back to now.',
+    example = 'at "2026-05-01"' },
+  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream, or an id.", example = "trace(812)" },
+  { name = "blame", args = "(x, key)", text = "Which deploy, file, line and command made an event, a stream, or a document of a view.",
+    example = 'blame(views.open_bills, "7")' },
+  { name = "spec_from", args = "(stream, from, to)",
+    text = "A spec of what really happened in a stream, from version to version, as a file; personal data is replaced.",
+    example = 'spec_from("billing/bill/7", 1, 20)' },
 })
 
 group("Times and numbers", {

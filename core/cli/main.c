@@ -51,8 +51,8 @@ static bool main_takes(const struct cli_command *command, const char *name)
 static void main_print_option(const struct cli_option *option)
 {
     char left[64];
-    snprintf(left, sizeof left, "%s%s%s%s", option->name[1] ? "--" : "-", option->name, option->value ? " " : "",
-             option->value ? option->value : "");
+    snprintf(left, sizeof left, "%s%s%s%s", option->name[1] ? "--" : "-", option->name,
+             option->value ? " " : "", option->value ? option->value : "");
     printf("  %-24s %s\n", left, option->help);
 }
 

@@ -5,6 +5,7 @@
 #include "run/inside.h"
 #include "run/metrics.h"
 #include "run/reactor_inside.h"
+#include "run/session.h"
 
 void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
 {
@@ -138,6 +139,8 @@ void hub_metrics(struct hub *hub, struct buf *text)
     metrics_one(text, "lore_deploy", "gauge", "Number of the deploy.", hub_deploy_number(hub));
     metrics_head(text, "lore_uptime_seconds", "gauge", "Since the start.");
     buf_format(text, "lore_uptime_seconds %.1f\n", (double)(clock_monotonic_ns() - hub->started_ns) / 1e9);
+    metrics_one(text, "lore_sessions", "gauge", "Sessions of the REPL that are open.",
+                hub_session_count(hub));
     metrics_commands(hub, text);
     metrics_writer(hub, text);
     metrics_shards(hub, text);

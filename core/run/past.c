@@ -17,9 +17,9 @@
 enum {
     PAST_QUICK_MAX = 256, /* questions that wait */
     PAST_SLOW_MAX = 8,
-    PAST_VIEWS_MAX = 4, /* folders at a time: being built or read */
-    PAST_SECONDS = 60,  /* (hub.lua) for one answer */
-    PAST_NICE = 10      /* a tenth of the processor that a shard gets when both want it */
+    PAST_VIEWS_MAX = 20, /* folders at a time: being built, read, or kept by a session that is in the past */
+    PAST_SECONDS = 60,   /* (hub.lua) for one answer */
+    PAST_NICE = 10       /* a tenth of the processor that a shard gets when both want it */
 };
 
 struct past_view {

@@ -33,6 +33,8 @@ enum {
 static void session_forget(struct session *session)
 {
     ask_close(session->ask);
+    session_past_forget(session);
+    session_insight_forget(session);
     if (session->domain) domain_close(session->domain);
     release_let_go(session->release);
     session->ask = NULL;
@@ -109,7 +111,7 @@ static void session_evaluate(struct session *session, struct session_call *call,
     if (end == ASK_NONE) buf_put_text(line, "{\"none\":true}");
     if (end == ASK_INCOMPLETE) buf_put_text(line, "{\"incomplete\":true}");
     if (end != ASK_FAILED) return;
-    if (session->sessions->is_stopping && fault->code == FAULT_CANCELLED)
+    if (atomic_load(&session->sessions->is_stopping) && fault->code == FAULT_CANCELLED)
         fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     put_fault(session, fault, line);
 }
@@ -324,7 +326,8 @@ static void session_give(struct session *session, struct session_call *call)
 
 static int session_ask(struct sessions *sessions, struct session_call *call, struct fault *fault)
 {
-    if (sessions->is_stopping) return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
+    if (atomic_load(&sessions->is_stopping))
+        return fault_set(fault, FAULT_UNAVAILABLE, "the hub is stopping");
     struct session *session = call->session[0]
                                   ? session_find(sessions, call->tenant, slice_of(call->session), fault)
                                   : session_new(sessions, call, fault);
@@ -384,7 +387,7 @@ struct sessions *sessions_new(struct hub *hub)
 void sessions_stop(struct sessions *sessions)
 {
     pthread_mutex_lock(&sessions->lock);
-    sessions->is_stopping = true;
+    atomic_store(&sessions->is_stopping, true);
     for (size_t at = 0; at < SESSIONS_MAX; at++) {
         struct session *session = sessions->open[at];
         if (!session) continue;

@@ -35,9 +35,9 @@ static int host_state(void *user, int aggregate, struct slice id, struct slice t
                                    .version_max = UINT64_MAX,
                                    .at_ms_max = INT64_MAX};
     struct fold_result result;
-    struct moment moment;
-    if (text.size && (moment_parse(text, &moment, fault) < 0 || fold_until(&request, &moment, fault) < 0))
-        return -1;
+    struct moment moment = {.kind = MOMENT_POSITION, .number = session->past.position};
+    if (text.size && moment_parse(text, &moment, fault) < 0) return -1;
+    if ((text.size || session->past.is_set) && fold_until(&request, &moment, fault) < 0) return -1;
     if (fold_stream(&request, &result, fault) < 0) return -1;
     int done = result.version ? domain_state_encode(session->domain, result.state, state, fault) : 0;
     *version = result.version;
@@ -53,20 +53,26 @@ static int host_view_get(void *user, struct slice view, struct slice key, struct
 {
     struct session *session = user;
     struct view_lease lease;
+    if (session->past.is_set) return session_past_get(session, view, key, document, fault);
     if (hub_view_lease(session->hub, view, &lease, fault) < 0) return -1;
     int found = docs_get(lease.docs, slice_of(session->tenant), key, document, fault);
     hub_view_release(session->hub, &lease);
     return found;
 }
 
-struct page { /* one read of a view */
-    struct view_lease lease;
+struct page {                /* one read of a view */
+    struct view_lease lease; /* of now; in the past the session keeps what is read */
     struct docs_read *read;
 };
 
 static int page_open(struct session *session, struct slice view, const struct docs_range *range,
                      struct page *page, struct fault *fault)
 {
+    struct docs *docs;
+    if (session->past.is_set)
+        return session_past_docs(session, view, &docs, fault) < 0
+                   ? -1
+                   : docs_read_open(docs, range, &page->read, fault);
     if (hub_view_lease(session->hub, view, &page->lease, fault) < 0) return -1;
     if (docs_read_open(page->lease.docs, range, &page->read, fault) == 0) return 0;
     hub_view_release(session->hub, &page->lease);
@@ -76,7 +82,7 @@ static int page_open(struct session *session, struct slice view, const struct do
 static void page_close(struct session *session, struct page *page)
 {
     docs_read_close(page->read);
-    hub_view_release(session->hub, &page->lease);
+    if (!session->past.is_set) hub_view_release(session->hub, &page->lease);
 }
 
 static int host_view_range(void *user, struct slice view, struct slice index, struct slice min,
@@ -184,7 +190,8 @@ static int host_keys(void *user, struct slice view, struct slice prefix, size_t 
 
 static int64_t host_now_ms(void *user)
 {
-    return clock_now_ms(((struct session *)user)->hub->clock);
+    struct session *session = user;
+    return session->past.is_set ? session->past.recorded_ms : clock_now_ms(session->hub->clock);
 }
 
 static int host_set_tenant(void *user, struct slice tenant, struct fault *fault)
@@ -192,6 +199,7 @@ static int host_set_tenant(void *user, struct slice tenant, struct fault *fault)
     struct session *session = user;
     if (!catalog_has_tenant(&session->release->catalog, tenant))
         return fault_set(fault, FAULT_NOT_FOUND, "no tenant %.*s", SLICE_ARGS(tenant));
+    session_past_forget(session);
     snprintf(session->tenant, sizeof session->tenant, "%.*s", SLICE_ARGS(tenant));
     session->scan.tenant = slice_of(session->tenant);
     return 0;
@@ -200,6 +208,11 @@ static int host_set_tenant(void *user, struct slice tenant, struct fault *fault)
 static struct slice host_tenant(void *user)
 {
     return slice_of(((struct session *)user)->tenant);
+}
+
+static int host_set_moment(void *user, struct slice moment, struct buf *told, struct fault *fault)
+{
+    return session_past_set(user, moment, told, fault);
 }
 
 static int host_tell(void *user, struct slice line, struct fault *fault)
@@ -226,5 +239,7 @@ void session_host_init(struct session *session)
                                       .tenant = host_tenant,
                                       .ids = host_ids,
                                       .keys = host_keys,
+                                      .set_moment = host_set_moment,
                                       .tell = host_tell};
+    session_insight_init(session);
 }

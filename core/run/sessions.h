@@ -16,7 +16,16 @@ struct sessions {
     struct session *ended;              /* to be joined */
     size_t running;                     /* threads that are in neither state yet, or open */
     pthread_cond_t gone;                /* one of them ended */
-    bool is_stopping;
+    atomic_bool is_stopping;            /* looked at without the lock, for a text */
+};
+
+struct session_past_view;
+
+struct session_past { /* where a session stands that went back (session_past.c) */
+    bool is_set;
+    uint64_t position; /* of the last event that had happened */
+    int64_t recorded_ms;
+    struct session_past_view *views; /* built for it, the last one asked for first */
 };
 
 struct session {
@@ -34,11 +43,13 @@ struct session {
     struct hub *hub;
     struct release *release; /* held; NULL: nothing is open */
     struct domain *domain;
+    struct domain *aside; /* for what handlers do (session_insight.c); NULL: not needed yet */
     struct ask *ask;
     struct ask_host host;
     struct scan_host scan; /* what its queries read: of the tenant */
     struct seek_source events;
     char tenant[64]; /* that it reads */
+    struct session_past past;
     bool writes;
     struct buf actor; /* of who may write */
 };
@@ -56,5 +67,19 @@ void session_call_end(struct session_call *call, struct slice line);
 
 /* session_host.c */
 void session_host_init(struct session *session);
+
+/* session_insight.c: fills in its functions of the host; lets go what they made. */
+void session_insight_init(struct session *session);
+void session_insight_forget(struct session *session);
+
+/* session_past.c: the moment from here on, empty: now; appends where that is. Faults: MALFORMED, NOT_FOUND.
+ */
+int session_past_set(struct session *session, struct slice moment, struct buf *told, struct fault *fault);
+/* All documents of a view, and one, as they were there. Faults: those of hub_query_past, CANCELLED. */
+int session_past_docs(struct session *session, struct slice view, struct docs **docs, struct fault *fault);
+int session_past_get(struct session *session, struct slice view, struct slice key, struct buf *document,
+                     struct fault *fault);
+/* Lets go the views of then. */
+void session_past_forget(struct session *session);
 
 #endif

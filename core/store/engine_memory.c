@@ -1,17 +1,25 @@
 /* The in-memory engine: the model that the LMDB engine is compared with. Plain arrays and naive searches;
- * nothing here is meant to be fast. Records are the same bytes, and they never move, so what a cursor borrows
- * stays. */
+ * nothing here is meant to be fast, but each record has the number of its stream beside it, so that whoever
+ * looks for one stream's need not open all. Records are the same bytes, and they never move, so what a cursor
+ * borrows stays. */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "store/engine_inside.h"
 
 struct memory_log { /* commits or outcomes, in log order */
     struct slice *records;
+    uint32_t *streams; /* of each record: its stream's number */
     size_t count, count_max;
+};
+
+struct memory_stream {
+    uint32_t number;  /* from 1 on */
+    struct slice key; /* owned: what stream_key makes */
 };
 
 struct memory_value {
@@ -23,6 +31,7 @@ struct engine_memory {
     struct clock *clock;
     pthread_mutex_t lock; /* guards all that follows */
     struct memory_log commits, outcomes;
+    struct map streams;
     struct engine_head head;
     uint32_t names_saved;
     struct memory_value *values;
@@ -33,11 +42,9 @@ struct memory_cursor {
     struct engine_cursor cursor;
     struct engine_memory *memory;
     const struct memory_log *log;
-    size_t at, end; /* which records; end is as of the open */
-    bool one_stream;
-    struct record of; /* one_stream: its names and, copied, its id */
-    char id[256];
-    uint64_t from; /* position, version or number */
+    size_t at, end;  /* which records; end is as of the open */
+    uint32_t stream; /* only this one's; 0: all */
+    uint64_t from;   /* position, version or number */
 };
 
 static struct engine_memory *memory_of(struct engine *engine)
@@ -50,12 +57,14 @@ static struct slice copy_bytes(struct slice bytes)
     return slice_make(mem_text(bytes.data, bytes.size), bytes.size);
 }
 
-static void log_add(struct memory_log *log, struct slice bytes)
+static void log_add(struct memory_log *log, uint32_t stream, struct slice bytes)
 {
     if (log->count == log->count_max) {
         log->count_max = log->count_max ? log->count_max * 2 : 64;
         log->records = mem_resize(log->records, log->count_max * sizeof *log->records);
+        log->streams = mem_resize(log->streams, log->count_max * sizeof *log->streams);
     }
+    log->streams[log->count] = stream;
     log->records[log->count++] = copy_bytes(bytes);
 }
 
@@ -66,29 +75,47 @@ static struct record log_get(struct engine_memory *memory, const struct memory_l
     return record;
 }
 
-/* False if one of its names is unknown. */
-static bool stream_names(struct engine_memory *memory, const struct stream_id *stream, struct record *of)
+/* The stream's place in the map. False if one of its names is unknown. */
+static bool stream_key(struct engine_memory *memory, const struct stream_id *stream, struct buf *key)
 {
-    *of = (struct record){.tenant = names_find(memory->engine.names, stream->tenant),
-                          .aggregate = names_find(memory->engine.names, stream->aggregate),
-                          .id = stream->id};
-    return of->tenant && of->aggregate;
+    uint32_t names[2] = {names_find(memory->engine.names, stream->tenant),
+                         names_find(memory->engine.names, stream->aggregate)};
+    buf_put(key, names, sizeof names);
+    buf_put_slice(key, stream->id);
+    return names[0] && names[1];
 }
 
-static bool same_stream(const struct record *a, const struct record *b)
+/* 0: it was never written. */
+static uint32_t stream_number(struct engine_memory *memory, const struct stream_id *stream)
 {
-    return a->tenant == b->tenant && a->aggregate == b->aggregate && slice_equal(a->id, b->id);
+    struct buf key = {0};
+    struct memory_stream *found =
+        stream_key(memory, stream, &key) ? map_find(&memory->streams, buf_slice(&key)) : NULL;
+    buf_release(&key);
+    return found ? found->number : 0;
+}
+
+static uint32_t stream_add(struct engine_memory *memory, const struct stream_id *stream)
+{
+    uint32_t number = stream_number(memory, stream);
+    if (number) return number;
+    struct memory_stream *added = MEM_NEW(struct memory_stream);
+    struct buf key = {0};
+    CHECK(stream_key(memory, stream, &key));
+    *added = (struct memory_stream){(uint32_t)memory->streams.size + 1, copy_bytes(buf_slice(&key))};
+    buf_release(&key);
+    map_put(&memory->streams, added->key, added);
+    return added->number;
 }
 
 static void find_head(struct engine_memory *memory, const struct stream_id *stream, uint64_t *version,
                       uint64_t *position)
 {
-    struct record of;
+    uint32_t number = stream_number(memory, stream);
     *version = *position = 0;
-    if (!stream_names(memory, stream, &of)) return;
-    for (size_t at = memory->commits.count; at-- > 0;) {
+    for (size_t at = memory->commits.count; number && at-- > 0;) {
+        if (memory->commits.streams[at] != number) continue;
         struct record record = log_get(memory, &memory->commits, at);
-        if (!same_stream(&record, &of)) continue;
         *version = record.first_version + record.event_count - 1;
         *position = record.first_position + record.event_count - 1;
         return;
@@ -131,11 +158,12 @@ static void append_one(struct engine_memory *memory, struct append *append, bool
     struct names *names = memory->engine.names;
     record_write(commit, names, memory->names_saved, positioned ? &head->chain : &head->outcome_chain,
                  &bytes);
-    log_add(positioned ? &memory->commits : &memory->outcomes, buf_slice(&bytes));
     struct record record;
     struct record_define define = {0};
     CHECK(record_open(buf_slice(&bytes), names, &record, NULL) == 0);
     while (record_next_define(&record, &define)) memory->names_saved = define.id;
+    log_add(positioned ? &memory->commits : &memory->outcomes, stream_add(memory, &stream),
+            buf_slice(&bytes));
     buf_release(&bytes);
     head->position += commit->event_count;
     head->commits += positioned;
@@ -186,21 +214,17 @@ static int memory_read_stream(struct engine *engine, const struct stream_id *str
 {
     open_cursor(memory_of(engine), &memory_of(engine)->commits, version, out);
     struct memory_cursor *cursor = (struct memory_cursor *)*out;
-    cursor->one_stream = true;
-    if (!stream_names(cursor->memory, stream, &cursor->of) || stream->id.size > sizeof cursor->id)
-        cursor->end = 0;
-    else if (stream->id.size)
-        memcpy(cursor->id, stream->id.data, stream->id.size);
-    cursor->of.id.data = cursor->id;
+    pthread_mutex_lock(&cursor->memory->lock);
+    cursor->stream = stream_number(cursor->memory, stream);
+    if (!cursor->stream) cursor->end = 0;
+    pthread_mutex_unlock(&cursor->memory->lock);
     return 0;
 }
 
-/* Whether the record is before what the cursor was asked for, or of another stream. */
+/* Whether the record is before what the cursor was asked for. */
 static bool passes_over(const struct memory_cursor *cursor, const struct record *record, size_t at)
 {
-    if (cursor->one_stream)
-        return !same_stream(record, &cursor->of) ||
-               record->first_version + record->event_count <= cursor->from;
+    if (cursor->stream) return record->first_version + record->event_count <= cursor->from;
     if (cursor->log == &cursor->memory->outcomes) return at + 1 < cursor->from;
     return record->first_position + record->event_count <= cursor->from;
 }
@@ -211,8 +235,10 @@ static int memory_cursor_next(struct engine_cursor *engine_cursor, struct record
     int found = 0;
     pthread_mutex_lock(&cursor->memory->lock);
     while (!found && cursor->at < cursor->end) {
-        struct record next = log_get(cursor->memory, cursor->log, cursor->at++);
-        if (passes_over(cursor, &next, cursor->at - 1)) continue;
+        size_t at = cursor->at++;
+        if (cursor->stream && cursor->log->streams[at] != cursor->stream) continue;
+        struct record next = log_get(cursor->memory, cursor->log, at);
+        if (passes_over(cursor, &next, at)) continue;
         *record = next;
         found = 1;
     }
@@ -237,12 +263,13 @@ static int memory_stream_head(struct engine *engine, const struct stream_id *str
 
 /* --- look-ups --- */
 
-static bool find_answer(struct engine_memory *memory, const struct memory_log *log, const struct record *of,
+static bool find_answer(struct engine_memory *memory, const struct memory_log *log, uint32_t stream,
                         struct slice command_id, struct buf *bytes)
 {
     for (size_t at = 0; at < log->count; at++) {
+        if (log->streams[at] != stream) continue;
         struct record record = log_get(memory, log, at);
-        if (!same_stream(&record, of) || !engine_answers(&record, command_id)) continue;
+        if (!engine_answers(&record, command_id)) continue;
         buf_clear(bytes);
         buf_put_slice(bytes, record.bytes);
         return true;
@@ -254,32 +281,23 @@ static int memory_find_command(struct engine *engine, const struct stream_id *st
                                struct buf *bytes, struct record *record, struct fault *fault)
 {
     struct engine_memory *memory = memory_of(engine);
-    struct record of;
     pthread_mutex_lock(&memory->lock);
-    bool found =
-        stream_names(memory, stream, &of) && (find_answer(memory, &memory->commits, &of, command_id, bytes) ||
-                                              find_answer(memory, &memory->outcomes, &of, command_id, bytes));
+    uint32_t number = stream_number(memory, stream);
+    bool found = number && (find_answer(memory, &memory->commits, number, command_id, bytes) ||
+                            find_answer(memory, &memory->outcomes, number, command_id, bytes));
     pthread_mutex_unlock(&memory->lock);
     if (!found) return 0;
     return record_open(buf_slice(bytes), memory->engine.names, record, fault) < 0 ? -1 : 1;
 }
 
-struct memory_stream {
+struct memory_version {
     struct slice id;
     uint64_t version;
 };
 
-static int compare_streams(const void *a, const void *b)
+static int compare_versions(const void *a, const void *b)
 {
-    return slice_compare(((const struct memory_stream *)a)->id, ((const struct memory_stream *)b)->id);
-}
-
-static void gather_stream(struct memory_stream *streams, size_t *count, const struct record *record)
-{
-    size_t at = 0;
-    while (at < *count && !slice_equal(streams[at].id, record->id)) at++;
-    if (at == *count) streams[(*count)++].id = record->id;
-    streams[at].version = record->first_version + record->event_count - 1;
+    return slice_compare(((const struct memory_version *)a)->id, ((const struct memory_version *)b)->id);
 }
 
 static int memory_each_stream(struct engine *engine, struct slice tenant, struct slice aggregate,
@@ -288,26 +306,28 @@ static int memory_each_stream(struct engine *engine, struct slice tenant, struct
                               struct fault *fault)
 {
     struct engine_memory *memory = memory_of(engine);
-    struct stream_id any = {tenant, aggregate, SLICE_NONE};
-    struct record of;
     size_t count = 0;
     pthread_mutex_lock(&memory->lock);
-    struct memory_stream *streams = mem_zero((memory->commits.count + 1) * sizeof *streams);
-    if (stream_names(memory, &any, &of))
-        for (size_t at = 0; at < memory->commits.count; at++) {
-            struct record record = log_get(memory, &memory->commits, at);
-            if (record.tenant == of.tenant && record.aggregate == of.aggregate)
-                gather_stream(streams, &count, &record);
-        }
+    struct memory_version *by_number = mem_zero((memory->streams.size + 1) * sizeof *by_number);
+    uint32_t of_tenant = names_find(memory->engine.names, tenant);
+    uint32_t of_aggregate = names_find(memory->engine.names, aggregate);
+    for (size_t at = 0; at < memory->commits.count; at++) {
+        struct record record = log_get(memory, &memory->commits, at);
+        if (record.tenant != of_tenant || record.aggregate != of_aggregate) continue;
+        by_number[memory->commits.streams[at]] =
+            (struct memory_version){record.id, record.first_version + record.event_count - 1};
+    }
+    for (size_t at = 0; at <= memory->streams.size; at++)
+        if (by_number[at].version) by_number[count++] = by_number[at];
     pthread_mutex_unlock(&memory->lock);
-    if (count) qsort(streams, count, sizeof *streams, compare_streams);
+    if (count) qsort(by_number, count, sizeof *by_number, compare_versions);
     for (size_t at = 0; at < count; at++) {
-        struct slice id = streams[at].id;
+        struct slice id = by_number[at].id;
         bool begins = id.size >= beginning.size &&
                       (beginning.size == 0 || memcmp(id.data, beginning.data, beginning.size) == 0);
-        if (begins && !each(user, id, streams[at].version)) break;
+        if (begins && !each(user, id, by_number[at].version)) break;
     }
-    mem_free(streams);
+    mem_free(by_number);
     return 0;
 }
 
@@ -368,17 +388,29 @@ static uint64_t memory_index_behind(struct engine *engine)
     return 0;
 }
 
-static void free_slices(struct slice *slices, size_t count)
+static void log_free(struct memory_log *log)
 {
-    for (size_t at = 0; at < count; at++) mem_free((void *)(uintptr_t)slices[at].data);
-    mem_free(slices);
+    for (size_t at = 0; at < log->count; at++) mem_free((void *)(uintptr_t)log->records[at].data);
+    mem_free(log->records);
+    mem_free(log->streams);
+}
+
+static void free_streams(struct map *streams)
+{
+    struct memory_stream *stream;
+    for (size_t at = 0; (stream = map_next(streams, &at));) {
+        mem_free((void *)(uintptr_t)stream->key.data);
+        mem_free(stream);
+    }
+    map_release(streams);
 }
 
 static void memory_close(struct engine *engine)
 {
     struct engine_memory *memory = memory_of(engine);
-    free_slices(memory->commits.records, memory->commits.count);
-    free_slices(memory->outcomes.records, memory->outcomes.count);
+    log_free(&memory->commits);
+    log_free(&memory->outcomes);
+    free_streams(&memory->streams);
     for (size_t at = 0; at < memory->value_count; at++) {
         mem_free((void *)(uintptr_t)memory->values[at].key.data);
         mem_free((void *)(uintptr_t)memory->values[at].value.data);

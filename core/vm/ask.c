@@ -131,6 +131,7 @@ static int make_words(lua_State *lua)
     lua_newtable(lua);
     ask_add_words(ask);
     ask_add_views(ask);
+    ask_add_insight(ask);
     lua_createtable(lua, 0, 1);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->domain->vm->script_env);
     lua_setfield(lua, -2, "__index");

@@ -21,6 +21,19 @@
 
 struct ask;
 
+enum { ASK_COMMANDS_MAX = 100 }; /* of one transaction */
+
+struct ask_command { /* checked, canonical MessagePack */
+    struct slice type, data;
+};
+
+struct ask_blame {              /* one of: */
+    uint64_t position;          /* of an event */
+    struct slice event;         /* its id */
+    struct slice aggregate, id; /* a stream: "billing/bill" */
+    struct slice view, key;
+};
+
 /* What a question may reach. All of it is synchronous and called inside ask_evaluate, in its thread; it must
  * look at *cancelled when it takes long. -1: the fault, which becomes the question's. */
 struct ask_host {
@@ -47,6 +60,22 @@ struct ask_host {
     int (*keys)(void *user, struct slice view, struct slice prefix, size_t limit, struct buf *keys,
                 struct fault *fault);
     const struct seek_source *events; /* of queries (ask_events.h); NULL: there are none */
+    /* What commands would do (run/dry.h), as JSON. A target without id is a service's name. */
+    int (*dry)(void *user, struct slice context, struct slice name, struct slice id,
+               const struct ask_command *commands, size_t count, struct buf *json, struct fault *fault);
+    /* Sends them, if that is allowed, and waits for the answer, as JSON: {"version","position","events"}. */
+    int (*send)(void *user, struct slice context, struct slice name, struct slice id,
+                const struct ask_command *commands, size_t count, struct buf *json, struct fault *fault);
+    /* What followed from what (run/trace.h), of the event at a position or, if that is 0, of an id. */
+    int (*trace)(void *user, uint64_t position, struct slice id, struct buf *json, struct fault *fault);
+    /* Who made it (run/blame.h). */
+    int (*blame)(void *user, const struct ask_blame *asked, struct buf *json, struct fault *fault);
+    /* A spec of what happened (run/spec_text.h). */
+    int (*spec)(void *user, int aggregate, struct slice id, uint64_t from, uint64_t to, struct buf *text,
+                struct fault *fault);
+    /* From here on the session reads what was there at this moment; empty: what is there now. Appends where
+     * it is, in words. */
+    int (*set_moment)(void *user, struct slice moment, struct buf *told, struct fault *fault);
     /* Takes one line of the answer: a JSON object without a newline. May wait for its reader. */
     int (*tell)(void *user, struct slice line, struct fault *fault);
 };

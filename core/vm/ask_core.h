@@ -69,6 +69,8 @@ void ask_run_prelude(struct ask *ask, const char *name, int host, int modules);
 /* ask_words.c, ask_views.c: with the table of words on top of the stack. */
 void ask_add_words(struct ask *ask);
 void ask_add_views(struct ask *ask);
+/* ask_insight.c */
+void ask_add_insight(struct ask *ask);
 /* ask_documents.c: push the documents of a view, with the arguments of :range(index, min, max) from 2 on. */
 int ask_documents_range(lua_State *lua, struct ask *ask, const struct loader_projection *view);
 int ask_documents_all(lua_State *lua, struct ask *ask, const struct loader_projection *view);

@@ -46,17 +46,24 @@ static int push_stream(lua_State *lua, struct ask *ask, int aggregate, struct sl
     return 1;
 }
 
+/* The name in the stream value at 1: "billing/bill/7". */
+static struct slice stream_name(lua_State *lua, const char *method)
+{
+    struct slice stream = SLICE_NONE;
+    if (lua_type(lua, 1) != LUA_TTABLE)
+        vm_raise(lua, FAULT_SCRIPT, 1, "write STREAM:%s, with a colon", method);
+    lua_pushliteral(lua, "stream");
+    lua_rawget(lua, 1);
+    if (lua_type(lua, -1) == LUA_TSTRING) stream.data = lua_tolstring(lua, -1, &stream.size);
+    return stream; /* stays on the stack */
+}
+
 /* bill:at(T): the same stream as it was. */
 static int stream_at(lua_State *lua)
 {
     struct ask *ask = ask_of(lua);
-    struct slice stream = SLICE_NONE, context, aggregate, id;
+    struct slice stream = stream_name(lua, "at(T)"), context, aggregate, id;
     struct fault fault;
-    if (lua_type(lua, 1) != LUA_TTABLE)
-        return vm_raise(lua, FAULT_SCRIPT, 1, "write STREAM:at(T), with a colon");
-    lua_pushliteral(lua, "stream");
-    lua_rawget(lua, 1);
-    if (lua_type(lua, -1) == LUA_TSTRING) stream.data = lua_tolstring(lua, -1, &stream.size);
     if (text_split_stream(stream, &context, &aggregate, &id, &fault) < 0) return ask_raise(lua, &fault);
     int found =
         domain_find_aggregate(ask->domain, slice_make(stream.data, (size_t)(id.data - stream.data) - 1));
@@ -66,7 +73,20 @@ static int stream_at(lua_State *lua)
     return push_stream(lua, ask, found, id, ask_text(lua, 2, "a moment"));
 }
 
-static const luaL_Reg stream_methods[] = {{"at", stream_at}, {NULL, NULL}};
+/* bill:events(): events { stream = … } */
+static int stream_events(lua_State *lua)
+{
+    stream_name(lua, "events()");
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask_of(lua)->words_ref);
+    lua_getfield(lua, -1, "events");
+    lua_createtable(lua, 0, 1);
+    lua_pushvalue(lua, -4);
+    lua_setfield(lua, -2, "stream");
+    lua_call(lua, 1, 1);
+    return 1;
+}
+
+static const luaL_Reg stream_methods[] = {{"at", stream_at}, {"events", stream_events}, {NULL, NULL}};
 
 /* --- contexts --- */
 

@@ -120,10 +120,10 @@ class Bench:
 
     # --- commands over HTTP ---
 
-    def wrk(self, hub, connections, seconds):
+    def wrk(self, hub, connections, seconds, pause_ms=0):
         self.prefix += 1
         done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", os.path.join(HERE, "commands.lua"),
-                               f"http://127.0.0.1:{hub.port}", "--", f"r{self.prefix}"], capture_output=True, text=True, timeout=120)
+                               f"http://127.0.0.1:{hub.port}", "--", f"r{self.prefix}", str(pause_ms)], capture_output=True, text=True, timeout=120)
         if done.returncode:
             raise SystemExit("bench: wrk failed: " + done.stderr + done.stdout)
         result = json.loads(done.stdout.strip().splitlines()[-1])
@@ -354,6 +354,18 @@ return function(row) send.bill(row.id, CreateBill { customer = "acme", start_dat
                                         text=True, timeout=300).stdout)
         return {view: statistics.median(self.times(lambda view=view: run(view))) for view in VIEWS}
 
+    def gain(self, view, cores):
+        """How many times as much bare Lua does on all cores as on one: the machine's share in what a rebuild gains."""
+        command = [self.bare, os.path.join(HERE, "bare.lua"), os.path.join(SCRIPTS, view + ".lua"), os.path.join(self.folder, "events.lua")]
+
+        def seconds(count):
+            began = time.monotonic()
+            running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
+            if any(process.wait() for process in running):
+                raise SystemExit(f"bench: {command}")
+            return time.monotonic() - began
+        return cores * statistics.median(self.times(lambda: seconds(1))) / statistics.median(self.times(lambda: seconds(cores)))
+
     def rebuild(self):
         self.need_fines()
         cores = os.cpu_count() or 1
@@ -381,8 +393,9 @@ return function(row) send.bill(row.id, CreateBill { customer = "acme", start_dat
                 if projectors == 1:
                     one[view] = self.table.add(f"rebuild {view}, one core", values, "events/s", alone.get(view), "its handlers in bare Lua", goal)
                 else:
-                    self.table.add(f"rebuild {view}, {projectors} cores", values, "events/s", projectors * one[view], "of as many alone",
-                                   1.7 * one[view] if projectors == 2 else None)
+                    gain = self.gain(view, projectors) if self.bare else projectors
+                    self.table.add(f"rebuild {view}, {projectors} cores", values, "events/s", gain * one[view],
+                                   f"one core × {gain:.2f}, what bare Lua gains", 1.7 * one[view] if projectors == 2 else None)
             client.close()
             hub.stop()
 

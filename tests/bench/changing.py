@@ -12,6 +12,7 @@ NEW_PAYMENT = '  if c.amount <= decimal "%d.00" then reject("little", "too littl
 COUNTED = 'kind.count + 1'
 LOADED_SECONDS = 12   # of commands, with plans beside them
 SWITCH_SECONDS = 2    # with a deploy and an undeploy among them
+PAUSE_MS = 5          # between two commands of a connection, so that the machine has room: some 10,000/s
 WAIT_S = 600
 
 
@@ -86,12 +87,12 @@ class Changing:
 
     def under_load(self, hub):
         """Commands of 64 connections alone, while a plan runs, and while a deploy switches."""
-        alone, planned, still, switched = [], [], [], []
+        alone, planned, still, switched, calm, calm_switched = [], [], [], [], [], []
 
-        def beside(work, seconds):
+        def beside(work, seconds, pause_ms=0):
             thread = threading.Thread(target=work)
             thread.start()
-            result = self.bench.wrk(hub, 64, seconds)
+            result = self.bench.wrk(hub, 64, seconds, pause_ms)
             thread.join()
             return result
 
@@ -105,18 +106,24 @@ class Changing:
             time.sleep(0.5)
             self.deploy("--force", "--quick")
             self.lore("undeploy")
+
+        def around_a_deploy(without, with_it, pause_ms):
+            self.change_all()
+            self.deploy("--plan")  # what it built catches up with the commands of the last seconds
+            without.append(self.bench.wrk(hub, 64, SWITCH_SECONDS, pause_ms))
+            with_it.append(beside(switch, SWITCH_SECONDS, pause_ms))
         for _ in range(self.bench.runs):
             alone.append(self.bench.wrk(hub, 64, LOADED_SECONDS))
             planned.append(beside(plan, LOADED_SECONDS))
-            self.deploy("--plan")  # what it built catches up with the commands of the last seconds
-            still.append(self.bench.wrk(hub, 64, SWITCH_SECONDS))
-            switched.append(beside(switch, SWITCH_SECONDS))
+            around_a_deploy(still, switched, 0)
+            around_a_deploy(calm, calm_switched, PAUSE_MS)
         rate = lambda results: [result["requests"] / result["seconds"] for result in results]
         p99 = lambda results: statistics.median(result["p99_ms"] for result in results)
         base = self.bench.table.add("durable commands, 64 connections, the fines beside", rate(alone), "/s", p99_ms=p99(alone))
         self.bench.table.add("the same while plans run", rate(planned), "/s", base, "without", 0.8 * base, p99_ms=p99(planned))
-        self.bench.table.add(f"p99 of {SWITCH_SECONDS} s of these with a deploy and an undeploy among them", [result["p99_ms"] for result in switched], "ms",
-                             p99(still), "without", p99(still) + 10, less=True)
+        for without, with_it, load in ((still, switched, "as fast as they go"), (calm, calm_switched, f"at {statistics.median(rate(calm)):,.0f}/s")):
+            self.bench.table.add(f"p99 of {SWITCH_SECONDS} s of 64 connections {load}, with a deploy and an undeploy", [result["p99_ms"] for result in with_it], "ms",
+                                 p99(without), "without", p99(without) + 10, less=True)
 
     def watch(self):
         """A file saved until the hub says that another deploy runs."""

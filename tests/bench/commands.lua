@@ -1,4 +1,5 @@
--- wrk: one command to create a bill, each to a stream of its own and with an id of its own. Argument: a prefix no run had before.
+-- wrk: one command to create a bill, each to a stream of its own and with an id of its own. Arguments: a prefix no run had before; how many
+-- milliseconds a connection rests before each command (none: as fast as it can).
 -- Ends with one line of JSON: requests, seconds, refused, p50_ms, p99_ms.
 local threads = 0
 
@@ -9,6 +10,8 @@ end
 
 function init(args)
   prefix, sent = args[1] .. "-" .. number .. "-", 0
+  local pause = tonumber(args[2] or 0)
+  if pause > 0 then delay = function() return math.random(0, 2 * pause) end end -- the mean is pause
   headers = { ["Content-Type"] = "application/json" }
 end
 

@@ -2,6 +2,7 @@
 import os, re, shutil, signal, socket, subprocess, threading, unittest
 
 from hub import ROOT, SMALL, TIMEOUT, Case, Tail, main
+from walk import Walker, blocks
 
 
 @unittest.skipIf(SMALL, "skip: make run builds without sanitizers")
@@ -41,30 +42,23 @@ class Walk(Case):
         self.addCleanup(stop)
         return said, stop
 
-    def console(self, block):
-        """Each `$ command` prints what stands below it; … stands for anything."""
-        for part in re.split(r"(?m)^\$ ", block)[1:]:
-            command, _, expected = part.partition("\n")
-            done = subprocess.run(["bash", "-c", command.replace("7070", str(self.port))], cwd=self.project, capture_output=True, text=True, timeout=TIMEOUT)
-            pattern = ".*".join(re.escape(text) for text in expected.strip().split("…"))
-            self.assertRegex(done.stdout.strip(), "(?s)^" + pattern + "$", command + "\n" + done.stderr)
-
     def test_as_printed(self):
-        with open(os.path.join(ROOT, "README.md")) as readme:
-            blocks = re.findall(r"(?ms)^```(tail|console|edit)\n(.*?)^```", readme.read())
-        self.assertEqual([kind for kind, _ in blocks], ["tail", "console", "console", "edit", "console"])
+        page = blocks(os.path.join(ROOT, "README.md"), ("tail", "console", "edit"))
+        self.assertEqual([kind for kind, *_ in page], ["tail", "console", "console", "edit", "console"])
+        texts = [text for *_, text in page]
+        walker = Walker(self, self.project, self.port, merged=False)
         said, stop = self.make_run()
         self.assertIn("data set", "".join(said))
-        path = re.search(r"7070(\S+?)'", blocks[0][1])[1]
+        path = re.search(r"7070(\S+?)'", texts[0])[1]
         tail = Tail(self.port, path, {})
         before = tail.take(3)
-        self.console(blocks[1][1])
+        walker.console(texts[1])
         self.assertEqual(tail.next()[1]["data"]["customer"], "you")
         self.assertEqual([event["data"]["customer"] for _, event in before], ["acme", "blix", "corvo"])
         tail.close()
-        self.console(blocks[2][1])
-        self.console(blocks[3][1])
-        self.console(blocks[4][1])
+        walker.console(texts[2])
+        walker.console(texts[3])
+        walker.console(texts[4])
         self.assertRegex("".join(said), r"open_bills.*open_bills\.lua changed")
         stop()
 

@@ -20,7 +20,7 @@ def lore(*args, check=None, input=None, cwd=ROOT, env=None, timeout=TIMEOUT):
 
 
 def lines(text):
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in text.split("\n") if line]  # splitlines ends lines inside texts too
 
 
 def copy_context(context, to, acting=False):

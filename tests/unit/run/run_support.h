@@ -38,13 +38,22 @@ static inline void remove_folder(const char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A path inside the test's folder. The same name gives the same text, which stays until the test ends. */
 static inline const char *folder(const char *name)
 {
-    static char paths[8][256];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", test_folder, name);
-    return path;
+    static char *paths[64];
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
+    for (size_t at = 0; at < sizeof paths / sizeof *paths; at++) {
+        if (paths[at] && strncmp(paths[at], test_folder, strlen(test_folder)) != 0) {
+            free(paths[at]); /* of a test before */
+            paths[at] = NULL;
+        }
+        if (!paths[at]) return paths[at] = strdup(path);
+        if (strcmp(paths[at], path) == 0) return paths[at];
+    }
+    fail_msg("a test has more than %zu paths", sizeof paths / sizeof *paths);
+    return NULL;
 }
 
 static inline void write_script(const char *name, const char *text)

@@ -159,7 +159,7 @@ static void one_call_at_a_time(void **state)
     /* A cancellation never hits the next one. */
     for (int round = 0; round < 100; round++) {
         assert_int_equal(hub_session_cancel(hub, slice_of("main"), slice_of(session.id), &test_fault), 0);
-        expect_lines(hub, session.id, "1", "{\"value\":1}\n");
+        expect_lines(hub, session.id, "print(1) return 1", "{\"print\":\"1\"}\n{\"value\":1}\n");
     }
     buf_release(&out);
     hub_close(hub);

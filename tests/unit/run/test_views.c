@@ -445,8 +445,7 @@ static void write_limits(unsigned partition_events, unsigned flush_events)
  * always what was built live. */
 static void split_equals_live(void **state)
 {
-    char data[100]; /* folder() forgets */
-    snprintf(data, sizeof data, "%s", folder("data"));
+    const char *data = folder("data");
     struct buf live = build_many_live(data);
     static const struct {
         unsigned partition_events, flush_events;
@@ -483,8 +482,7 @@ static void build_with_fault(const char *data, const char *armed, int projectors
  * views go on, and the end is the same. */
 static void a_build_outlives_a_failing_disk(void **state)
 {
-    char data[100]; /* folder() forgets */
-    snprintf(data, sizeof data, "%s", folder("data"));
+    const char *data = folder("data");
     struct buf live = build_many_live(data);
     write_limits(100, 100000);
     static const char *const faults[] = {"views.spill=ENOSPC",        "views.spill@20=ENOSPC",
@@ -500,8 +498,7 @@ static void a_build_outlives_a_failing_disk(void **state)
  * them leaves a view that nobody builds any more. */
 static void a_build_outlives_any_failed_write(void **state)
 {
-    char data[100]; /* folder() forgets */
-    snprintf(data, sizeof data, "%s", folder("data"));
+    const char *data = folder("data");
     struct buf live = build_many_live(data);
     write_limits(100, 100000);
     for (int write = 6; write < 20; write++) {
@@ -528,8 +525,7 @@ static unsigned long writes_of_build(const char *data, const struct buf *live)
 /* Killed at some write of a build, it goes on with what is not on disk yet, and leaves nothing behind. */
 static void a_split_build_goes_on_after_a_kill(void **state)
 {
-    char data[100]; /* folder() forgets */
-    snprintf(data, sizeof data, "%s", folder("data"));
+    const char *data = folder("data");
     struct buf live = build_many_live(data);
     static const char *const kills[] = {"views.spill@30=kill", "views.write@40=kill", "views.write@75=kill",
                                         "views.write@110=kill", "views.spill_read@50=kill"};
@@ -567,8 +563,7 @@ static const char slow_totals[] = "local totals = projection 'totals' { initial 
  * then, and must not count as somebody else's partition when the build goes on. */
 static void a_split_build_goes_on_after_a_stop(void **state)
 {
-    char data[100]; /* folder() forgets */
-    snprintf(data, sizeof data, "%s", folder("data"));
+    const char *data = folder("data");
     struct buf live = build_many_live(data);
     for (int round = 0; round < 8; round++) {
         remove_views(data);

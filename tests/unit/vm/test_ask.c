@@ -7,6 +7,7 @@
 #include "failing_memory.h"
 #include "vm/ask_core.h"
 #include "vm/readonly.h"
+#include "vm/seek_source.h"
 
 static const char contracts[] = "contracts [[\n"
                                 "  CloseBill? (close_date: time, note: string?)\n"
@@ -18,6 +19,8 @@ static const char bill[] =
     "function bill.execute.CloseBill(s, c) return BillClosed { close_date = c.close_date } end\n";
 static const char bills[] = "local bills = projection 'bills' { index = { 'n' } }\n"
                             "function bills.when.BillClosed(v, e) v.n = 1 end\n";
+static const char twice[] =
+    "local twice = projection 'twice' function twice.when.BillClosed(v, e) v.n = 1 end\n";
 static const char other_contracts[] = "contracts [[ BillClosed! ]]";
 static const char *const scripts[] = {"billing/contracts.lua",
                                       contracts,
@@ -25,6 +28,10 @@ static const char *const scripts[] = {"billing/contracts.lua",
                                       bill,
                                       "billing/bills.lua",
                                       bills,
+                                      "billing/twice.lua",
+                                      twice,
+                                      "other/twice.lua",
+                                      twice,
                                       "other/contracts.lua",
                                       other_contracts,
                                       "list/contracts.lua",
@@ -134,24 +141,8 @@ static int host_tell(void *user, struct slice line, struct fault *fault)
     return 0;
 }
 
-/* A log without events. */
-static int prepare_nothing(void *user, const struct seek_filter *filter, struct seek_scan **scan,
-                           struct fault *fault)
-{
-    static struct seek_scan nothing = {.first = 1, .last = 0};
-    *scan = &nothing;
-    return 0;
-}
-static void release_nothing(struct seek_scan *scan) {}
-static int open_nothing(struct seek_scan *scan, uint64_t from, uint64_t to, struct seek_cursor **cursor,
-                        struct fault *fault)
-{
-    *cursor = NULL;
-    return 0;
-}
-static void close_nothing(struct seek_cursor *cursor) {}
-static const struct seek_source no_events = {
-    .prepare = prepare_nothing, .release = release_nothing, .open = open_nothing, .close = close_nothing};
+/* Queries have tests of their own: here they are only there. */
+static const struct seek_source no_events;
 
 static void open_ask(size_t memory_max, size_t value_size_max)
 {
@@ -294,6 +285,8 @@ static void words(void **state)
     assert_value("views.bills:count(), views.bills:range('n', 1, 2):count()", "[5,5]");
     assert_value("local keys = {} for key in views.bills:all() do keys[#keys + 1] = key end return keys",
                  "[\"0\",\"1\",\"2\",\"3\",\"4\"]");
+    assert_value("views.billing.twice, views.other.twice, pcall(function() return views.twice end)",
+                 "[\"view billing/twice\",\"view other/twice\",false,\"repl:1: views has no twice\"]");
     assert_value("tenant 'acme', tenant()", "[\"acme\",\"acme\"]");
     assert_value("now() + days(1)", "\"2026-01-02T00:00:00.000Z\"");
     assert_value("BillClosed, CloseBill, other.BillClosed",
@@ -323,6 +316,7 @@ static void cancelled(void **state)
         "while true do billing.bill '7' end",
         "while true do pcall(billing.bill, '7') end",
         "billing.bill '7' print 'x'",
+        "billing.bill '7' pcall(print, 1) return 1",
         "billing.bill '7' while true do pcall(print, 1) end",
         "local t <close> = setmetatable({}, {__close = function() while true do end end}) billing.bill '7' "
         "print(1)",
@@ -408,10 +402,10 @@ static void hostile(void **state)
     for (size_t at = 0; at < sizeof refused / sizeof *refused; at++)
         if (run(refused[at]) != ASK_FAILED) fail_msg("%s", refused[at]);
     static const char *const absent[] = {
-        "_G",    "load",  "loadstring", "dofile",    "require",        "os",
-        "io",    "debug", "package",    "coroutine", "collectgarbage", "string.dump",
-        "emit",  "send",  "publish",    "reject",    "aggregate",      "http",
-        "clock", "env",   "upcast",     "cancel",    "math.random",    "retry"};
+        "_G",   "load",    "loadstring", "dofile",      "require",        "os",
+        "io",   "debug",   "package",    "coroutine",   "collectgarbage", "string.dump",
+        "emit", "publish", "reject",     "aggregate",   "http",           "clock",
+        "env",  "upcast",  "cancel",     "math.random", "retry"};
     for (size_t at = 0; at < sizeof absent / sizeof *absent; at++) assert_value(absent[at], "null");
     assert_value("getmetatable(_ENV), getmetatable(billing), getmetatable(billing.bill), "
                  "getmetatable(billing.bill '7'), "
@@ -573,6 +567,149 @@ static void completion(void **state)
     }
 }
 
+/* --- at random --- */
+
+enum { QUESTIONS = 5000, WORDS_MAX = 14 };
+
+static uint64_t drawn;
+
+static size_t draw(size_t count)
+{
+    drawn = drawn * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(drawn >> 33) % count;
+}
+
+static void assert_json(const struct buf *text)
+{
+    struct buf bytes = {0};
+    struct fault fault;
+    /* Not all JSON is in our form of it: two keys may read the same, a value may be deeper. */
+    if (json_to_mp(slice_make(text->data, text->size - 1), &bytes, &fault) < 0 &&
+        !strstr(fault.text, "twice") && !strstr(fault.text, "deep"))
+        fail_msg("%s: %s", fault.text, text->data);
+    buf_release(&bytes);
+}
+
+/* Whatever is asked: an answer in JSON or a fault, and the state is good for the next one. */
+static void anything(void **state)
+{
+    static const char *const words_of[] = {"x",
+                                           "it",
+                                           "t",
+                                           "=",
+                                           "(",
+                                           ")",
+                                           "{",
+                                           "}",
+                                           "[",
+                                           "]",
+                                           ",",
+                                           ".",
+                                           ":",
+                                           "..",
+                                           "#",
+                                           "-",
+                                           "+",
+                                           "/",
+                                           "//",
+                                           "==",
+                                           "and",
+                                           "not",
+                                           "function()",
+                                           "end",
+                                           "return",
+                                           "local",
+                                           "for k, v in",
+                                           "pairs",
+                                           "do",
+                                           "while true do",
+                                           "if x then",
+                                           "pcall(",
+                                           "error(",
+                                           "billing.bill '7'",
+                                           "billing",
+                                           ".bill",
+                                           "contexts",
+                                           "views.bills",
+                                           ":all()",
+                                           ":list()",
+                                           ":get(1)",
+                                           ":range('n')",
+                                           ":count()",
+                                           ":at(1)",
+                                           "setmetatable(",
+                                           "getmetatable(",
+                                           "rawset(",
+                                           "rawget(",
+                                           "__index",
+                                           "__tostring",
+                                           "__call",
+                                           "_ENV",
+                                           "CloseBill",
+                                           "{ close_date = now() }",
+                                           "decimal '1.5'",
+                                           "days(1)",
+                                           "now()",
+                                           "print(",
+                                           "tostring(",
+                                           "string.rep(",
+                                           "'a'",
+                                           "'\\xff'",
+                                           "0",
+                                           "1",
+                                           "-1",
+                                           "1e308",
+                                           "0/0",
+                                           "2^53",
+                                           "nil",
+                                           "true",
+                                           "tenant",
+                                           "list {}",
+                                           "table.sort(",
+                                           "string.format(",
+                                           "'%q'",
+                                           "select(",
+                                           "next(",
+                                           "\n",
+                                           ";",
+                                           "--",
+                                           "[[",
+                                           "\"",
+                                           "goto x",
+                                           "::x::",
+                                           "<close>",
+                                           "coroutine",
+                                           "\xff",
+                                           "\x1b"};
+    size_t values = 0;
+    test.ask->seconds = 0; /* one that goes on ends at the next look of the watchdog */
+    for (int at = 0; at < QUESTIONS; at++) {
+        struct buf source = {0}, members = {0};
+        for (size_t left = 1 + draw(WORDS_MAX); left; left--) {
+            buf_put_text(&source, words_of[draw(sizeof words_of / sizeof *words_of)]);
+            if (draw(2)) buf_put_byte(&source, ' ');
+        }
+        buf_put_byte(&source, 0);
+        if (run(source.data) == ASK_VALUE) {
+            assert_json(&test.value);
+            values++;
+        }
+        buf_put_byte(&members, '{');
+        if (ask_complete(test.ask, slice_of(source.data), &members, &test_fault) == 0) {
+            buf_put_text(&members, "}");
+            buf_put_byte(&members, 0);
+            assert_json(&members);
+        }
+        assert_int_equal(lua_gettop(test.domain->vm->lua), 0);
+        buf_release(&source);
+        buf_release(&members);
+    }
+    assert_true(values > 100);
+    test.ask->seconds = 60;
+    run("billing = nil");
+    assert_value("billing.bill('7').state.n", "3");
+}
+
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, open_usual, close_usual)
@@ -591,6 +728,7 @@ int main(void)
         CASE(all_that_can_be_called_has_help),
         CASE(all_that_has_help_is_there),
         CASE(completion),
+        CASE(anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
