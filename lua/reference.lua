@@ -44,7 +44,8 @@ group("Events", {
       "correlation", "actor", "last" },
     text = "Events of the log, as a query that reads nothing yet. type, types (\"BillClosed\", \"billing.BillClosed\"), context, "
       .. "aggregate, stream, tenant (\"*\": all), actor, correlation; since, to (or [\"until\"]): when it happened; from, upto: a "
-      .. "position, a time of recording or \"deploy:N\"; position, deploy; last: the last so many of them. In functions an event is { type, at, … envelope …, data = { … } }.",
+      .. "position, a time of recording or \"deploy:N\"; position, deploy; last: the last so many of them. In functions an event is "
+      .. "{ type, at, … envelope …, data = { … } }.",
     example = 'events { type = "BillClosed", since = "2026-01-01" }:group("month"):count()' },
   { name = "query:where", args = "(f)", gives = "query",
     text = "Rows for which f gives something true. A function here is a function of the row or the name of a field: \"type\", "

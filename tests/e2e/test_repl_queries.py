@@ -367,6 +367,21 @@ class Logs(Case):
         self.assertEqual(question.rest()[-1], {"value": 500})
         self.assertEqual(session.value("events { context = 'shop' }:count()"), 700)
 
+    def test_in_the_past(self):
+        """at(T) moves queries too."""
+        hub = self.hub()
+        hub.send("shop/box/a", "Fill", {"n": 30})
+        then = hub.send("shop/box/b", "Add", {"n": 1})["position"]
+        hub.send("shop/box/a", "Fill", {"n": 5})
+        session = Session(hub)
+        now = session.value("events {}:group('stream'):count()")
+        session.lines(f"at({then})")
+        past = session.value("events {}:group('stream'):count()")
+        self.assertEqual((past["shop/box/a"], past["shop/box/b"], sum(past.values())), (30, 1, then))
+        self.assertEqual(session.value("events { context = 'shop', last = 2 }:map('data.n'):rows()"), [30, 1])
+        session.lines("at()")
+        self.assertEqual(session.value("events {}:group('stream'):count()"), now)
+
     def test_joins(self):
         hub = self.hub()
         for box, n in [("a", 3), ("b", 5)]:
