@@ -344,8 +344,9 @@ enum { WALK_RUN = 1, WALK_ROWS, WALK_AT, WALK_GIVEN };
 static void give_to_walk(struct seek_program *program, struct seek_row *row)
 {
     lua_State *lua = program->lua;
+    const struct seek_run *run = program->user;
     seek_row_push(program, row);
-    lua_rawgetp(lua, LUA_REGISTRYINDEX, program);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, run->rows_ref);
     lua_insert(lua, -2);
     lua_rawseti(lua, -2, (lua_Integer)lua_rawlen(lua, -2) + 1);
     lua_pop(lua, 1);
@@ -367,6 +368,7 @@ static void begin_walk(lua_State *lua, struct ask *ask, int walks)
     int walk = lua_gettop(lua);
     struct seek_run *run = push_run(lua, ask, 1);
     run->program.give = give_to_walk;
+    run->program.user = run;
     run->env_ref = LUA_NOREF; /* nobody keeps threads for a loop that may be broken off */
     lua_rawseti(lua, walk, WALK_RUN);
     lua_newtable(lua);
@@ -402,16 +404,17 @@ static bool fill_walk(lua_State *lua, int walk)
     bool goes_on = run != NULL, some = false;
     while (goes_on && !some) {
         lua_newtable(lua);
-        lua_pushvalue(lua, -1);
+        int rows = lua_gettop(lua);
+        lua_pushvalue(lua, rows);
         lua_rawseti(lua, walk, WALK_ROWS);
-        lua_rawsetp(lua, LUA_REGISTRYINDEX, &run->program);
+        luaL_unref(lua, LUA_REGISTRYINDEX, run->rows_ref);
+        run->rows_ref = LUA_NOREF;
+        lua_pushvalue(lua, rows);
+        run->rows_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
         goes_on = seek_run_step(run, STEP_NS);
         seek_run_rest(run);
-        lua_rawgetp(lua, LUA_REGISTRYINDEX, &run->program);
-        some = lua_rawlen(lua, -1) > 0;
-        lua_pop(lua, 1);
-        lua_pushnil(lua);
-        lua_rawsetp(lua, LUA_REGISTRYINDEX, &run->program);
+        some = lua_rawlen(lua, rows) > 0;
+        lua_settop(lua, rows - 1);
     }
     if (!goes_on) {
         lua_pushnil(lua);

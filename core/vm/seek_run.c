@@ -25,6 +25,8 @@ static int run_close(lua_State *lua)
     if (run->cursor) run->source->close(run->cursor);
     if (run->scan) run->source->release(run->scan);
     seek_program_close(&run->program);
+    luaL_unref(lua, LUA_REGISTRYINDEX, run->rows_ref);
+    run->rows_ref = LUA_NOREF;
     arena_release(&run->arena);
     run->cursor = NULL;
     run->scan = NULL;
@@ -42,7 +44,7 @@ void seek_run_prepare(lua_State *lua)
 struct seek_run *seek_run_push(lua_State *lua, const struct seek_source *source, struct seek_reader *reader)
 {
     struct seek_run *run = lua_newuserdatauv(lua, sizeof *run, 1);
-    *run = (struct seek_run){.source = source, .env_ref = LUA_NOREF};
+    *run = (struct seek_run){.source = source, .env_ref = LUA_NOREF, .rows_ref = LUA_NOREF};
     luaL_setmetatable(lua, run_type);
     seek_program_open(&run->program, lua, reader);
     run->program.memory_max = vm_of(lua)->memory_max;

@@ -21,6 +21,7 @@ struct seek_run {
     struct seek_cursor *cursor;
     struct seek_crew *crew; /* NULL: this thread works alone */
     int env_ref;            /* of the globals that functions see; LUA_NOREF: no crew is called */
+    int rows_ref;           /* of who takes rows: unreferenced with the rest */
     bool alone;             /* the crew gave up, or none can be */
     uint64_t position;      /* all events before it were taken */
     bool pause;             /* set by who takes rows: he has enough for this step */

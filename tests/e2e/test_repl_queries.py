@@ -273,6 +273,8 @@ class Model(Part):
                 ("events {}:where(function(e)\n  e.x = 1 end):count()", "repl:2: an event cannot be changed"),
                 ("events {}:where(function(e)\n\n  return e.data.none.at end):count()", "repl:3: attempt to index a nil value"),
                 ("events {}:sort(function(e) error('no') end):count()", "repl:1: no"),
+                ("for e in events {}:where(function(e) error('not this') end) do end", "repl:1: not this"),
+                ("events {}(nil, 5)", "a query is walked by for row in query do"),
                 ("events {}:sort(function(e) return {} end):rows()", "sort: a number, text, boolean or decimal is expected: got a table"),
                 ("events {}:group(function(e) return {} end):count()", "group: a key is a text, number, boolean, decimal, or nil"),
                 ("events {}:group(function(e) return 0/0 end):count()", "got nan"),
