@@ -68,10 +68,16 @@ static void replace_worst(struct seek_items *items, enum seek_end end, struct se
     items->items[at] = item;
 }
 
+/* What is never replaced goes with all others. */
+static bool has_own_memory(const struct seek_fold *fold)
+{
+    return items_limit(&fold->plan) != SIZE_MAX;
+}
+
 static struct seek_item *item_new(struct seek_fold *fold, struct slice key, uint64_t order, struct slice row)
 {
     size_t size = sizeof(struct seek_item) + key.size + row.size;
-    struct seek_item *item = mem_alloc(size);
+    struct seek_item *item = has_own_memory(fold) ? mem_alloc(size) : arena_take(&fold->arena, size);
     char *bytes = (char *)(item + 1);
     if (key.size) memcpy(bytes, key.data, key.size);
     if (row.size) memcpy(bytes + key.size, row.data, row.size);
@@ -83,7 +89,7 @@ static struct seek_item *item_new(struct seek_fold *fold, struct slice key, uint
 static void item_free(struct seek_fold *fold, struct seek_item *item)
 {
     fold->bytes -= sizeof *item + item->key.size + item->row.size + BLOCK_SIZE;
-    mem_free(item);
+    if (has_own_memory(fold)) mem_free(item);
 }
 
 static void push_item(struct seek_fold *fold, struct seek_items *items, struct seek_item *item)
@@ -183,7 +189,7 @@ static void group_close(struct seek_fold *fold, struct seek_group *group)
     if (fold->plan.end == SEEK_SUM || fold->plan.end == SEEK_AVERAGE) seek_sum_release(&group->state->sum);
     if (!keeps_items(fold->plan.end)) return;
     struct seek_items *items = &group->state->items;
-    for (size_t at = 0; at < items->count; at++) mem_free(items->items[at]);
+    for (size_t at = 0; has_own_memory(fold) && at < items->count; at++) mem_free(items->items[at]);
     mem_free(items->items);
     map_release(&items->seen);
 }
@@ -230,6 +236,11 @@ static int ask_whether_it_stops(const struct seek_fold *fold, size_t *steps, siz
     return fold->stops(fold->user) ? fault_set(fault, FAULT_CANCELLED, "cancelled") : 0;
 }
 
+static bool moves_items(const struct seek_fold *fold)
+{
+    return keeps_items(fold->plan.end) && fold->plan.end != SEEK_DISTINCT && !has_own_memory(fold);
+}
+
 /* Where all are kept, they change hands. */
 static void move_items(struct seek_fold *fold, struct seek_group *group, struct seek_items *from)
 {
@@ -246,7 +257,7 @@ static int merge_group(struct seek_fold *fold, struct seek_group *group, struct 
         group->count += from->count;
         return end == SEEK_COUNT ? 0 : seek_sum_merge(&group->state->sum, &from->state->sum, fault);
     }
-    if (end != SEEK_DISTINCT && items_limit(&fold->plan) == SIZE_MAX) {
+    if (moves_items(fold)) {
         move_items(fold, group, &from->state->items);
         return 0;
     }
@@ -268,6 +279,7 @@ int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault
         if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0 ||
             ask_whether_it_stops(fold, &steps, 8, fault) < 0)
             return -1;
+    if (moves_items(fold)) arena_adopt(&fold->arena, &from->arena);
     return 0;
 }
 
