@@ -123,8 +123,12 @@ failed:
 
 int fold_stream(const struct fold_request *request, struct fold_result *result, struct fault *fault)
 {
-    if (fold_once(request, result, fault) == 0) return 0;
-    if (!domain_must_repeat(request->domain)) return -1;
+    struct fault first; /* no fault of the caller's if the second attempt ends well */
+    if (fold_once(request, result, &first) == 0) return 0;
+    if (!domain_must_repeat(request->domain)) {
+        if (fault) *fault = first;
+        return -1;
+    }
     domain_set_exact(request->domain, true);
     int done = fold_once(request, result, fault);
     domain_set_exact(request->domain, false);

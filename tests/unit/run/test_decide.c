@@ -443,6 +443,24 @@ static void states_are_bounded(void **state)
 }
 
 /* Each command may give that much by itself, but not all of them together. */
+/* An event whose handler is stopped at first, and is within its budget when it is counted. */
+static void slow_states_are_folded_again(void **state)
+{
+    write_script("bank/account.lua",
+                 "local account = aggregate 'account' { initial = { total = 0 } }\n"
+                 "function account.apply.Added(state, e)\n"
+                 "  for i = 1, 1000000 do state.last = i end\n"
+                 "  state.total = state.total + e.amount\n"
+                 "end\n"
+                 "function account.execute.Add(state, c) return Added { amount = c.amount } end\n");
+    struct hub *hub = open_hub(folder("data"), 1, -1);
+    expect(hub, "a", "Add", "{'amount':4}", FAULT_NONE);
+    expect(hub, "a", "Add", "{'amount':5}", FAULT_NONE);
+    assert_string_equal(state_of(hub, "a"), "2 {'last':1000000,'total':9}");
+    assert_string_equal(state_at(hub, "a", 1, INT64_MAX), "1 {'last':1000000,'total':4}");
+    hub_close(hub);
+}
+
 static void transactions_are_bounded(void **state)
 {
     struct hub *hub = open_boxes();
@@ -479,6 +497,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_deploys, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshots_agree, setup, teardown),
         cmocka_unit_test_setup_teardown(states_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(slow_states_are_folded_again, setup, teardown),
         cmocka_unit_test_setup_teardown(transactions_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
