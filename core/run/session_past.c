@@ -129,6 +129,7 @@ int session_past_set(struct session *session, struct slice text, struct buf *tol
     if (text.size == 0) {
         session_past_forget(session);
         session->past.is_set = false;
+        session->scan.head = UINT64_MAX;
         buf_format(told, "now, position %" PRIu64, engine_head(session->hub->engine).position);
         return 0;
     }
@@ -141,5 +142,6 @@ int session_past_set(struct session *session, struct slice text, struct buf *tol
     session_past_forget(session);
     session->past.is_set = true;
     session->past.position = position;
+    session->scan.head = position; /* queries of events end there */
     return 0;
 }
