@@ -22,15 +22,15 @@ static void on_past(struct past_query *query)
 
 static int past_ask(struct session *session, struct past_query *query, struct fault *fault)
 {
-    struct session_wait wait;
+    struct session_wait *wait = &session->wait;
     query->tenant = slice_of(session->tenant);
     query->moment = (struct moment){.kind = MOMENT_POSITION, .number = session->past.position};
     query->done = on_past;
-    query->user = &wait;
-    session_wait_init(&wait);
+    query->user = wait;
+    session_wait_init(wait);
     int done = hub_query_past(session->hub, query, fault);
-    if (done == 0) session_wait_for(&wait, &session->cancelled, &query->stop);
-    session_wait_release(&wait);
+    if (done == 0) session_wait_for(wait, &session->cancelled, &query->stop);
+    session_wait_release(wait);
     if (done < 0) return -1;
     if (query->fault.code == FAULT_NONE) return 0;
     *fault = query->fault;
