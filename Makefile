@@ -94,7 +94,7 @@ unit-%: ## the unit tests of one layer: make unit-codec
 
 # --- what people type ---
 
-.PHONY: help deps run test check tidy asan tsan bench fuzz install clean test-built
+.PHONY: help deps run test check tidy asan tsan bench fuzz docs install clean test-built
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
@@ -104,6 +104,10 @@ deps: ## install what is missing (Debian packages; says what it does)
 run: deps ## build and serve scripts/ on http://127.0.0.1:7070, data in ./data
 	@$(MAKE) --no-print-directory -s lore
 	@sh tests/support/run.sh
+
+docs: deps ## what lore docs says of the example: docs/example/index.html; begin with docs/first-steps.md
+	@$(MAKE) --no-print-directory -s lore
+	@./lore docs scripts --out docs/example
 
 test: deps ## build and pass all tests; the last line is "N passed, N failed"
 	@$(MAKE) --no-print-directory -s test-built
