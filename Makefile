@@ -12,7 +12,8 @@ LIBS      = -ledit -lcurl-gnutls -luv -llmdb -l:libbidgcc000.a $(LUA_LIB) -lsodi
 
 # Debian packages: to build and test; to check as well; to measure as well.
 DEPS       = gcc libc6-dev xxd python3 libuv1-dev libcurl4-gnutls-dev liblua5.4-dev liblmdb-dev \
-             libsodium-dev zlib1g-dev libedit-dev libintelrdfpmath-dev tzdata ca-certificates lua-busted libcmocka-dev
+             libsodium-dev zlib1g-dev libedit-dev libintelrdfpmath-dev tzdata ca-certificates lua-busted libcmocka-dev \
+             graphviz
 DEPS_CHECK = clang-format cppcheck lua-check
 DEPS_FUZZ  = clang libclang-rt-14-dev libjansson-dev
 DEPS_BENCH = wrk redis-server redis-tools tarantool postgresql-15

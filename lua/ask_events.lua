@@ -215,7 +215,8 @@ local ENDS = {
 local function refuse(why) complain("projection_from: %s", why) end
 
 local ENVELOPE = { actor = true, aggregate = true, at = true, causation_id = true, command_id = true, context = true, correlation_id = true,
-  deploy = true, id = true, position = true, recorded = true, stream = true, tenant = true, type = true, type_version = true, version = true }
+  deploy = true, id = true, position = true, recorded = true, stream = true, tenant = true, type = true, type_version = true,
+  version = true }
 local OF_AT = { day = 10, month = 7, year = 4 }
 
 local function path_text(path)
@@ -264,7 +265,8 @@ end
 local function more_conditions(filter)
   local lines = {}
   for _, name in ipairs { "context", "aggregate", "stream" } do
-    local field = name == "aggregate" and filter.aggregate and filter.aggregate:find "/" and 'row.context .. "/" .. row.aggregate' or "row." .. name
+    local is_whole = name == "aggregate" and filter.aggregate and filter.aggregate:find "/"
+    local field = is_whole and 'row.context .. "/" .. row.aggregate' or "row." .. name
     if filter[name] then lines[#lines + 1] = ("  if %s ~= %q then return nil end"):format(field, filter[name]) end
   end
   return lines
@@ -303,7 +305,8 @@ function events.projection_from(name, query, sum)
     value and ", " .. ENDS.sum.initial or "")
   out[#out + 1] = ("local function add(view%s)"):format(value and ", e, m" or "")
   if value then
-    out[#out + 1] = ("  local row = row_of(e, m)\n  local value = %s\n  if value ~= nil then view.sum = view.sum + value end"):format(value)
+    out[#out + 1] = "  local row = row_of(e, m)"
+    out[#out + 1] = ("  local value = %s\n  if value ~= nil then view.sum = view.sum + value end"):format(value)
   end
   out[#out + 1] = ("  %s\nend\n"):format(ENDS.count.step)
   for _, type in ipairs(types) do out[#out + 1] = ("%s.when.%s = add"):format(name, type) end

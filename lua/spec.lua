@@ -16,7 +16,8 @@
 --       that is given the request { method, url, body, headers, json() } and returns the answer (it may assert what it got)
 --
 -- at("2026-01-01", Event { … }) says when an event happened (or a command is decided), on("bill-8", Event { … }) to which aggregate.
-local paths, scripts, output, filter, sandbox = ...
+-- With record_path, what each `it` says is written there: spec_record.lua.
+local paths, scripts, output, filter, sandbox, record_path = ...
 local core = require "lore.core"
 
 local default_at <const> = "2026-01-01T00:00:00.000Z"
@@ -217,6 +218,13 @@ local function complete(list, is_event, fill)
   return messages
 end
 
+local record -- set when it runs and is to be recorded
+
+-- What is to come of a scenario, before it runs.
+local function note(scenario, how, what)
+  if record then record.note(scenario, how, what) end
+end
+
 -- In a fresh domain, in the used one, and there again: the three must agree.
 local function run(scenario, to_lines, runner, ...)
   local fresh = runner(true, ...)
@@ -288,6 +296,7 @@ end
 
 function aggregate_scenario:expect(events)
   local expected = complete(events, true, function() end)
+  note(self, "expect", expected)
   local result = run_aggregate(self)
   expect_well(result)
   local same = #expected == #result.items
@@ -302,11 +311,13 @@ function aggregate_scenario:expect(events)
 end
 
 function aggregate_scenario:rejects(code)
+  note(self, "rejects", code)
   expect_rejection(run_aggregate(self), code)
   return self
 end
 
 function aggregate_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_aggregate(self), message_lines, pattern)
   return self
 end
@@ -332,6 +343,7 @@ function projection_scenario:expect(documents)
     expected[#expected + 1] = { name = tostring(key), data = data }
   end
   table.sort(expected, function(a, b) return a.name < b.name end)
+  note(self, "documents", expected)
   local result = run_projection(self)
   expect_well(result)
   local same = #expected == #result.items
@@ -346,6 +358,7 @@ function projection_scenario:expect(documents)
 end
 
 function projection_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_projection(self), document_lines, pattern)
   return self
 end
@@ -412,9 +425,11 @@ local function split(list)
   return table.move(sends, 1, #sends, #messages + 1, messages)
 end
 
-local function expect_output(expected, result)
+local function expect_output(scenario, expected, runner)
   if is_message(expected) then expected = { expected } end
   expected = split(expected)
+  note(scenario, "expect", expected)
+  local result = runner(scenario)
   expect_well(result)
   like_expected(expected, result.items)
   local same = #expected == #result.items
@@ -433,11 +448,12 @@ receptor_scenario.given = projection_scenario.given
 local function run_receptor(self) return run(self, message_lines, core.run_receptor, self.name, self.events) end
 
 function receptor_scenario:expect(sends)
-  expect_output(sends, run_receptor(self))
+  expect_output(self, sends, run_receptor)
   return self
 end
 
 function receptor_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_receptor(self), message_lines, pattern)
   return self
 end
@@ -488,6 +504,7 @@ end
 
 -- answers: a table by "METHOD URL" of answers or functions, or one function for all.
 function world_scenario:http(answers)
+  self.world.answers = answers
   self.world.http = function(request)
     request.json = function() return core.decode(core.from_json(request.body)) end
     local name = request.method .. " " .. request.url
@@ -506,16 +523,18 @@ local function run_world(self)
 end
 
 function world_scenario:expect(wanted)
-  expect_output(wanted, run_world(self))
+  expect_output(self, wanted, run_world)
   return self
 end
 
 function world_scenario:fails(pattern)
+  note(self, "fails", pattern)
   expect_failure(run_world(self), message_lines, pattern)
   return self
 end
 
 function world_scenario:retries(duration)
+  note(self, "retries", duration)
   local result, ms = run_world(self), core.duration(duration) or wrong("retries: %s is no duration", tostring(duration))
   if result.code then fail("expected to retry in %s, got %s: %s", duration, result.code, result.text) end
   if not result.retry_ms then
@@ -529,20 +548,20 @@ local service_scenario = setmetatable({}, { __index = world_scenario })
 service_scenario.__index = service_scenario
 
 function service_scenario:when(commands)
-  self.commands = commands
+  self.commands = complete(commands, false, function(command)
+    command.id, command.aggregate = self.short_name, self.short_name
+  end)
   return self
 end
 
 function service_scenario:execute()
-  local commands = complete(self.commands, false, function(command)
-    command.id, command.aggregate = self.short_name, self.short_name
-  end)
-  if #commands ~= 1 then wrong("a service is run for one command: write :when { Command { … } }") end
-  commands[1].at_ms = self.world.now_ms
-  return run(self, message_lines, core.run_service, self.name, commands, self.world)
+  if #self.commands ~= 1 then wrong("a service is run for one command: write :when { Command { … } }") end
+  self.commands[1].at_ms = self.world.now_ms
+  return run(self, message_lines, core.run_service, self.name, self.commands, self.world)
 end
 
 function service_scenario:rejects(code)
+  note(self, "rejects", code)
   expect_rejection(run_world(self), code)
   return self
 end
@@ -575,22 +594,22 @@ local function words_of(context)
     words[other] = words[other] or constructors
   end
   function words.aggregate(name, id)
-    return setmetatable({ name = find("aggregate", context, name), short_name = name:match "[^/]*$",
+    return setmetatable({ kind = "aggregate", name = find("aggregate", context, name), short_name = name:match "[^/]*$",
       id = tostring(id or default_id), events = {}, commands = {} }, aggregate_scenario)
   end
   function words.projection(name)
-    return setmetatable({ name = find("projection", context, name), events = {} }, projection_scenario)
+    return setmetatable({ kind = "projection", name = find("projection", context, name), events = {} }, projection_scenario)
   end
   function words.receptor(name)
-    return setmetatable({ name = find("receptor", context, name), events = {} }, receptor_scenario)
+    return setmetatable({ kind = "receptor", name = find("receptor", context, name), events = {} }, receptor_scenario)
   end
   local function find_view(name) return find("projection", context, name) end
   function words.service(name)
-    return setmetatable({ name = find("service", context, name), short_name = name:match "[^/]*$", world = new_world(),
+    return setmetatable({ kind = "service", name = find("service", context, name), short_name = name:match "[^/]*$", world = new_world(),
       find_view = find_view, commands = {} }, service_scenario)
   end
   function words.task(name)
-    return setmetatable({ name = find("task", context, name), world = new_world(), find_view = find_view }, task_scenario)
+    return setmetatable({ kind = "task", name = find("task", context, name), world = new_world(), find_view = find_view }, task_scenario)
   end
   words.send, words.cancel = sending_word(context, "send"), sending_word(context, "cancel")
   return words
@@ -678,6 +697,11 @@ arg = arg or { [0] = "lore test" }
 busted = need "busted.core"()
 need "busted"(busted)
 
+if record_path then
+  record = require "lore.spec_record".open(record_path, busted,
+    { list = sandbox.list, duration_text = duration_text, sorted_keys = sorted_keys })
+end
+
 local passed, failed = 0, 0
 busted.subscribe({ "test", "end" }, function(_, _, status)
   if status == "success" then
@@ -703,6 +727,7 @@ require "busted.modules.filter_loader"()(busted, { tags = {}, excludeTags = {}, 
 for _, file in ipairs(files) do add_file(file) end
 require "busted.execute"(busted)(1, { sort = false, shuffle = false })
 busted.publish { "exit" }
+if record then record.close() end
 core.count(passed, failed)
 local last = (output == "json" or output == "junit") and io.stderr or io.stdout
 io.stdout:flush()

@@ -62,6 +62,16 @@ struct slice arena_format(struct arena *arena, const char *format, ...)
     return slice_make(text, (size_t)size);
 }
 
+void arena_adopt(struct arena *to, struct arena *from)
+{
+    struct arena_block **oldest = &to->block;
+    while (*oldest) oldest = &(*oldest)->older;
+    *oldest = from->block;
+    if (to->block == from->block) to->used = from->used;
+    to->total += from->total;
+    *from = (struct arena){0};
+}
+
 void arena_release(struct arena *arena)
 {
     while (arena->block) {

@@ -26,6 +26,8 @@ void *arena_zero(struct arena *arena, size_t size);
 struct slice arena_copy(struct arena *arena, struct slice from);
 /* printf into the arena. */
 struct slice arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* All that was handed out by from is from now on to's; from is empty. */
+void arena_adopt(struct arena *to, struct arena *from);
 /* Frees everything; the arena can be used again. */
 void arena_release(struct arena *arena);
 /* The same, but keeps one small block for the next use: for arenas that are filled again and again. */

@@ -39,8 +39,8 @@ struct cli_command {
 struct cli {
     const struct cli_command *command;
     const char *scripts, *data, *tenant, *to; /* with their defaults; to is NULL if it was not given */
-    bool json;
-    char **rest; /* positional arguments */
+    bool json, data_given;                    /* --data was said, not left at its default */
+    char **rest;                              /* positional arguments */
     int rest_count;
     const char **many; /* values of the option that is a letter, in their order */
     int many_count;
@@ -67,6 +67,6 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 extern const struct cli_command cli_new, cli_serve, cli_check, cli_test, cli_send, cli_import, cli_export,
     cli_events, cli_state, cli_view, cli_status, cli_rebuild, cli_retry, cli_verify, cli_bench, cli_digest,
     cli_task, cli_trace, cli_deploy, cli_undeploy, cli_deploys, cli_blame, cli_rollback, cli_backup,
-    cli_restore, cli_fork, cli_repl;
+    cli_restore, cli_fork, cli_repl, cli_docs, cli_map, cli_openapi, cli_asyncapi, cli_types;
 
 #endif

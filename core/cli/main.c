@@ -22,10 +22,11 @@
 #define LORE_VERSION "0.1.0"
 
 static const struct cli_command *const main_commands[] = {
-    &cli_new,    &cli_serve,    &cli_check,  &cli_test,    &cli_send,    &cli_import,   &cli_export,
-    &cli_events, &cli_state,    &cli_view,   &cli_status,  &cli_rebuild, &cli_retry,    &cli_verify,
-    &cli_bench,  &cli_digest,   &cli_task,   &cli_trace,   &cli_deploy,  &cli_undeploy, &cli_deploys,
-    &cli_blame,  &cli_rollback, &cli_backup, &cli_restore, &cli_fork,    &cli_repl,
+    &cli_new,    &cli_serve,    &cli_check,    &cli_test,    &cli_send,    &cli_import,   &cli_export,
+    &cli_events, &cli_state,    &cli_view,     &cli_status,  &cli_rebuild, &cli_retry,    &cli_verify,
+    &cli_bench,  &cli_digest,   &cli_task,     &cli_trace,   &cli_deploy,  &cli_undeploy, &cli_deploys,
+    &cli_blame,  &cli_rollback, &cli_backup,   &cli_restore, &cli_fork,    &cli_repl,     &cli_docs,
+    &cli_map,    &cli_openapi,  &cli_asyncapi, &cli_types,
 };
 
 static const struct cli_option main_shared[] = {
@@ -235,6 +236,7 @@ static int main_parse(struct cli *cli, int argc, char **argv)
         if (!equals && (at + 1 >= argc || (dashes == 2 && strncmp(argv[at + 1], "--", 2) == 0)))
             return cli_usage(cli, "%.*s expects %s", (int)size, word, option->value);
         *slot = equals ? equals + 1 : argv[++at];
+        if (slot == &cli->data) cli->data_given = true;
         if (dashes == 1) main_take_many(cli, *slot, argc);
     }
     if (cli->rest_count < cli->command->rest_min) return cli_usage(cli, "an argument is missing");

@@ -53,7 +53,9 @@ int specs_run(const char *scripts, struct slice context, struct specs *specs, st
     if (context.size) buf_format(&folder, "/%.*s%c", SLICE_ARGS(context), 0);
     int done = 0;
     if (nftw(folder.data, specs_is_one, SPECS_DEPTH, 0) == 1) {
-        const char *const arguments[] = {"test", "--scripts", scripts, folder.data, NULL};
+        const char *const record = specs->record ? "--record" : NULL;
+        const char *const arguments[] = {"test", "--scripts",   scripts, folder.data,
+                                         record, specs->record, NULL};
         specs->ran = true;
         done = child_run(arguments, 1, &specs->output, fault);
         if (done == 0 && !specs_read_counts(specs))

@@ -20,7 +20,8 @@
 struct specs {
     bool ran; /* false: there are none */
     uint64_t passed, failed;
-    struct buf output; /* what they wrote */
+    struct buf output;  /* what they wrote */
+    const char *record; /* asked for: the file for lore test --record; NULL: none */
 };
 
 /* The folder specs beside the scripts folder, as lore test finds it; appended with a NUL that is not counted.

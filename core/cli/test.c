@@ -12,6 +12,7 @@ static int test_run(struct cli *cli)
     struct buf errors = {0};
     struct spec_options options = {.output = cli_value(cli, "output"),
                                    .filter = cli_value(cli, "filter"),
+                                   .record = cli_value(cli, "record"),
                                    .passed = &passed,
                                    .failed = &failed,
                                    .errors = &errors};
@@ -27,6 +28,7 @@ static int test_run(struct cli *cli)
 static const struct cli_option test_options[] = {
     {"filter", "PATTERN", "only specs whose full name matches this Lua pattern"},
     {"output", "HANDLER", "plainTerminal (default), utfTerminal, TAP, json or junit"},
+    {"record", "FILE", "write what each spec says, and how it went, as NDJSON into FILE"},
     {NULL, NULL, NULL},
 };
 

@@ -354,12 +354,6 @@ void shard_decide(struct shard *shard, struct work *work)
     struct command *command = work->command;
     struct fault fault;
 
-    /* A conflict whose unseen events are on disk now. It was decided when it began to wait: what uses its id
-     * since then came later. */
-    if (work->refused) {
-        shard_answer(shard, work, &command->fault);
-        return;
-    }
     struct stream *stream = decide_resolve(shard, work, &fault) < 0 ? NULL : cache_get(shard, work);
 
     /* 1. A known id gets its first answer again, before anything else is looked at. */

@@ -72,6 +72,14 @@ static void scan_close(struct seek_cursor *cursor)
     mem_free(cursor);
 }
 
+/* A stream is read from its beginning, so its record may lie before `from`. */
+static void pass_record(struct seek_cursor *cursor)
+{
+    uint64_t behind = cursor->record.first_position + cursor->record.event_count;
+    if (behind > cursor->to) behind = cursor->to + 1;
+    if (behind > cursor->from) cursor->from = behind;
+}
+
 /* 1: it stands in a record that fits; 0: none so far, or the end; -1 fault. */
 static int next_record(struct seek_cursor *cursor, struct fault *fault)
 {
@@ -93,13 +101,14 @@ static int next_record(struct seek_cursor *cursor, struct fault *fault)
             cursor->event = (struct record_event){0};
             return 1;
         }
-        cursor->from = cursor->record.first_position + cursor->record.event_count;
+        pass_record(cursor);
         cursor->seen++;
     }
     return 0;
 }
 
-static int scan_next(struct seek_cursor *cursor, struct seek_hit *hit, uint64_t *position, struct fault *fault)
+static int scan_next(struct seek_cursor *cursor, struct seek_hit *hit, uint64_t *position,
+                     struct fault *fault)
 {
     const struct scan_filter *filter = &cursor->scan->filter;
     hit->is_new_record = false;
@@ -121,8 +130,7 @@ static int scan_next(struct seek_cursor *cursor, struct seek_hit *hit, uint64_t 
             return 1;
         }
         cursor->in_record = false;
-        uint64_t behind = cursor->record.first_position + cursor->record.event_count;
-        cursor->from = behind > cursor->to ? cursor->to + 1 : behind;
+        pass_record(cursor);
     }
     *position = cursor->from;
     return 0;
@@ -225,7 +233,8 @@ static int find_last(struct scan *scan, uint64_t wanted, struct fault *fault)
         struct scan_last last = {.max = scan->stream ? wanted : SCAN_BACK};
         last.positions = mem_alloc(last.max * sizeof *last.positions);
         int done = collect_last(scan, from, end - 1, &last, fault);
-        if (done == 0 && last.count >= wanted) scan->scan.first = last.positions[(last.count - wanted) % last.max];
+        if (done == 0 && last.count >= wanted)
+            scan->scan.first = last.positions[(last.count - wanted) % last.max];
         wanted = last.count >= wanted ? 0 : wanted - last.count;
         mem_free(last.positions);
         if (done < 0) return -1;
@@ -281,10 +290,10 @@ static int scan_prepare(void *user, const struct seek_filter *filter, struct see
 struct seek_source scan_source(struct scan_host *host)
 {
     return (struct seek_source){.user = host,
-                               .prepare = scan_prepare,
-                               .release = scan_release,
-                               .open = scan_open,
-                               .next = scan_next,
-                               .close = scan_close,
-                               .get = scan_get};
+                                .prepare = scan_prepare,
+                                .release = scan_release,
+                                .open = scan_open,
+                                .next = scan_next,
+                                .close = scan_close,
+                                .get = scan_get};
 }

@@ -1,5 +1,5 @@
-/* scan.h: the events of a query, out of the log: what a filter of vm/seek_source.h means, positions to look at,
- * cursors that any thread may have over a part of them.
+/* scan.h: the events of a query, out of the log: what a filter of vm/seek_source.h means, positions to look
+ * at, cursors that any thread may have over a part of them.
  *
  *     struct scan_host host = {.engine = engine, .tenant = slice_of("main"), .head = UINT64_MAX};
  *     struct seek_source source = scan_source(&host);
@@ -18,9 +18,9 @@
 
 struct scan_host {
     struct engine *engine;
-    struct slice tenant; /* of the session */
+    struct slice tenant;          /* of the session */
     const atomic_bool *cancelled; /* ends a long look; NULL: nobody does */
-    uint64_t head;       /* events up to here; UINT64_MAX: all that there are when a query begins */
+    uint64_t head;                /* events up to here; UINT64_MAX: all that there are when a query begins */
 };
 
 /* host is borrowed as long as the source is used; its fields may change between two queries. */

@@ -70,8 +70,9 @@ static void open_aggregates(struct scan_filter *filter, const struct seek_filter
 static int open_time(struct slice text, const char *field, int64_t *ms, struct fault *fault)
 {
     if (text.size == 0 || time_parse(text, ms)) return 0;
-    return fault_set(fault, FAULT_MALFORMED, "%s: %.*s is no time: expected one like 2026-02-01 or 2026-02-01T08:26:00Z",
-                     field, text.size < 80 ? (int)text.size : 80, text.data);
+    return fault_set(fault, FAULT_MALFORMED,
+                     "%s: %.*s is no time: expected one like 2026-02-01 or 2026-02-01T08:26:00Z", field,
+                     text.size < 80 ? (int)text.size : 80, text.data);
 }
 
 int scan_filter_open(struct scan_filter *filter, struct names *names, const struct seek_filter *asked,

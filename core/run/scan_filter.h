@@ -15,8 +15,8 @@ struct scan_filter {
     const struct names *names;
     bool nothing; /* it names what never was written: no event fits */
     uint32_t tenant, actor;
-    bool *types, *aggregates; /* by number below the count, that fit; NULL: all */
-    uint32_t name_count;      /* when it was made: no record up to the head has a higher one */
+    bool *types, *aggregates;   /* by number below the count, that fit; NULL: all */
+    uint32_t name_count;        /* when it was made: no record up to the head has a higher one */
     struct scan_type *contexts; /* of types that are named with one */
     size_t context_count;
     uint64_t deploy;

@@ -145,7 +145,7 @@ static int host_send(void *user, struct slice context, struct slice name, struct
         return fault_set(fault, FAULT_UNAVAILABLE,
                          "this session only reads: it writes after :write (or \"write\":true in a request)");
     if (check_now(session, "send", fault) < 0) return -1;
-    struct session_wait wait;
+    struct session_wait *wait = &session->wait;
     struct command *command = command_new();
     struct arena *arena = &command->arena;
     command->tenant = arena_copy(arena, slice_of(session->tenant));
@@ -161,19 +161,19 @@ static int host_send(void *user, struct slice context, struct slice name, struct
         command->items[at].type = arena_copy(arena, commands[at].type);
         command->items[at].data = arena_copy(arena, commands[at].data);
     }
-    session_wait_init(&wait);
+    session_wait_init(wait);
     command->done = on_answered;
-    command->user = &wait;
+    command->user = wait;
     int done = hub_submit(session->hub, command, fault);
     if (done == 0) {
-        session_wait_for(&wait, &session->cancelled, NULL);
+        session_wait_for(wait, &session->cancelled, NULL);
         if (command->fault.code == FAULT_NONE)
             put_answer(session, command, json);
         else
             done = -1;
         if (done < 0) *fault = command->fault;
     }
-    session_wait_release(&wait);
+    session_wait_release(wait);
     command_free(command);
     return done;
 }

@@ -22,15 +22,15 @@ static void on_past(struct past_query *query)
 
 static int past_ask(struct session *session, struct past_query *query, struct fault *fault)
 {
-    struct session_wait wait;
+    struct session_wait *wait = &session->wait;
     query->tenant = slice_of(session->tenant);
     query->moment = (struct moment){.kind = MOMENT_POSITION, .number = session->past.position};
     query->done = on_past;
-    query->user = &wait;
-    session_wait_init(&wait);
+    query->user = wait;
+    session_wait_init(wait);
     int done = hub_query_past(session->hub, query, fault);
-    if (done == 0) session_wait_for(&wait, &session->cancelled, &query->stop);
-    session_wait_release(&wait);
+    if (done == 0) session_wait_for(wait, &session->cancelled, &query->stop);
+    session_wait_release(wait);
     if (done < 0) return -1;
     if (query->fault.code == FAULT_NONE) return 0;
     *fault = query->fault;
@@ -129,6 +129,7 @@ int session_past_set(struct session *session, struct slice text, struct buf *tol
     if (text.size == 0) {
         session_past_forget(session);
         session->past.is_set = false;
+        session->scan.head = UINT64_MAX;
         buf_format(told, "now, position %" PRIu64, engine_head(session->hub->engine).position);
         return 0;
     }
@@ -141,5 +142,6 @@ int session_past_set(struct session *session, struct slice text, struct buf *tol
     session_past_forget(session);
     session->past.is_set = true;
     session->past.position = position;
+    session->scan.head = position; /* queries of events end there */
     return 0;
 }

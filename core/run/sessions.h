@@ -7,6 +7,7 @@
 #include "run/inside.h"
 #include "run/scan.h"
 #include "run/session.h"
+#include "run/session_wait.h"
 #include "vm/ask.h"
 
 struct sessions {
@@ -50,6 +51,7 @@ struct session {
     struct seek_source events;
     char tenant[64]; /* that it reads */
     struct session_past past;
+    struct session_wait wait; /* for what another thread answers */
     bool writes;
     struct buf actor; /* of who may write */
 };

@@ -124,11 +124,14 @@ static void shard_complete(struct shard *shard, struct pending *pending)
     while (waiters) {
         struct work *waiter = (struct work *)waiters;
         waiters = waiters->next;
-        if (waiter->refused && !appended) { /* what it was in conflict with never came true */
-            waiter->refused = false;
-            waiter->command->fault.code = FAULT_NONE;
-        }
         shard->waiting--;
+        if (waiter->refused &&
+            appended) { /* it was decided when it began to wait: what uses its id came later */
+            shard_answer(shard, waiter, &waiter->command->fault);
+            continue;
+        }
+        if (waiter->refused) waiter->command->fault.code = FAULT_NONE; /* the conflict never came true */
+        waiter->refused = false;
         shard_decide(shard, waiter);
     }
 }

@@ -27,11 +27,11 @@ struct ask {
     int reader_ref;
     struct seek_views views; /* for joins */
     int events_ref;          /* of what lua/ask_events.lua returned */
-    int module_ref;         /* of what lua/ask.lua returned */
-    struct buf bytes;       /* what the host gives, until it is on the stack */
-    struct buf cursor;      /* of a page of documents */
-    struct buf source;      /* of the chunk at hand */
-    struct buf line;        /* of the answer, while it is made */
+    int module_ref;          /* of what lua/ask.lua returned */
+    struct buf bytes;        /* what the host gives, until it is on the stack */
+    struct buf cursor;       /* of a page of documents */
+    struct buf source;       /* of the chunk at hand */
+    struct buf line;         /* of the answer, while it is made */
 };
 
 extern const char ask_show_key; /* its address is the key */

@@ -122,7 +122,8 @@ static void push_result(lua_State *lua, struct ask *ask, struct seek_program *pr
         push_group(lua, ask, program, &program->fold.all);
         return;
     }
-    lua_createtable(lua, 0, program->fold.groups.size < INT32_MAX ? (int)program->fold.groups.size : INT32_MAX);
+    lua_createtable(lua, 0,
+                    program->fold.groups.size < INT32_MAX ? (int)program->fold.groups.size : INT32_MAX);
     luaL_checkstack(lua, 16, NULL);
     for (const struct seek_group *group = program->fold.first; group; group = group->next) {
         lua_pushlstring(lua, group->label.data, group->label.size);
@@ -224,17 +225,20 @@ static int query_quantile(lua_State *lua)
     ask_query_check(lua, "quantile");
     plan.quantile = lua_type(lua, 2) == LUA_TNUMBER ? lua_tonumber(lua, 2) : -1;
     if (!(plan.quantile >= 0 && plan.quantile <= 1))
-        return vm_raise(lua, FAULT_SCRIPT, 1, "quantile takes a number from 0 to 1, as in quantile(0.5, \"amount\")");
+        return vm_raise(lua, FAULT_SCRIPT, 1,
+                        "quantile takes a number from 0 to 1, as in quantile(0.5, \"amount\")");
     return run_end(lua, "quantile", 3, &plan);
 }
 
 void ask_add_ends(struct ask *ask)
 {
-    static const luaL_Reg methods[] = {
-        {"count", ask_query_counts}, {"sum", query_sum},           {"avg", query_avg},     {"min", query_min},
-        {"max", query_max},     {"quantile", query_quantile}, {"top", query_top},     {"first", query_first},
-        {"last", query_last},   {"sample", query_sample},     {"rows", query_rows},   {"list", query_rows},
-        {"distinct", query_distinct}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"count", ask_query_counts},  {"sum", query_sum},
+                                       {"avg", query_avg},           {"min", query_min},
+                                       {"max", query_max},           {"quantile", query_quantile},
+                                       {"top", query_top},           {"first", query_first},
+                                       {"last", query_last},         {"sample", query_sample},
+                                       {"rows", query_rows},         {"list", query_rows},
+                                       {"distinct", query_distinct}, {NULL, NULL}};
     ask_set_functions(ask, methods);
 }
 
@@ -333,15 +337,16 @@ int ask_query_show(lua_State *lua)
 
 /* --- rows that are walked --- */
 
-/* A walk is a table: run, rows that were taken and not given, from `at` on, and the row given last. A query has
- * a list of its walks, newest last: a loop may stand in a loop. */
+/* A walk is a table: run, rows that were taken and not given, from `at` on, and the row given last. A query
+ * has a list of its walks, newest last: a loop may stand in a loop. */
 enum { WALK_RUN = 1, WALK_ROWS, WALK_AT, WALK_GIVEN };
 
 static void give_to_walk(struct seek_program *program, struct seek_row *row)
 {
     lua_State *lua = program->lua;
+    const struct seek_run *run = program->user;
     seek_row_push(program, row);
-    lua_rawgetp(lua, LUA_REGISTRYINDEX, program);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, run->rows_ref);
     lua_insert(lua, -2);
     lua_rawseti(lua, -2, (lua_Integer)lua_rawlen(lua, -2) + 1);
     lua_pop(lua, 1);
@@ -363,6 +368,7 @@ static void begin_walk(lua_State *lua, struct ask *ask, int walks)
     int walk = lua_gettop(lua);
     struct seek_run *run = push_run(lua, ask, 1);
     run->program.give = give_to_walk;
+    run->program.user = run;
     run->env_ref = LUA_NOREF; /* nobody keeps threads for a loop that may be broken off */
     lua_rawseti(lua, walk, WALK_RUN);
     lua_newtable(lua);
@@ -398,16 +404,17 @@ static bool fill_walk(lua_State *lua, int walk)
     bool goes_on = run != NULL, some = false;
     while (goes_on && !some) {
         lua_newtable(lua);
-        lua_pushvalue(lua, -1);
+        int rows = lua_gettop(lua);
+        lua_pushvalue(lua, rows);
         lua_rawseti(lua, walk, WALK_ROWS);
-        lua_rawsetp(lua, LUA_REGISTRYINDEX, &run->program);
+        luaL_unref(lua, LUA_REGISTRYINDEX, run->rows_ref);
+        run->rows_ref = LUA_NOREF;
+        lua_pushvalue(lua, rows);
+        run->rows_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
         goes_on = seek_run_step(run, STEP_NS);
         seek_run_rest(run);
-        lua_rawgetp(lua, LUA_REGISTRYINDEX, &run->program);
-        some = lua_rawlen(lua, -1) > 0;
-        lua_pop(lua, 1);
-        lua_pushnil(lua);
-        lua_rawsetp(lua, LUA_REGISTRYINDEX, &run->program);
+        some = lua_rawlen(lua, rows) > 0;
+        lua_settop(lua, rows - 1);
     }
     if (!goes_on) {
         lua_pushnil(lua);

@@ -4,10 +4,10 @@
  *         :where(function(e) return e.data.total > decimal "100" end)
  *         :group("month"):sum("total")
  *
- * A query is a value that never changes: each of :where :map :sort :limit :skip :join :group gives another one.
- * It reads nothing before it meets an end (:count :sum …), is walked (for e in query do), or is shown.
- * ask_events.c has the values, ask_ends.c what they end in, ask_results.c and lua/ask_events.lua what comes of
- * that (:plot :save projection_from), seek_*.c all that knows no session.
+ * A query is a value that never changes: each of :where :map :sort :limit :skip :join :group gives another
+ * one. It reads nothing before it meets an end (:count :sum …), is walked (for e in query do), or is shown.
+ * ask_events.c has the values, ask_ends.c what they end in, ask_results.c and lua/ask_events.lua what comes
+ * of that (:plot :save projection_from), seek_*.c all that knows no session.
  *
  * Threads: those of the session. Owns: nothing in C beyond a run (seek_run.h). */
 #ifndef LORE_VM_ASK_EVENTS_H
@@ -47,7 +47,8 @@ uint64_t ask_query_tell_rows(lua_State *lua, struct ask *ask, int index, uint64_
 /* The same as a grouped query's :count(). */
 int ask_query_counts(lua_State *lua);
 
-/* ask_results.c: sets the metatable with :plot and :save of the table on top of the stack: groups or a list. */
+/* ask_results.c: sets the metatable with :plot and :save of the table on top of the stack: groups or a list.
+ */
 void ask_result_mark(struct ask *ask);
 /* projection_from into the table of words, :plot and :save into that of a query's methods. */
 void ask_add_results(struct ask *ask, int words, int methods);

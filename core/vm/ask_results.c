@@ -123,19 +123,13 @@ static void copy_functions(lua_State *lua, int module, int to, const char *const
 
 void ask_add_results(struct ask *ask, int words, int methods)
 {
-    static const luaL_Reg functions[] = {{"parts", host_parts},
-                                         {"rows", host_rows},
-                                         {"counts", ask_query_counts},
-                                         {"tell", host_tell},
-                                         {"tell_row", host_tell_row},
-                                         {"tell_rows", host_tell_rows},
-                                         {"shown", host_shown},
-                                         {"compile", host_compile},
-                                         {"time", host_time},
-                                         {"is_list", host_is_list},
-                                         {"list", host_list},
-                                         {NULL, NULL}};
-    static const char *const of_words[] = {"projection_from", NULL}, *const of_queries[] = {"plot", "save", NULL};
+    static const luaL_Reg functions[] = {
+        {"parts", host_parts},     {"rows", host_rows},         {"counts", ask_query_counts},
+        {"tell", host_tell},       {"tell_row", host_tell_row}, {"tell_rows", host_tell_rows},
+        {"shown", host_shown},     {"compile", host_compile},   {"time", host_time},
+        {"is_list", host_is_list}, {"list", host_list},         {NULL, NULL}};
+    static const char *const of_words[] = {"projection_from", NULL}, *const of_queries[] = {"plot", "save",
+                                                                                            NULL};
     lua_State *lua = ask->domain->vm->lua;
     lua_newtable(lua);
     ask_set_functions(ask, functions);

@@ -275,6 +275,7 @@ static void run_prelude(struct loader *loader, const char *name, int host, int m
 {
     lua_State *lua = loader->vm->lua;
     const struct prelude_file *file = prelude_find(name);
+    CHECK(file != NULL);
     char chunk[64];
     snprintf(chunk, sizeof chunk, "=lua/%s.lua", name); /* "=": never blamed as a script */
     struct fault fault;

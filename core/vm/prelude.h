@@ -2,6 +2,7 @@
 #ifndef LORE_VM_PRELUDE_H
 #define LORE_VM_PRELUDE_H
 
+#include <lua.h>
 #include <stddef.h>
 
 struct prelude_file {
@@ -11,7 +12,12 @@ struct prelude_file {
 };
 
 extern const struct prelude_file prelude_files[]; /* name NULL at the end */
-/* One that is there, by its name. */
+
+/* The file of that name, or NULL. */
 const struct prelude_file *prelude_find(const char *name);
+/* Pushes its chunk, named "@lua/NAME.lua", with the globals of the state. Raises. */
+void prelude_push(lua_State *lua, const struct prelude_file *file);
+/* In a state with the whole standard library: require "lore.NAME" gives what lua/NAME.lua returns. */
+void prelude_add_modules(lua_State *lua);
 
 #endif

@@ -88,7 +88,8 @@ static bool keep_word(lua_State *lua, struct seek_parcel *parcel, const char *li
                       struct carried_value *value)
 {
     value->kind = CARRIED_WORD;
-    value->bytes = arena_format(&parcel->arena, "%s%s%s", library, *library ? "." : "", lua_tostring(lua, -1));
+    value->bytes =
+        arena_format(&parcel->arena, "%s%s%s", library, *library ? "." : "", lua_tostring(lua, -1));
     return true;
 }
 
@@ -135,7 +136,7 @@ bool seek_carry_pack(lua_State *lua, int env, int index, struct seek_parcel *par
     lua_pushvalue(lua, index);
     lua_dump(lua, write_code, &code, 0);
     lua_pop(lua, 1);
-    struct carried_value values[256];
+    struct carried_value values[256] = {0};
     int count = 0;
     parcel->functions[*number].code = arena_copy(&parcel->arena, buf_slice(&code));
     buf_release(&code);
@@ -219,8 +220,7 @@ void seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel
             struct slice name = SLICE_NONE;
             if (lua_type(lua, -2) != LUA_TSTRING) continue;
             name.data = lua_tolstring(lua, -2, &name.size);
-            if (is_mentioned(parcel, name) && !has_global(parcel, name))
-                pack_global(lua, env, parcel, name);
+            if (is_mentioned(parcel, name) && !has_global(parcel, name)) pack_global(lua, env, parcel, name);
         }
     } while (parcel->global_count != before && parcel->global_count < GLOBALS_MAX);
 }
@@ -312,7 +312,8 @@ static void load_functions(lua_State *lua, const struct seek_parcel *parcel, int
 }
 
 /* around: a list for each function of what it has around it, to compare with later. */
-static void give_upvalues(lua_State *lua, const struct seek_parcel *parcel, int functions, int around, int env)
+static void give_upvalues(lua_State *lua, const struct seek_parcel *parcel, int functions, int around,
+                          int env)
 {
     for (size_t at = 0; at < parcel->function_count; at++) {
         const struct seek_carried *carried = &parcel->functions[at];

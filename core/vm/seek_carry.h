@@ -1,11 +1,11 @@
 /* seek_carry.h: functions of a session, carried into other Lua states, so that several threads can call them.
  * Inside vm/ only.
  *
- * A function is carried as its code; what it has around it is copied if it is plain data, a function that can be
- * carried too, or of the sandbox; so are the globals of the session whose names occur in the code. What came of
- * data cannot be changed there. A copy that would do something that the function itself does differently (it
- * assigns to a local around it, changes a table, reads what was not carried) says so: then whatever it gave is
- * to be thrown away, and the session calls the function itself.
+ * A function is carried as its code; what it has around it is copied if it is plain data, a function that can
+ * be carried too, or of the sandbox; so are the globals of the session whose names occur in the code. What
+ * came of data cannot be changed there. A copy that would do something that the function itself does
+ * differently (it assigns to a local around it, changes a table, reads what was not carried) says so: then
+ * whatever it gave is to be thrown away, and the session calls the function itself.
  *
  *     struct seek_parcel parcel = {0};
  *     if (seek_carry_pack(lua, env, function, &parcel, &number)) …       in the session, for each function
@@ -14,7 +14,8 @@
  *     seek_carry_push(other, number);
  *     if (!seek_carry_is_pure(other)) …                                   after calls
  *
- * Threads: packing by the session's; then read by any. Owns: the parcel its bytes, until seek_parcel_release. */
+ * Threads: packing by the session's; then read by any. Owns: the parcel its bytes, until seek_parcel_release.
+ */
 #ifndef LORE_VM_SEEK_CARRY_H
 #define LORE_VM_SEEK_CARRY_H
 

@@ -14,13 +14,19 @@
 enum {
     CHUNK = 16384, /* positions */
     WORKERS_MAX = 16,
-    AHEAD = 4,     /* chunks of rows for each thread that wait to be taken */
-    LEAST = 3,     /* chunks that are worth the threads */
+    AHEAD = 2,      /* chunks of rows for each thread that wait to be taken */
+    LEAST = 3,      /* chunks that are worth the threads */
     LOOK_EVERY = 64 /* events between two looks whether it goes on */
 };
 
+struct row_head { /* of each row of a chunk; its bytes follow */
+    uint64_t order;
+    uint32_t size;
+    bool is_hit; /* the bytes are the record's, the order is the event's position; else a packed row */
+};
+
 struct chunk {
-    struct buf rows; /* order, size and packed row, one after another */
+    struct buf rows;
     bool is_done, failed;
 };
 
@@ -51,9 +57,10 @@ struct seek_crew {
     /* under the lock */
     struct chunk *chunks;
     size_t chunk_count, next, taken, done; /* next to be given out, to be taken; done: of those given out */
-    size_t end; /* no chunk from here on is of use: a first row was found before */
+    size_t end;                            /* no chunk from here on is of use: a first row was found before */
     bool gave_up;
     atomic_uint_fast64_t looked_at;
+    const struct names *_Atomic names; /* of the records that rows came with */
     struct worker workers[WORKERS_MAX];
     int worker_count, started;
 };
@@ -84,17 +91,22 @@ static bool pack_functions(struct seek_crew *crew, int env)
     return true;
 }
 
+/* An event that no function has made something else of goes on as it came: with its record, so that nobody
+ * reads it again. */
 static void give_row(struct seek_program *program, struct seek_row *row)
 {
     struct worker *worker = program->user;
     struct buf *rows = &worker->chunk->rows;
-    uint32_t size = 0;
-    buf_put(rows, &row->order, sizeof row->order);
+    struct row_head head = {.order = row->order, .is_hit = row->is_hit};
     size_t at = rows->size;
-    buf_put(rows, &size, sizeof size);
-    seek_row_pack(program, row, rows);
-    size = (uint32_t)(rows->size - at - sizeof size);
-    memcpy(rows->data + at, &size, sizeof size);
+    buf_put(rows, &head, sizeof head);
+    if (row->is_hit)
+        buf_put_slice(rows, program->hit->record->bytes);
+    else
+        seek_row_pack(program, row, rows);
+    head.size = (uint32_t)(rows->size - at - sizeof head);
+    memcpy(rows->data + at, &head, sizeof head);
+    if (row->is_hit) worker->crew->names = program->hit->record->names;
     if (rows->size > program->memory_max)
         vm_raise(program->lua, FAULT_BUDGET, 1, "the rows of a query need too much memory");
 }
@@ -144,7 +156,7 @@ static int run_chunk(lua_State *lua)
     while (position <= worker->to && !program->enough) {
         int found = crew->source->next(worker->cursor, &hit, &position, &fault);
         if (found < 0) vm_raise(lua, fault.code, 0, "%s", fault.text);
-        if (found > 0) seek_program_take(program, &hit);
+        if (found > 0) seek_program_take(program, 0, &hit);
         if (++count % LOOK_EVERY != 0) continue;
         vm_spend(lua, 1);
         if (atomic_load_explicit(&crew->ending, memory_order_relaxed)) break;
@@ -296,20 +308,36 @@ enum seek_crew_state seek_crew_wait(struct seek_crew *crew, int timeout_ms)
     return state;
 }
 
+/* The event at that position of a record's bytes. */
+static void take_hit(struct seek_crew *crew, struct slice bytes, uint64_t position)
+{
+    struct seek_program *program = crew->program;
+    struct record record;
+    struct fault fault;
+    struct seek_hit hit = {.record = &record};
+    if (record_open(bytes, NULL, &record, &fault) < 0)
+        vm_raise(program->lua, fault.code, 0, "%s", fault.text);
+    record.names = crew->names;
+    while (record_next_event(&record, &hit.event) && hit.event.position != position) continue;
+    seek_program_take(program, crew->free_stages, &hit);
+    seek_reader_end(program->reader);
+}
+
 void seek_crew_take(struct seek_crew *crew)
 {
     struct seek_program *program = crew->program;
     struct buf *rows = &crew->chunks[crew->taken].rows;
     const char *at = rows->data, *end = rows->data + rows->size;
     while (at < end && !program->enough) {
-        uint64_t order;
-        uint32_t size;
-        memcpy(&order, at, sizeof order);
-        memcpy(&size, at + sizeof order, sizeof size);
-        at += sizeof order + sizeof size;
+        struct row_head head;
+        memcpy(&head, at, sizeof head);
+        struct slice bytes = slice_make(at + sizeof head, head.size);
+        at = bytes.data + bytes.size;
         vm_spend(program->lua, 8);
-        seek_program_take_packed(program, crew->free_stages, order, slice_make(at, size));
-        at += size;
+        if (head.is_hit)
+            take_hit(crew, bytes, head.order);
+        else
+            seek_program_take_packed(program, crew->free_stages, head.order, bytes);
     }
     buf_release(rows);
     pthread_mutex_lock(&crew->lock);

@@ -1,5 +1,5 @@
-/* seek_crew.h: several threads that run the free stages of a program (seek_program.h) over parts of a scan, each
- * in a Lua state of its own. Inside vm/ only.
+/* seek_crew.h: several threads that run the free stages of a program (seek_program.h) over parts of a scan,
+ * each in a Lua state of its own. Inside vm/ only.
  *
  *     if (seek_crew_start(&program, env, source, scan, from, &crew))
  *         while ((state = seek_crew_wait(crew, 10)) == SEEK_CREW_WORKS) …
@@ -10,7 +10,8 @@
  * folds are merged when all of it was taken. Else the rows of each chunk are given in order.
  *
  * A crew never has a word of its own: where a function fails, or does what only the session's may do
- * (seek_carry.h), it gives up, and the session's thread goes on alone from where the crew's last row was taken.
+ * (seek_carry.h), it gives up, and the session's thread goes on alone from where the crew's last row was
+ * taken.
  *
  * Threads: all of it by the session's. Owns: the threads, until seek_crew_free has joined them. */
 #ifndef LORE_VM_SEEK_CREW_H
@@ -22,13 +23,13 @@ struct seek_crew;
 
 enum seek_crew_state {
     SEEK_CREW_WORKS,
-    SEEK_CREW_ROWS,  /* seek_crew_take gives rows */
-    SEEK_CREW_DONE,  /* all of it */
+    SEEK_CREW_ROWS, /* seek_crew_take gives rows */
+    SEEK_CREW_DONE, /* all of it */
     SEEK_CREW_GAVE_UP
 };
 
-/* env: stack index of the session's globals. False: one thread must do it (or there is but one processor, or too
- * little to do). May raise; *crew is the caller's from the beginning. */
+/* env: stack index of the session's globals. False: one thread must do it (or there is but one processor, or
+ * too little to do). May raise; *crew is the caller's from the beginning. */
 bool seek_crew_start(struct seek_program *program, int env, const struct seek_source *source,
                      struct seek_scan *scan, uint64_t from, struct seek_crew **crew);
 /* At most so long. */

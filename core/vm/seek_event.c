@@ -1,5 +1,5 @@
-/* Two events can be at hand: the one of the hit, and one that was read again for a function that kept it. Each
- * is a struct seen: the record, the event in it, and what was made of them so far. */
+/* Two events can be at hand: the one of the hit, and one that was read again for a function that kept it.
+ * Each is a struct seen: the record, the event in it, and what was made of them so far. */
 #include "vm/seek_event.h"
 
 #include <lauxlib.h>
@@ -38,9 +38,9 @@ enum field {
 enum { FIELD_COUNT = FIELD_DAY, FIELD_PATH_COUNT = FIELD_YEAR + 1 };
 
 static const char *const field_names[FIELD_PATH_COUNT] = {
-    "actor",  "aggregate", "at",       "causation_id", "command_id", "context", "correlation_id",
-    "data",   "deploy",    "id",       "position",     "recorded",   "stream",  "tenant",
-    "type",   "type_version", "version", "day",        "month",      "year"};
+    "actor", "aggregate",    "at",      "causation_id", "command_id", "context", "correlation_id",
+    "data",  "deploy",       "id",      "position",     "recorded",   "stream",  "tenant",
+    "type",  "type_version", "version", "day",          "month",      "year"};
 
 struct seen {
     const struct record *record;
@@ -144,7 +144,8 @@ static struct seen *read_again(lua_State *lua, struct seek_reader *reader, const
     if (again->record && again->event.position == event->position) return again;
     again->record = NULL;
     if (!reader->source) vm_raise(lua, FAULT_SCRIPT, 1, "an event is only valid during its call");
-    int got = reader->source->get(reader->source->user, event->position, &reader->bytes, &reader->record, &fault);
+    int got =
+        reader->source->get(reader->source->user, event->position, &reader->bytes, &reader->record, &fault);
     if (got < 0) vm_raise(lua, fault.code, 1, "%s", fault.text);
     if (got == 0 || memcmp(reader->record.chain.bytes, event->chain, CHAIN_SIZE) != 0)
         is_gone(lua, event->position);
@@ -300,9 +301,7 @@ bool seek_event_tag(const struct seek_reader *reader, const struct seek_path *pa
     case FIELD_DEPLOY: *tag = seen->record->deploy; return true;
     case FIELD_DAY:
     case FIELD_MONTH:
-    case FIELD_YEAR:
-        *tag = (uint64_t)(seen->event.at_ms / DAY_MS);
-        return seen->event.at_ms >= 0;
+    case FIELD_YEAR: *tag = (uint64_t)(seen->event.at_ms / DAY_MS); return seen->event.at_ms >= 0;
     default: return false;
     }
 }

@@ -1,11 +1,10 @@
 /* seek_event.h: events as the functions of a query see them: { type, at, … envelope …, data = { … } }, of
  * which only that is decoded which is read. Inside vm/ only.
  *
- *     struct seek_reader *reader = seek_reader_push(lua, source);     one for each Lua state, kept on its stack or
- *     seek_reader_take(reader, &hit);                                 in the registry; then each event in turn:
- *     seek_event_push(reader);                                        e
- *     seek_event_field(reader, &path, &value);                        or a field, without Lua
- *     seek_reader_end(reader);                                        when the hit goes
+ *     struct seek_reader *reader = seek_reader_push(lua, source);     one for each Lua state, kept on its
+ * stack or seek_reader_take(reader, &hit);                                 in the registry; then each event
+ * in turn: seek_event_push(reader);                                        e seek_event_field(reader, &path,
+ * &value);                        or a field, without Lua seek_reader_end(reader); when the hit goes
  *
  * An event that a function keeps stays valid: it is read from the log again when it is asked for something
  * later. It cannot be changed. To type() it is a table, and so it is to whatever encodes it.

@@ -1,12 +1,12 @@
 #include "vm/seek_fold.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 
 /* What a slot of the map and a block of memory cost beside what is in them. */
 enum { SLOT_SIZE = 2 * sizeof(struct map_slot), BLOCK_SIZE = 16 };
+enum { STOP_STEPS = 1 << 16 }; /* of comparing, between two questions whether it stops */
 
 static bool keeps_items(enum seek_end end)
 {
@@ -60,8 +60,7 @@ static void replace_worst(struct seek_items *items, enum seek_end end, struct se
 {
     size_t at = 0;
     for (size_t below; (below = 2 * at + 1) < items->count; at = below) {
-        if (below + 1 < items->count &&
-            compare_items(end, items->items[below + 1], items->items[below]) > 0)
+        if (below + 1 < items->count && compare_items(end, items->items[below + 1], items->items[below]) > 0)
             below++;
         if (compare_items(end, items->items[below], item) <= 0) break;
         items->items[at] = items->items[below];
@@ -69,10 +68,16 @@ static void replace_worst(struct seek_items *items, enum seek_end end, struct se
     items->items[at] = item;
 }
 
+/* What is never replaced goes with all others. */
+static bool has_own_memory(const struct seek_fold *fold)
+{
+    return items_limit(&fold->plan) != SIZE_MAX;
+}
+
 static struct seek_item *item_new(struct seek_fold *fold, struct slice key, uint64_t order, struct slice row)
 {
     size_t size = sizeof(struct seek_item) + key.size + row.size;
-    struct seek_item *item = mem_alloc(size);
+    struct seek_item *item = has_own_memory(fold) ? mem_alloc(size) : arena_take(&fold->arena, size);
     char *bytes = (char *)(item + 1);
     if (key.size) memcpy(bytes, key.data, key.size);
     if (row.size) memcpy(bytes + key.size, row.data, row.size);
@@ -84,7 +89,7 @@ static struct seek_item *item_new(struct seek_fold *fold, struct slice key, uint
 static void item_free(struct seek_fold *fold, struct seek_item *item)
 {
     fold->bytes -= sizeof *item + item->key.size + item->row.size + BLOCK_SIZE;
-    mem_free(item);
+    if (has_own_memory(fold)) mem_free(item);
 }
 
 static void push_item(struct seek_fold *fold, struct seek_items *items, struct seek_item *item)
@@ -109,7 +114,7 @@ static struct slice drawn_key(uint64_t order, uint8_t bytes[8])
 }
 
 bool seek_fold_wants(const struct seek_fold *fold, const struct seek_group *group, struct slice key,
-                    uint64_t order)
+                     uint64_t order)
 {
     uint8_t drawn[8];
     const struct seek_items *items = &group->state->items;
@@ -143,7 +148,7 @@ static void keep_distinct(struct seek_fold *fold, struct seek_items *items, stru
 }
 
 void seek_fold_keep(struct seek_fold *fold, struct seek_group *group, struct slice key, uint64_t order,
-                   struct slice row)
+                    struct slice row)
 {
     uint8_t drawn[8];
     struct seek_items *items = &group->state->items;
@@ -184,7 +189,7 @@ static void group_close(struct seek_fold *fold, struct seek_group *group)
     if (fold->plan.end == SEEK_SUM || fold->plan.end == SEEK_AVERAGE) seek_sum_release(&group->state->sum);
     if (!keeps_items(fold->plan.end)) return;
     struct seek_items *items = &group->state->items;
-    for (size_t at = 0; at < items->count; at++) mem_free(items->items[at]);
+    for (size_t at = 0; has_own_memory(fold) && at < items->count; at++) mem_free(items->items[at]);
     mem_free(items->items);
     map_release(&items->seen);
 }
@@ -217,10 +222,23 @@ struct seek_group *seek_fold_group(struct seek_fold *fold, struct slice label)
 }
 
 int seek_fold_add(struct seek_fold *fold, struct seek_group *group, const struct seek_value *value,
-                 struct fault *fault)
+                  struct fault *fault)
 {
     group->count++;
     return seek_sum_add(&group->state->sum, value, fault);
+}
+
+static int ask_whether_it_stops(const struct seek_fold *fold, size_t *steps, size_t more, struct fault *fault)
+{
+    *steps += more;
+    if (*steps < STOP_STEPS || !fold->stops) return 0;
+    *steps = 0;
+    return fold->stops(fold->user) ? fault_set(fault, FAULT_CANCELLED, "cancelled") : 0;
+}
+
+static bool moves_items(const struct seek_fold *fold)
+{
+    return keeps_items(fold->plan.end) && fold->plan.end != SEEK_DISTINCT && !has_own_memory(fold);
 }
 
 /* Where all are kept, they change hands. */
@@ -239,7 +257,7 @@ static int merge_group(struct seek_fold *fold, struct seek_group *group, struct 
         group->count += from->count;
         return end == SEEK_COUNT ? 0 : seek_sum_merge(&group->state->sum, &from->state->sum, fault);
     }
-    if (end != SEEK_DISTINCT && items_limit(&fold->plan) == SIZE_MAX) {
+    if (moves_items(fold)) {
         move_items(fold, group, &from->state->items);
         return 0;
     }
@@ -256,22 +274,54 @@ int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault
 {
     if (keeps_items(fold->plan.end)) fold->bytes += from->bytes;
     if (merge_group(fold, &fold->all, &from->all, fault) < 0) return -1;
+    size_t steps = 0;
     for (struct seek_group *group = from->first; group; group = group->next)
-        if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0) return -1;
+        if (merge_group(fold, seek_fold_group(fold, group->label), group, fault) < 0 ||
+            ask_whether_it_stops(fold, &steps, 8, fault) < 0)
+            return -1;
+    if (moves_items(fold)) arena_adopt(&fold->arena, &from->arena);
     return 0;
 }
 
 /* --- the end --- */
 
-static int by_rank(const void *a, const void *b, void *user)
+static bool is_before(const struct seek_fold *fold, const struct seek_item *a, const struct seek_item *b)
 {
-    return compare_items(*(enum seek_end *)user, *(struct seek_item *const *)a, *(struct seek_item *const *)b);
+    if (fold->plan.end == SEEK_SAMPLE) return a->order < b->order;
+    return compare_items(fold->plan.end, a, b) < 0;
 }
 
-static int by_order(const void *a, const void *b)
+/* Two sorted runs of from, [begin, middle) and [middle, end), become one of to. */
+static void merge_runs(const struct seek_fold *fold, struct seek_item **from, struct seek_item **to,
+                       size_t begin, size_t middle, size_t end)
 {
-    const struct seek_item *one = *(struct seek_item *const *)a, *other = *(struct seek_item *const *)b;
-    return (one->order > other->order) - (one->order < other->order);
+    size_t a = begin, b = middle;
+    for (size_t at = begin; at < end; at++)
+        to[at] = a < middle && (b == end || !is_before(fold, from[b], from[a])) ? from[a++] : from[b++];
+}
+
+/* By merging, and not by qsort, which nobody can stop. */
+static int sort_items(struct seek_fold *fold, struct seek_items *items, struct fault *fault)
+{
+    size_t steps = 0;
+    if (items->count < 2) return 0;
+    struct seek_item **from = items->items, **to = mem_alloc(items->max * sizeof *to);
+    int done = 0;
+    for (size_t width = 1; done == 0 && width < items->count; width *= 2) {
+        for (size_t begin = 0; done == 0 && begin < items->count; begin += 2 * width) {
+            size_t middle = begin + width < items->count ? begin + width : items->count;
+            size_t end = middle + width < items->count ? middle + width : items->count;
+            merge_runs(fold, from, to, begin, middle, end);
+            done = ask_whether_it_stops(fold, &steps, end - begin, fault);
+        }
+        struct seek_item **swap = from;
+        if (done < 0) break; /* from still has all of them */
+        from = to;
+        to = swap;
+    }
+    items->items = from;
+    mem_free(to);
+    return done;
 }
 
 /* The least value that so many of all values are not above: one of them, never something in between. */
@@ -282,26 +332,28 @@ static size_t quantile_rank(size_t count, double quantile)
     return rank >= (double)count ? count - 1 : (size_t)rank;
 }
 
-static void finish_group(struct seek_fold *fold, struct seek_group *group)
+static int finish_group(struct seek_fold *fold, struct seek_group *group, struct fault *fault)
 {
     struct seek_items *items = &group->state->items;
-    if (items->count == 0) return;
-    if (fold->plan.end == SEEK_SAMPLE)
-        qsort(items->items, items->count, sizeof *items->items, by_order);
-    else
-        qsort_r(items->items, items->count, sizeof *items->items, by_rank, &fold->plan.end);
+    if (sort_items(fold, items, fault) < 0) return -1;
+    if (items->count == 0) return 0;
     while (fold->plan.end == SEEK_DISTINCT && items->items[items->count - 1]->order == UINT64_MAX)
         item_free(fold, items->items[--items->count]);
-    if (fold->plan.end != SEEK_QUANTILE) return;
+    if (fold->plan.end != SEEK_QUANTILE) return 0;
     size_t rank = quantile_rank(items->count, fold->plan.quantile);
     struct seek_item *wanted = items->items[rank];
     items->items[rank] = items->items[0];
     items->items[0] = wanted;
+    return 0;
 }
 
-void seek_fold_finish(struct seek_fold *fold)
+int seek_fold_finish(struct seek_fold *fold, struct fault *fault)
 {
-    if (!keeps_items(fold->plan.end)) return;
-    finish_group(fold, &fold->all);
-    for (struct seek_group *group = fold->first; group; group = group->next) finish_group(fold, group);
+    size_t steps = 0;
+    if (!keeps_items(fold->plan.end)) return 0;
+    if (finish_group(fold, &fold->all, fault) < 0) return -1;
+    for (struct seek_group *group = fold->first; group; group = group->next)
+        if (finish_group(fold, group, fault) < 0 || ask_whether_it_stops(fold, &steps, 8, fault) < 0)
+            return -1;
+    return 0;
 }

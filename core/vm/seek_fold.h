@@ -9,7 +9,7 @@
  *     struct seek_group *group = seek_fold_group(&fold, label);          or &fold.all
  *     if (seek_fold_wants(&fold, group, key, order)) seek_fold_keep(&fold, group, key, order, row);
  *     seek_fold_merge(&fold, &other, &fault);
- *     seek_fold_finish(&fold);
+ *     seek_fold_finish(&fold, &fault);
  *
  * Threads: one at a time. Owns: groups and what they keep, until seek_fold_release. */
 #ifndef LORE_VM_SEEK_FOLD_H
@@ -60,7 +60,7 @@ struct seek_group {
     union seek_state {
         struct seek_sum sum;     /* SUM, AVERAGE */
         struct seek_items items; /* MIN and below */
-    } *state;                  /* NULL: COUNT */
+    } * state;                   /* NULL: COUNT */
 };
 
 struct seek_fold {
@@ -68,8 +68,11 @@ struct seek_fold {
     struct seek_group all; /* of rows that are in no group */
     struct map groups;
     struct seek_group *first, *last; /* in the order in which they came */
-    struct arena arena;             /* groups and labels */
-    size_t bytes;                   /* in use, about */
+    struct arena arena;              /* groups and labels */
+    size_t bytes;                    /* in use, about */
+    /* Asked now and then by what takes long; true: it ends with CANCELLED. NULL: nobody is asked. */
+    bool (*stops)(void *user);
+    void *user;
 };
 
 void seek_fold_begin(struct seek_fold *fold, const struct seek_plan *plan);
@@ -78,16 +81,18 @@ void seek_fold_release(struct seek_fold *fold);
 struct seek_group *seek_fold_group(struct seek_fold *fold, struct slice label);
 /* SUM, AVERAGE: adds. Fault: SCRIPT. */
 int seek_fold_add(struct seek_fold *fold, struct seek_group *group, const struct seek_value *value,
-                 struct fault *fault);
+                  struct fault *fault);
 /* Others but COUNT: whether a row of this key (seek_value_key; DISTINCT: seek_value_identity; FIRST, LAST,
  * ROWS, SAMPLE: empty) would be kept, and keeping it. */
 bool seek_fold_wants(const struct seek_fold *fold, const struct seek_group *group, struct slice key,
-                    uint64_t order);
+                     uint64_t order);
 void seek_fold_keep(struct seek_fold *fold, struct seek_group *group, struct slice key, uint64_t order,
-                   struct slice row);
-/* What from has found as well; from is released by its owner, and of no other use. */
+                    struct slice row);
+/* What from has found as well; from is released by its owner, and of no other use. Faults: SCRIPT (of sums),
+ * CANCELLED. */
 int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault *fault);
-/* Sorts what groups keep: the best first; QUANTILE: the one that was asked for is items[0], if any. */
-void seek_fold_finish(struct seek_fold *fold);
+/* Sorts what groups keep: the best first; QUANTILE: the one that was asked for is items[0], if any. Fault:
+ * CANCELLED. */
+int seek_fold_finish(struct seek_fold *fold, struct fault *fault);
 
 #endif

@@ -6,9 +6,10 @@
 #include "codec/text.h"
 #include "vm/seek_row.h"
 #include "vm/value.h"
+#include "vm/watchdog.h"
 
 enum {
-    MEMORY_LOOK_EVERY = 256, /* rows */
+    MEMORY_LOOK_EVERY = 256,   /* rows */
     GROUPS_NAMED_MAX = 1 << 14 /* beyond, names are not kept as texts of Lua */
 };
 
@@ -80,6 +81,19 @@ bool seek_program_is_bare(const struct seek_program *program)
     return program->group.kind != SEEK_LUA && program->value.kind != SEEK_LUA;
 }
 
+static bool is_stopped(void *user)
+{
+    const struct vm_leash *leash = vm_of(user)->leash;
+    return leash && watchdog_leash_ended(leash);
+}
+
+static void begin_fold(struct seek_program *program, struct seek_fold *fold, const struct seek_plan *plan)
+{
+    seek_fold_begin(fold, plan);
+    fold->stops = is_stopped;
+    fold->user = program->lua;
+}
+
 void seek_program_begin(struct seek_program *program)
 {
     for (size_t at = 0; at < program->stage_count; at++) {
@@ -88,9 +102,9 @@ void seek_program_begin(struct seek_program *program)
         if (stage->kind == SEEK_LIMIT && stage->count == 0) program->enough = true;
         if (stage->kind != SEEK_SORT) continue;
         struct seek_plan sorted = {.end = stage->descending ? SEEK_SORTED_DOWN : SEEK_SORTED_UP};
-        seek_fold_begin(&stage->rows, &sorted);
+        begin_fold(program, &stage->rows, &sorted);
     }
-    if (program->has_end) seek_fold_begin(&program->fold, &program->plan);
+    if (program->has_end) begin_fold(program, &program->fold, &program->plan);
 }
 
 static int refuse(struct seek_program *program, const char *what, const struct seek_value *value)
@@ -241,8 +255,8 @@ static struct seek_group *group_of(struct seek_program *program, struct seek_row
 
 /* --- ends --- */
 
-static const char *const end_names[] = {"count", "sum",    "avg",      "min", "max", "quantile", "top",
-                                        "first", "last",   "sample",   "distinct", "rows", "sort", "sort"};
+static const char *const end_names[] = {"count", "sum",  "avg",    "min",      "max",  "quantile", "top",
+                                        "first", "last", "sample", "distinct", "rows", "sort",     "sort"};
 
 static void keep_row(struct seek_program *program, struct seek_fold *fold, struct seek_group *group,
                      struct slice key, struct seek_row *row)
@@ -337,10 +351,10 @@ static void join_document(struct seek_program *program, struct seek_stage *stage
         refuse(program, "join: a key is a text or a number", &value);
     lua_settop(lua, row->at + row->count - 1);
     buf_clear(&program->packed);
-    int found = program->label.size == 0 ? 0
-                                         : program->views->get(program->views->user, slice_of(stage->view),
-                                                               buf_slice(&program->label), &program->packed,
-                                                               &fault);
+    int found = program->label.size == 0
+                    ? 0
+                    : program->views->get(program->views->user, slice_of(stage->view),
+                                          buf_slice(&program->label), &program->packed, &fault);
     if (found < 0) vm_raise(lua, fault.code, 1, "join: %s", fault.text);
     luaL_checkstack(lua, 8, NULL);
     if (found)
@@ -383,13 +397,13 @@ static void take_row(struct seek_program *program, size_t from, struct seek_row 
     take_end(program, row);
 }
 
-void seek_program_take(struct seek_program *program, const struct seek_hit *hit)
+void seek_program_take(struct seek_program *program, size_t stage, const struct seek_hit *hit)
 {
     struct seek_row row = {.is_hit = true, .order = hit->event.position};
     int top = lua_gettop(program->lua);
     program->hit = hit;
     seek_reader_take(program->reader, hit);
-    take_row(program, 0, &row);
+    take_row(program, stage, &row);
     lua_settop(program->lua, top);
 }
 
@@ -402,6 +416,19 @@ void seek_program_take_packed(struct seek_program *program, size_t stage, uint64
     lua_settop(program->lua, top);
 }
 
+void seek_program_raise(struct seek_program *program, const struct fault *fault)
+{
+    if (fault->code == FAULT_CANCELLED) vm_of(program->lua)->overtime = 1; /* and vm_spend says why */
+    vm_spend(program->lua, 1);
+    vm_raise(program->lua, fault->code, 1, "%s", fault->text);
+}
+
+static void finish_fold(struct seek_program *program, struct seek_fold *fold)
+{
+    struct fault fault;
+    if (seek_fold_finish(fold, &fault) < 0) seek_program_raise(program, &fault);
+}
+
 /* What a limit before a sort called enough is not enough for what comes behind it. */
 void seek_program_end(struct seek_program *program)
 {
@@ -409,7 +436,7 @@ void seek_program_end(struct seek_program *program)
     for (size_t at = 0; at < program->stage_count; at++) {
         struct seek_stage *stage = &program->stages[at];
         if (stage->kind != SEEK_SORT) continue;
-        seek_fold_finish(&stage->rows);
+        finish_fold(program, &stage->rows);
         program->enough = false;
         const struct seek_items *items = &stage->rows.all.state->items;
         for (size_t item = 0; item < items->count && !program->enough; item++) {
@@ -417,5 +444,5 @@ void seek_program_end(struct seek_program *program)
             seek_program_take_packed(program, at + 1, item + 1, items->items[item]->row);
         }
     }
-    if (program->has_end) seek_fold_finish(&program->fold);
+    if (program->has_end) finish_fold(program, &program->fold);
 }

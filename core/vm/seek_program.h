@@ -1,5 +1,5 @@
-/* seek_program.h: what a query does with each event, bound to one Lua state: its stages and its end. Inside vm/
- * only.
+/* seek_program.h: what a query does with each event, bound to one Lua state: its stages and its end. Inside
+ * vm/ only.
  *
  *     where map   a function or path, one row after another: any thread may do it, in any order
  *     skip limit sort join   in order, in the session's state
@@ -11,7 +11,7 @@
  *
  *     seek_program_open(&program, lua, reader);            then stages, group, value, plan are set
  *     seek_program_begin(&program);
- *     seek_program_take(&program, &hit);                   inside a vm_call: it raises what functions raise
+ *     seek_program_take(&program, 0, &hit);                inside a vm_call: it raises what functions raise
  *     seek_program_end(&program);                          what waits to be sorted goes on
  *     seek_program_close(&program);
  *
@@ -40,7 +40,7 @@ struct seek_stage {
     bool descending;               /* SORT */
     char *view;                    /* JOIN: "billing/open_bills"; owned */
     /* while it runs */
-    uint64_t seen;        /* SKIP, LIMIT */
+    uint64_t seen;         /* SKIP, LIMIT */
     struct seek_fold rows; /* SORT */
 };
 
@@ -49,8 +49,8 @@ struct seek_views {
     int (*get)(void *user, struct slice view, struct slice key, struct buf *document, struct fault *fault);
 };
 
-struct seek_row { /* on the Lua stack */
-    bool is_hit;  /* it is the event of the reader's hit */
+struct seek_row {  /* on the Lua stack */
+    bool is_hit;   /* it is the event of the reader's hit */
     int at, count; /* its values; count 0: the hit, not pushed so far */
     uint64_t order;
 };
@@ -77,7 +77,7 @@ struct seek_program {
     void *user;
     /* while it runs */
     const struct seek_hit *hit; /* at hand */
-    bool enough; /* no further row can change anything */
+    bool enough;                /* no further row can change anything */
     struct seek_fold fold;
     uint64_t rows, order_next;
     struct buf key, row, label, packed;
@@ -96,10 +96,13 @@ size_t seek_program_free_stages(const struct seek_program *program);
 bool seek_program_is_bare(const struct seek_program *program);
 
 void seek_program_begin(struct seek_program *program);
-void seek_program_take(struct seek_program *program, const struct seek_hit *hit);
-/* A packed row, from that stage on. */
+/* An event, from that stage on. */
+void seek_program_take(struct seek_program *program, size_t stage, const struct seek_hit *hit);
+/* A packed row. */
 void seek_program_take_packed(struct seek_program *program, size_t stage, uint64_t order, struct slice row);
 void seek_program_end(struct seek_program *program);
+/* Raises a fault of what belongs to the program; CANCELLED as whatever ended the call. */
+void seek_program_raise(struct seek_program *program, const struct fault *fault);
 
 /* A copy of a function for another state: its Lua part is not copied. */
 struct seek_function seek_function_path(const struct seek_function *function);

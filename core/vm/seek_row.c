@@ -109,7 +109,8 @@ void seek_row_value(struct seek_program *program, int index, struct seek_value *
     case LUA_TUSERDATA:
         if (value_is_decimal(lua, index)) {
             value->kind = SEEK_DECIMAL;
-            value->text = slice_make(program->decimal, (size_t)value_decimal_text(lua, index, program->decimal));
+            value->text =
+                slice_make(program->decimal, (size_t)value_decimal_text(lua, index, program->decimal));
             return;
         }
         break;

@@ -1,8 +1,8 @@
-/* seek_row.h: rows of a query on the Lua stack, as values, and packed. For seek_program.c and what gives rows to
- * somebody; the functions that both need are in seek_program.h.
+/* seek_row.h: rows of a query on the Lua stack, as values, and packed. For seek_program.c and what gives rows
+ * to somebody; the functions that both need are in seek_program.h.
  *
- * Packed, a row is its values one after another: 'e' and 24 bytes (seek_event_pack), or 'v', four bytes of size
- * and MessagePack.
+ * Packed, a row is its values one after another: 'e' and 24 bytes (seek_event_pack), or 'v', four bytes of
+ * size and MessagePack.
  *
  * Threads: those of the Lua state. Owns: nothing. */
 #ifndef LORE_VM_SEEK_ROW_H

@@ -25,6 +25,8 @@ static int run_close(lua_State *lua)
     if (run->cursor) run->source->close(run->cursor);
     if (run->scan) run->source->release(run->scan);
     seek_program_close(&run->program);
+    luaL_unref(lua, LUA_REGISTRYINDEX, run->rows_ref);
+    run->rows_ref = LUA_NOREF;
     arena_release(&run->arena);
     run->cursor = NULL;
     run->scan = NULL;
@@ -42,23 +44,19 @@ void seek_run_prepare(lua_State *lua)
 struct seek_run *seek_run_push(lua_State *lua, const struct seek_source *source, struct seek_reader *reader)
 {
     struct seek_run *run = lua_newuserdatauv(lua, sizeof *run, 1);
-    *run = (struct seek_run){.source = source, .env_ref = LUA_NOREF};
+    *run = (struct seek_run){.source = source, .env_ref = LUA_NOREF, .rows_ref = LUA_NOREF};
     luaL_setmetatable(lua, run_type);
     seek_program_open(&run->program, lua, reader);
     run->program.memory_max = vm_of(lua)->memory_max;
     return run;
 }
 
-static int raise(struct seek_run *run, const struct fault *fault)
-{
-    return vm_raise(run->program.lua, fault->code, 1, "%s", fault->text);
-}
-
 void seek_run_begin(struct seek_run *run)
 {
     struct fault fault;
     run->began_ns = run->told_ns = clock_monotonic_ns();
-    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0) raise(run, &fault);
+    if (run->source->prepare(run->source->user, &run->filter, &run->scan, &fault) < 0)
+        seek_program_raise(&run->program, &fault);
     run->position = run->scan->first;
     seek_program_begin(&run->program);
 }
@@ -88,12 +86,13 @@ static bool scan_alone(struct seek_run *run, int64_t ns)
     struct fault fault;
     int64_t until = clock_monotonic_ns() + ns;
     unsigned count = 0;
-    if (!run->cursor && run->source->open(run->scan, run->position, run->scan->last, &run->cursor, &fault) < 0)
-        raise(run, &fault);
+    if (!run->cursor &&
+        run->source->open(run->scan, run->position, run->scan->last, &run->cursor, &fault) < 0)
+        seek_program_raise(&run->program, &fault);
     while (!program->enough && run->position <= run->scan->last) {
         int found = run->source->next(run->cursor, &hit, &run->position, &fault);
-        if (found < 0) raise(run, &fault);
-        if (found > 0) seek_program_take(program, &hit);
+        if (found < 0) seek_program_raise(&run->program, &fault);
+        if (found > 0) seek_program_take(program, 0, &hit);
         if (run->pause) return true;
         if (found > 0 && ++count % LOOK_EVERY != 0) continue;
         vm_spend(program->lua, LOOK_EVERY);
@@ -135,7 +134,8 @@ static bool wait_for_crew(struct seek_run *run, int64_t ns)
             dismiss(run);
             return true;
         }
-        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0) raise(run, &fault);
+        if (state == SEEK_CREW_DONE && seek_crew_merge(run->crew, &fault) < 0)
+            seek_program_raise(&run->program, &fault);
         if (state == SEEK_CREW_DONE || program->enough) return false;
     }
     return true;
@@ -146,8 +146,8 @@ static void call_crew(struct seek_run *run)
     lua_State *lua = run->program.lua;
     if (run->alone || run->env_ref == LUA_NOREF || run->program.enough) return;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, run->env_ref);
-    run->alone = !seek_crew_start(&run->program, lua_gettop(lua), run->source, run->scan, run->position,
-                                  &run->crew);
+    run->alone =
+        !seek_crew_start(&run->program, lua_gettop(lua), run->source, run->scan, run->position, &run->crew);
     lua_pop(lua, 1);
     if (!run->alone) seek_run_rest(run);
 }
@@ -158,7 +158,8 @@ bool seek_run_step(struct seek_run *run, int64_t ns)
 {
     run->pause = false;
     bool first = clock_monotonic_ns() - run->began_ns < FIRST_NS;
-    bool goes_on = run->crew ? wait_for_crew(run, ns) : scan_alone(run, first && ns > FIRST_NS ? FIRST_NS : ns);
+    bool goes_on =
+        run->crew ? wait_for_crew(run, ns) : scan_alone(run, first && ns > FIRST_NS ? FIRST_NS : ns);
     if (goes_on && !run->crew && !run->pause) call_crew(run);
     if (goes_on) return true;
     run->position = run->scan->last + 1;

@@ -1,12 +1,12 @@
 /* seek_run.h: one run of a query: its scan of the log by the session's thread, or by several (seek_crew.h),
  * with progress. Inside vm/ only.
  *
- *     struct seek_run *run = seek_run_push(lua, source, reader);       to be closed with its slot of the stack
- *     ask_query_read(lua, parts, &run->arena, &run->filter, &run->program);
- *     seek_run_go(run);                                         raises; then program.fold has the answer
+ *     struct seek_run *run = seek_run_push(lua, source, reader);       to be closed with its slot of the
+ * stack ask_query_read(lua, parts, &run->arena, &run->filter, &run->program); seek_run_go(run); raises; then
+ * program.fold has the answer
  *
- * Threads: the session's; those of the crew are gone when it returns or raises. Owns: all it has open, until its
- * slot is closed. */
+ * Threads: the session's; those of the crew are gone when it returns or raises. Owns: all it has open, until
+ * its slot is closed. */
 #ifndef LORE_VM_SEEK_RUN_H
 #define LORE_VM_SEEK_RUN_H
 
@@ -21,9 +21,10 @@ struct seek_run {
     struct seek_cursor *cursor;
     struct seek_crew *crew; /* NULL: this thread works alone */
     int env_ref;            /* of the globals that functions see; LUA_NOREF: no crew is called */
+    int rows_ref;           /* of who takes rows: unreferenced with the rest */
     bool alone;             /* the crew gave up, or none can be */
-    uint64_t position; /* all events before it were taken */
-    bool pause; /* set by who takes rows: he has enough for this step */
+    uint64_t position;      /* all events before it were taken */
+    bool pause;             /* set by who takes rows: he has enough for this step */
     int64_t began_ns, told_ns;
     /* At most ten times a second, once it has taken a while. */
     void (*progress)(struct seek_run *run, uint64_t events, uint64_t of, int64_t ns);

@@ -101,8 +101,7 @@ static int add_scaled(struct seek_sum *sum, __int128 number, int scale, struct f
         if (!shift(&sum->decimals, scale - sum->scale)) return refuse_large(fault);
         sum->scale = (uint8_t)scale;
     }
-    if (!shift(&number, sum->scale - scale) ||
-        __builtin_add_overflow(sum->decimals, number, &sum->decimals))
+    if (!shift(&number, sum->scale - scale) || __builtin_add_overflow(sum->decimals, number, &sum->decimals))
         return refuse_large(fault);
     return 0;
 }
@@ -162,8 +161,8 @@ int seek_sum_merge(struct seek_sum *into, const struct seek_sum *from, struct fa
     const double *partials = from->partials ? from->partials : &from->first;
     into->integers += from->integers;
     if (from->has_float && set_float(into, fault) < 0) return -1;
-    if (from->has_decimal && (set_decimal(into, fault) < 0 ||
-                              add_scaled(into, from->decimals, from->scale, fault) < 0))
+    if (from->has_decimal &&
+        (set_decimal(into, fault) < 0 || add_scaled(into, from->decimals, from->scale, fault) < 0))
         return -1;
     for (unsigned at = 0; at < from->partial_count; at++)
         if (add_float(into, partials[at], fault) < 0) return -1;
@@ -177,8 +176,8 @@ static int read_decimal(const struct seek_sum *sum, char text[SEEK_SUM_TEXT_SIZE
     char digits[48];
     int count = 0, size = 0;
     if (add_scaled(&all, sum->integers, 0, fault) < 0) return -1;
-    unsigned __int128 rest = all.decimals < 0 ? -(unsigned __int128)all.decimals
-                                              : (unsigned __int128)all.decimals;
+    unsigned __int128 rest =
+        all.decimals < 0 ? -(unsigned __int128)all.decimals : (unsigned __int128)all.decimals;
     for (; rest > 0 || count <= all.scale; rest /= 10) digits[count++] = (char)('0' + (int)(rest % 10));
     int significant = count;
     while (significant > 1 && digits[significant - 1] == '0') significant--;
@@ -211,7 +210,7 @@ static int read_float(const struct seek_sum *sum, struct seek_value *value, stru
 }
 
 int seek_sum_read(const struct seek_sum *sum, char text[SEEK_SUM_TEXT_SIZE], struct seek_value *value,
-                 struct fault *fault)
+                  struct fault *fault)
 {
     if (sum->has_decimal) return read_decimal(sum, text, value, fault);
     if (sum->has_float) return read_float(sum, value, fault);

@@ -34,7 +34,7 @@ int seek_sum_add(struct seek_sum *sum, const struct seek_value *value, struct fa
 int seek_sum_merge(struct seek_sum *into, const struct seek_sum *from, struct fault *fault);
 /* text holds the digits of a decimal. Fault: SCRIPT, an integer or decimal that is too large. */
 int seek_sum_read(const struct seek_sum *sum, char text[SEEK_SUM_TEXT_SIZE], struct seek_value *value,
-                 struct fault *fault);
+                  struct fault *fault);
 void seek_sum_release(struct seek_sum *sum);
 
 #endif

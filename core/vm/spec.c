@@ -516,12 +516,12 @@ static int run_specs(lua_State *lua)
 {
     struct spec *spec = lua_touserdata(lua, 1);
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
+    prelude_add_modules(lua);
     luaL_getsubtable(lua, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushlightuserdata(lua, spec);
     lua_pushcclosure(lua, open_core, 1);
     lua_setfield(lua, -2, "lore.core");
-    const struct prelude_file *file = prelude_find("spec");
-    if (luaL_loadbufferx(lua, file->text, file->size, "@lua/spec.lua", "t") != LUA_OK) return lua_error(lua);
+    prelude_push(lua, prelude_find("spec"));
     lua_newtable(lua);
     for (size_t at = 0; at < spec->path_count; at++) {
         lua_pushstring(lua, spec->paths[at]);
@@ -531,7 +531,8 @@ static int run_specs(lua_State *lua)
     lua_pushstring(lua, spec->options->output ? spec->options->output : "plainTerminal");
     lua_pushstring(lua, spec->options->filter);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, vm_of(lua)->script_env);
-    lua_call(lua, 5, 0);
+    lua_pushstring(lua, spec->options->record);
+    lua_call(lua, 6, 0);
     return 0;
 }
 

@@ -23,6 +23,7 @@ struct spec_options {
     const char *output;      /* busted's output handler: plainTerminal, utfTerminal, TAP, json, junit; NULL:
                                 plainTerminal */
     const char *filter;      /* only specs whose full name matches this Lua pattern; NULL: all */
+    const char *record;      /* a file that gets what each spec says and how it went, as NDJSON; NULL: none */
     size_t *passed, *failed; /* the counts; may be NULL */
     struct buf *errors;      /* gets every error of the scripts, one per line; may be NULL */
 };

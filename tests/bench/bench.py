@@ -5,7 +5,7 @@ and prints each figure beside its limit and beside other systems that do the sam
 Figures are medians of several runs. The limit is what the hardware, or a throw-away program that does nothing but this work,
 reaches (measured in this run, or design/limits.md); the ratio is figure to limit, turned round where less is better. `*`: below
 the goal. Words select works: disk, http, bulk, import, rebuild, scan, size, start, streams, past, deploys, receptors,
-timers. The data is the fines log, 561,470 events; all but `import` and `deploys` work on nine copies of it with ids of their own,
+timers, queries. The data is the fines log, 561,470 events; all but `import` and `deploys` work on nine copies of it with ids of their own,
 5,053,230 events.
 """
 import argparse, gzip, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, threading, time
@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 from fines import EVENTS  # noqa: E402
 from hub import ROOT, Hub, lines, lore  # noqa: E402
 import peers  # noqa: E402
+from asking import Asking  # noqa: E402
 from changing import Changing  # noqa: E402
 from sending import Sending  # noqa: E402
 
@@ -499,7 +500,7 @@ def main():
     bench = Bench(table, args, folder)
     works = {"disk": bench.disk, "http": bench.http, "bulk": bench.bulk, "import": bench.imports, "rebuild": bench.rebuild, "scan": bench.scan, "size": bench.size,
              "start": bench.start, "streams": bench.streams, "past": bench.past, "deploys": Changing(bench).plan,
-             "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting}
+             "receptors": Sending(bench).receptors, "timers": Sending(bench).waiting, "queries": Asking(bench).queries}
     unknown = [word for word in args.words if word not in works]
     if unknown:
         parser.error(f"unknown work {unknown[0]}: one of {', '.join(works)}")

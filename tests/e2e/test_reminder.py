@@ -4,40 +4,14 @@
     billing.InvoiceIssued … the clock … task ──► InvoicePossiblyExpired ──expiration──► InvoiceExpired ──reminders──► mail ──HTTP──► ReminderSent
 
 The clock is the test's (LORE_CLOCK), the mail server too: it takes a mail once by its Idempotency-Key."""
-import collections, http.client, http.server, json, os, re, threading
+import collections, http.client, json, os, re
 
 from hub import SMALL, TIMEOUT, Case, Tail, lines, lore, main
+from mail import MailServer
 
 ISSUED, EXPIRED = "2026-02-01T00:00:00Z", "2026-03-02T00:05:00Z"  # due on 2026-02-15, and then fifteen days
 KILLED = (OSError, http.client.HTTPException, json.JSONDecodeError)  # what an answer that was cut off looks like
 STEPS = ["UserRegistered", "PasswordAdded", "UserCreated", "InvoiceIssued", "InvoicePossiblyExpired", "InvoiceExpired", "ReminderSent"]
-
-
-class MailServer(http.server.ThreadingHTTPServer):
-    """answer(number of the request) is the status; requests is a list of (key, mail)."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Post)
-        self.requests, self.answer = [], lambda number: 202
-        self.thread = threading.Thread(target=self.serve_forever)
-        self.thread.start()
-
-    def close(self):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
-
-
-class Post(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        mail = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append((self.headers["Idempotency-Key"], mail))
-        self.send_response(self.server.answer(len(self.server.requests)))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 class Reminder(Case):

@@ -273,6 +273,8 @@ class Model(Part):
                 ("events {}:where(function(e)\n  e.x = 1 end):count()", "repl:2: an event cannot be changed"),
                 ("events {}:where(function(e)\n\n  return e.data.none.at end):count()", "repl:3: attempt to index a nil value"),
                 ("events {}:sort(function(e) error('no') end):count()", "repl:1: no"),
+                ("for e in events {}:where(function(e) error('not this') end) do end", "repl:1: not this"),
+                ("events {}(nil, 5)", "a query is walked by for row in query do"),
                 ("events {}:sort(function(e) return {} end):rows()", "sort: a number, text, boolean or decimal is expected: got a table"),
                 ("events {}:group(function(e) return {} end):count()", "group: a key is a text, number, boolean, decimal, or nil"),
                 ("events {}:group(function(e) return 0/0 end):count()", "got nan"),
@@ -366,6 +368,21 @@ class Logs(Case):
         hub.send("shop/box/b", "Fill", {"n": 200})
         self.assertEqual(question.rest()[-1], {"value": 500})
         self.assertEqual(session.value("events { context = 'shop' }:count()"), 700)
+
+    def test_in_the_past(self):
+        """at(T) moves queries too."""
+        hub = self.hub()
+        hub.send("shop/box/a", "Fill", {"n": 30})
+        then = hub.send("shop/box/b", "Add", {"n": 1})["position"]
+        hub.send("shop/box/a", "Fill", {"n": 5})
+        session = Session(hub)
+        now = session.value("events {}:group('stream'):count()")
+        session.lines(f"at({then})")
+        past = session.value("events {}:group('stream'):count()")
+        self.assertEqual((past["shop/box/a"], past["shop/box/b"], sum(past.values())), (30, 1, then))
+        self.assertEqual(session.value("events { context = 'shop', last = 2 }:map('data.n'):rows()"), [30, 1])
+        session.lines("at()")
+        self.assertEqual(session.value("events {}:group('stream'):count()"), now)
 
     def test_joins(self):
         hub = self.hub()

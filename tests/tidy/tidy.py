@@ -126,7 +126,7 @@ def check_folders():
     for layer in LAYERS:
         if not os.path.exists(f"core/{layer}/README.md"):
             breach(f"core/{layer}", 1, "a README.md says what is here and in which order to read it")
-    allowed = {"core", "lua", "scripts", "specs", "tests", "Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+    allowed = {"core", "docs", "lua", "scripts", "specs", "tests", "Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
     for name in {path.split("/")[0] for path in tracked()}:
         if name not in allowed and not name.startswith("."):
             breach(name, 1, "does not belong at the top level")

@@ -35,6 +35,27 @@ static void arena_blocks_are_apart_and_aligned(void **state)
     }
 }
 
+static void arena_takes_over_another(void **state)
+{
+    for (int filled = 0; filled < 4; filled++) { /* none, either, both */
+        struct arena to = {0}, from = {0};
+        struct slice kept[200], text = {"kept by whoever has it", 22};
+        size_t count = 0;
+        for (int at = 0; at < 100 && filled & 1; at++) kept[count++] = arena_copy(&to, text);
+        for (int at = 0; at < 100 && filled & 2; at++) kept[count++] = arena_copy(&from, text);
+        size_t total = to.total + from.total;
+        arena_adopt(&to, &from);
+        assert_null(from.block);
+        assert_int_equal(from.total, 0);
+        assert_int_equal(to.total, total);
+        arena_release(&from);
+        memset(arena_take(&to, 5000), 'x', 5000);
+        memset(arena_take(&to, 50), 'x', 50);
+        while (count--) assert_true(slice_equal(kept[count], text));
+        arena_release(&to);
+    }
+}
+
 static void arena_texts_end_with_nul(void **state)
 {
     struct arena arena = {0};
@@ -137,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_blocks_are_apart_and_aligned),
+        cmocka_unit_test(arena_takes_over_another),
         cmocka_unit_test(arena_texts_end_with_nul),
         cmocka_unit_test(buf_keeps_what_was_put),
         cmocka_unit_test(varints_come_back),

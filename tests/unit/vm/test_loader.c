@@ -239,7 +239,12 @@ static void the_description_is_whole(void **state)
         strstr(json.data,
                "{\"contexts\":[\"billing\",\"security\"],\"contracts\":[{\"context\":\"billing\",\"name\":"
                "\"BillClosed\",\"kind\":\"event\",\"version\":2,\"fields\":[{\"name\":\"customer\",\"type\":"
-               "\"string\",\"optional\":false,\"pii\":false},"));
+               "\"string\",\"optional\":false,\"pii\":false,\"form\":{\"kind\":\"string\"}},"));
+    assert_non_null(strstr(json.data, "\"upcasters\":[{\"version\":1,\"path\":\"billing/"));
+    assert_non_null(strstr(
+        json.data,
+        "\"handlers\":[{\"context\":\"billing\",\"message\":\"CloseBill\",\"path\":\"billing/bill.lua\","
+        "\"line\":"));
     assert_non_null(strstr(
         json.data, "\"aggregates\":[{\"name\":\"billing/bill\",\"commands\":[\"CloseBill\",\"CreateBill\"],"
                    "\"events\":[\"BillClosed\",\"BillCreated\"],\"code\":\""));

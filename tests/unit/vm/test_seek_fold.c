@@ -42,7 +42,8 @@ static int add_all(struct seek_sum *sum, const struct seek_value *values, size_t
 }
 
 /* Forward, backward, and in two halves that are merged either way: the same. */
-static struct seek_value sum_of(const struct seek_value *values, size_t count, char digits[SEEK_SUM_TEXT_SIZE])
+static struct seek_value sum_of(const struct seek_value *values, size_t count,
+                                char digits[SEEK_SUM_TEXT_SIZE])
 {
     struct seek_sum sums[4] = {0};
     struct seek_value results[3];
@@ -84,8 +85,8 @@ static void test_sums(void **state)
     sum = SUM_OF(digits, real(1e100), real(1), real(-1e100), integer(2));
     assert_int_equal(sum.kind, SEEK_FLOAT);
     assert_true(sum.number == 3.0);
-    sum = SUM_OF(digits, real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1),
-                 real(0.1), real(0.1));
+    sum = SUM_OF(digits, real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1), real(0.1),
+                 real(0.1), real(0.1), real(0.1));
     assert_true(sum.number == 1.0);
     /* Halfway between two floats: to even, unless something is left below. */
     sum = SUM_OF(digits, real(1), real(0x1p-53));
@@ -200,8 +201,8 @@ static void test_shared_folds(void **state)
             take(&parts[order / 10 % PARTS], order);
         }
         for (int at = 1; at >= 0; at--) assert_int_equal(seek_fold_merge(&parts[2], &parts[at], &fault), 0);
-        seek_fold_finish(&one);
-        seek_fold_finish(&parts[2]);
+        assert_int_equal(seek_fold_finish(&one, &fault), 0);
+        assert_int_equal(seek_fold_finish(&parts[2], &fault), 0);
         expect_same(&one, &one.all, &parts[2].all);
         assert_int_equal(one.groups.size, 2);
         assert_int_equal(parts[2].groups.size, 2);
@@ -220,7 +221,31 @@ static void test_limits_of_nothing(void **state)
     struct seek_fold fold;
     seek_fold_begin(&fold, &plan);
     assert_false(seek_fold_wants(&fold, &fold.all, slice_of("x"), 1));
-    seek_fold_finish(&fold);
+    assert_int_equal(seek_fold_finish(&fold, &fault), 0);
+    seek_fold_release(&fold);
+}
+
+static bool stops(void *user)
+{
+    return ++*(int *)user == 3;
+}
+
+/* Many rows are sorted in steps, and all of them are still there to be freed when it ends early. */
+static void test_stopping(void **state)
+{
+    struct seek_plan plan = {.end = SEEK_ROWS};
+    struct seek_fold fold;
+    int asked = 0;
+    seek_fold_begin(&fold, &plan);
+    fold.stops = stops;
+    fold.user = &asked;
+    for (uint64_t order = 200000; order > 0; order--)
+        seek_fold_keep(&fold, &fold.all, SLICE_NONE, order, SLICE_NONE);
+    assert_int_equal(seek_fold_finish(&fold, &fault), -1);
+    assert_int_equal(fault.code, FAULT_CANCELLED);
+    assert_int_equal(asked, 3);
+    assert_int_equal(seek_fold_finish(&fold, &fault), 0);
+    for (size_t at = 0; at < 200000; at++) assert_int_equal(fold.all.state->items.items[at]->order, at + 1);
     seek_fold_release(&fold);
 }
 
@@ -247,9 +272,9 @@ static void test_labels_and_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sums), cmocka_unit_test(test_no_sums),
-                                       cmocka_unit_test(test_shared_folds),
-                                       cmocka_unit_test(test_limits_of_nothing),
-                                       cmocka_unit_test(test_labels_and_keys)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),         cmocka_unit_test(test_no_sums),
+        cmocka_unit_test(test_shared_folds), cmocka_unit_test(test_limits_of_nothing),
+        cmocka_unit_test(test_stopping),     cmocka_unit_test(test_labels_and_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

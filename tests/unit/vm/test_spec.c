@@ -315,6 +315,60 @@ static void bad_specs_say_why(void **unused)
     }
 }
 
+static void read_file(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, size - 1, file)] = 0;
+    fclose(file);
+}
+
+/* A line for each `it`, in order, whatever becomes of it. */
+static void what_specs_say_is_recorded(void **unused)
+{
+    char text[4000], record[8000], path[100];
+    size_t passed, failed;
+    snprintf(path, sizeof path, "%s/record", folder);
+    const char *body =
+        "describe('bills', function()\n"
+        "  it('are created', function()\n"
+        "    aggregate('bill', 'b-7'):when { CreateBill { customer = 'a\"b' } }:expect { BillCreated { "
+        "customer = 'a\"b' } }\n"
+        "  end)\n"
+        "  it('are refused \\255', function() aggregate('bill'):when { CreateBill { customer = 'x' } "
+        "}:rejects 'no' "
+        "end)\n"
+        "  it('send', function()\n"
+        "    service('mail'):env { KEY = 'k' }:http { ['POST https://mail/send'] = { status = 500 } }\n"
+        "      :when { Remind { to = 'ada' } }:retries '10s'\n"
+        "  end)\n"
+        "  it('breaks', function() error 'boom' end)\n"
+        "  pending 'later'\n"
+        "end)\n";
+    struct spec_options options = {.record = path};
+    assert_int_equal(run_spec(body, &options, text, sizeof text, &passed, &failed), 0);
+    assert_int_equal(passed, 2);
+    read_file(path, record, sizeof record);
+    assert_text_has(
+        record, "\"scenarios\":[{\"expect\":[{\"at\":\"2026-01-01T00:00:00.000Z\",\"context\":\"billing\","
+                "\"data\":{\"customer\":\"a\\\"b\"},\"name\":\"BillCreated\"}],\"given\":[],\"id\":\"b-7\","
+                "\"kind\":\"aggregate\",\"name\":\"billing/bill\",\"when\":[");
+    assert_text_has(record, "\"status\":\"success\",\"title\":[\"bills\",\"are created\"]}\n");
+    assert_text_has(record, "\"rejects\":\"no\"");
+    assert_text_has(record, "\"status\":\"failure\",\"title\":[\"bills\",\"are refused \xef\xbf\xbd\"]}\n");
+    assert_text_has(record, "\"http\":[{\"request\":\"POST https://mail/send\",\"status\":500}]");
+    assert_text_has(record, "\"retries\":\"10s\"");
+    assert_text_has(record, "boom\",\"scenarios\":{},\"status\":\"error\"");
+    assert_text_has(record, "\"status\":\"pending\",\"title\":[\"bills\",\"later\"]}\n");
+    assert_int_equal(run_spec("describe('x' it", &options, text, sizeof text, &passed, &failed), 0);
+    read_file(path, record, sizeof record);
+    assert_text_has(record, "bill_spec.lua\",\"message\":\"");
+    assert_text_has(record, "\"status\":\"error\"");
+    options.record = "/nosuch/record";
+    assert_int_equal(run_spec(body, &options, text, sizeof text, &passed, &failed), -1);
+    assert_text_has(test_fault.text, "/nosuch/record");
+}
+
 static void what_cannot_run_is_a_fault(void **unused)
 {
     char text[1000];
@@ -336,6 +390,7 @@ int main(void)
         cmocka_unit_test(good_specs_pass),
         cmocka_unit_test(good_specs_of_what_sends_pass),
         cmocka_unit_test(bad_specs_say_why),
+        cmocka_unit_test(what_specs_say_is_recorded),
         cmocka_unit_test(what_cannot_run_is_a_fault),
     };
     return cmocka_run_group_tests(tests, start, stop);
