@@ -104,9 +104,9 @@ static int spec_put_scenario(struct spec_made *made, const struct record *record
     const struct spec_question *question = made->question;
     struct buf commands = {0}, *out = &made->scenarios;
     struct fault why;
-    buf_format(out, "\n  -- version %" PRIu64 ": ", record->first_version);
-    spec_put_title(record, out);
     if (spec_put_commands(made, record, spec_first_at(record), &commands, &why) < 0) {
+        buf_format(out, "\n  -- version %" PRIu64 ": ", record->first_version);
+        spec_put_title(record, out);
         buf_format(out, ": left out: %s\n", why.text);
         buf_release(&commands);
         return 0;
