@@ -198,7 +198,7 @@ static int main_take_scripts(struct cli *cli)
 
 static void main_take_many(struct cli *cli, const char *value, int most)
 {
-    if (!cli->many) cli->many = mem_zero((size_t)most * sizeof *cli->many); /* for the life of the process */
+    if (!cli->many) cli->many = mem_zero((size_t)most * sizeof *cli->many);
     cli->many[cli->many_count++] = value;
 }
 
@@ -304,6 +304,7 @@ int main(int argc, char **argv)
     struct cli cli = {.command = command, .scripts = main_scripts, .data = "./data", .tenant = "main"};
     int code = main_parse(&cli, argc - 2, argv + 2);
     if (code < 0) code = cli.command->run(&cli);
+    mem_free((void *)cli.many);
     fault_points_tell();
     return main_end(code);
 }

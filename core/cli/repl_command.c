@@ -171,29 +171,19 @@ static enum repl_end command_write(struct repl *repl, const char *argument, bool
     return REPL_OK;
 }
 
-/* The place of the session, where the hub did not say it itself. */
-static enum repl_end command_move(struct repl *repl, const char *word, const char *argument,
-                                  struct buf *place)
-{
-    struct repl_evaluation how = repl_evaluation_of(repl);
-    enum repl_end end = command_evaluate(repl, word, argument, &how);
-    if (end != REPL_OK) return end;
-    buf_clear(place);
-    buf_put_text(place, argument);
-    return REPL_OK;
-}
-
 static enum repl_end command_tenant(struct repl *repl, const char *argument, bool forced)
 {
     (void)forced;
     if (!*argument) return command_fail(repl, "usage: :tenant NAME");
-    return command_move(repl, "tenant", argument, &repl->tenant);
+    const struct repl_evaluation how = repl_evaluation_of(repl);
+    return command_evaluate(repl, "tenant", argument, &how);
 }
 
 static enum repl_end command_at(struct repl *repl, const char *argument, bool forced)
 {
+    const struct repl_evaluation how = repl_evaluation_of(repl);
     (void)forced;
-    return command_move(repl, "at", argument, &repl->at);
+    return command_evaluate(repl, "at", argument, &how);
 }
 
 static enum repl_end command_quit(struct repl *repl, const char *argument, bool forced)

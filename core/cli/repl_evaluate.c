@@ -162,17 +162,13 @@ static void evaluation_take_progress(struct evaluation *evaluation, const struct
     progress_show(&evaluation->progress, done > 0 ? (uint64_t)done : 0, of > 0 ? (uint64_t)of : 0, -1);
 }
 
-/* Where the session stands, if the hub says so with its last line. */
+/* Where the session stands, as the last line says: nothing of it, where it began. */
 static void evaluation_take_place(struct repl *repl, const struct fields *line)
 {
-    static const char *const names[] = {"tenant", "at"};
-    struct buf *const places[] = {&repl->tenant, &repl->at};
-    for (size_t at = 0; at < sizeof names / sizeof *names; at++) {
-        struct slice place;
-        if (!fields_member(line, names[at], &place)) continue;
-        buf_clear(places[at]);
-        buf_put_slice(places[at], fields_text(line, names[at]));
-    }
+    buf_clear(&repl->tenant);
+    buf_clear(&repl->at);
+    buf_put_slice(&repl->tenant, fields_text(line, "tenant"));
+    buf_put_slice(&repl->at, fields_text(line, "at"));
 }
 
 static bool evaluation_take_line(void *user, const struct fields *line, struct slice json)
@@ -204,9 +200,10 @@ static bool evaluation_take_line(void *user, const struct fields *line, struct s
     if (fields_flag(line, "saved")) return evaluation_end_save(evaluation);
     if (fields_member(line, "value", &value)) {
         evaluation_clear_bar(evaluation);
+        evaluation_take_place(evaluation->repl, line);
         if (!evaluation_take_value(evaluation, line, value)) return false;
     }
-    evaluation_take_place(evaluation->repl, line);
+    if (fields_flag(line, "none")) evaluation_take_place(evaluation->repl, line);
     return true;
 }
 

@@ -223,9 +223,10 @@ static void line_bind(struct repl_line *line)
         {"\\e[1;5C", "em-next-word"}, {"\\e[1;5D", "ed-prev-word"},  {"\\e[1;3C", "em-next-word"},
         {"\\e[1;3D", "ed-prev-word"}, {"^W", "ed-delete-prev-word"},
     };
-    el_set(line->editor, EL_ADDFN, "lore-complete", "complete the word", line_complete);
-    el_set(line->editor, EL_ADDFN, "lore-cancel", "give the line up", line_cancel);
-    el_set(line->editor, EL_ADDFN, "lore-paste", "take pasted text", line_paste);
+    /* wide, since el_set copies the names and never frees them */
+    el_wset(line->editor, EL_ADDFN, L"lore-complete", L"complete the word", line_complete);
+    el_wset(line->editor, EL_ADDFN, L"lore-cancel", L"give the line up", line_cancel);
+    el_wset(line->editor, EL_ADDFN, L"lore-paste", L"take pasted text", line_paste);
     for (size_t at = 0; at < sizeof keys / sizeof *keys; at++)
         el_set(line->editor, EL_BIND, keys[at][0], keys[at][1], NULL);
 }

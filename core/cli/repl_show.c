@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "cli/repl_plot.h"
+#include "cli/repl_tree.h"
 #include "cli/repl_value.h"
 #include "codec/mp.h"
 #include "codec/text.h"
@@ -186,6 +187,13 @@ static bool show_stream(struct repl_show *show, struct slice bytes)
     return true;
 }
 
+static bool show_tree(struct repl_show *show, struct slice bytes)
+{
+    if (!repl_tree_put(show_page(show), bytes, &show->lines_left)) return false;
+    if (!show->lines_left) show->is_cut = true;
+    return true;
+}
+
 void repl_show_value(struct repl_show *show, struct slice bytes)
 {
     uint32_t count = 0;
@@ -199,7 +207,7 @@ void repl_show_value(struct repl_show *show, struct slice bytes)
                  ((kind == MP_LIST || (kind == MP_MAP && count > 1)) && repl_table_suits(bytes));
     if (table)
         show_table(show, bytes);
-    else if (!show_stream(show, bytes))
+    else if (!show_stream(show, bytes) && !show_tree(show, bytes))
         show_line(show, bytes);
     show_write(show);
 }

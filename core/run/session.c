@@ -96,6 +96,15 @@ static void put_fault(struct session *session, const struct fault *fault, struct
     buf_put_text(line, "}}");
 }
 
+/* Where the session stands, if not where it began, and the end of the line. */
+static void put_place(const struct session *session, struct buf *line)
+{
+    if (strcmp(session->tenant, session->home) != 0)
+        json_put_text_member(line, "tenant", slice_of(session->tenant));
+    if (session->past.is_set) json_put_text_member(line, "at", slice_of(session->past.moment));
+    buf_put_byte(line, '}');
+}
+
 static void session_evaluate(struct session *session, struct session_call *call, struct buf *line)
 {
     struct fault *fault = &call->fault;
@@ -103,12 +112,9 @@ static void session_evaluate(struct session *session, struct session_call *call,
     enum ask_end end = session_renew(session, fault) < 0
                            ? ASK_FAILED
                            : ask_evaluate(session->ask, buf_slice(&call->text), call->rows, line, fault);
-    if (end == ASK_VALUE) {
-        buf_put_byte(line, '}');
-        return;
-    }
-    buf_clear(line);
-    if (end == ASK_NONE) buf_put_text(line, "{\"none\":true}");
+    if (end != ASK_VALUE) buf_clear(line);
+    if (end == ASK_NONE) buf_put_text(line, "{\"none\":true");
+    if (end == ASK_VALUE || end == ASK_NONE) put_place(session, line);
     if (end == ASK_INCOMPLETE) buf_put_text(line, "{\"incomplete\":true}");
     if (end != ASK_FAILED) return;
     if (atomic_load(&session->sessions->is_stopping) && fault->code == FAULT_CANCELLED)

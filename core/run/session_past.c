@@ -1,6 +1,7 @@
 /* A session in the past: the position it stands at, and views of then, which are built when they are asked
  * for and kept until it goes on. */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "codec/time.h"
@@ -142,6 +143,7 @@ int session_past_set(struct session *session, struct slice text, struct buf *tol
     session_past_forget(session);
     session->past.is_set = true;
     session->past.position = position;
+    snprintf(session->past.moment, sizeof session->past.moment, "%.*s", SLICE_ARGS(text));
     session->scan.head = position; /* queries of events end there */
     return 0;
 }

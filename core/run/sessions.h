@@ -25,6 +25,7 @@ struct session_past_view;
 struct session_past { /* where a session stands that went back (session_past.c) */
     bool is_set;
     uint64_t position; /* of the last event that had happened */
+    char moment[64];   /* as it was asked for */
     int64_t recorded_ms;
     struct session_past_view *views; /* built for it, the last one asked for first */
 };

@@ -487,15 +487,15 @@ class Commands(Typed):
 
     def test_where_the_session_is(self):
         terminal = self.open()
-        self.fake.answers.update({'tenant("acme")': [{"none": True}], 'at("2026-05-01")': [{"none": True}], "at()": [{"none": True}],
-                                  'at "x"': [{"none": True, "at": "x"}], "tenant 'main'": [{"none": True, "tenant": "main"}],
+        acme, then = {"none": True, "tenant": "acme"}, {"value": "there", "tenant": "acme", "at": "2026-05-01"}
+        self.fake.answers.update({'tenant("acme")': [acme], 'at("2026-05-01")': [then], "at()": [acme], 'at "x"': [{"none": True, "at": "x"}],
                                   'tenant("no\\"")': [{"error": {"code": "not_found", "message": "no tenant"}}]})
         terminal.ask(":tenant acme", r"lore acme> ")
         terminal.ask(":at 2026-05-01", r"lore acme at 2026-05-01> ")
+        self.assertIn("no tenant", terminal.ask(':tenant no"', r"lore acme at 2026-05-01> "))
         terminal.ask(":at", r"lore acme> ")
-        terminal.ask('at "x"', r"lore acme at x> ")
-        terminal.ask("tenant 'main'", r"lore at x> ")
-        self.assertIn("no tenant", terminal.ask(':tenant no"', r"lore at x> "))
+        terminal.ask('at "x"', r"lore at x> ")  # a word moves it as well
+        terminal.ask("1+1", r"lore> ")
 
     def test_plot_and_projection(self):
         terminal = self.open()
@@ -720,6 +720,8 @@ class RealHub(Typed):
         terminal.ask("end")
         self.assertEqual(terminal.ask("f()"), "7")
         self.assertEqual(terminal.ask("nope.x"), "error: repl:1: attempt to index a nil value (global 'nope')")
+        terminal.ask("at(1)", r"lore at 1> ")
+        self.assertEqual(terminal.ask(":at"), '"now, position 1"')
         hub.kill()
         self.assertRegex(terminal.ask("f()"), r"^error: the hub does not answer: [^\n]+\Z")
         hub = self.hub()
