@@ -62,7 +62,7 @@ struct seek_crew {
     atomic_uint_fast64_t looked_at;
     const struct names *_Atomic names; /* of the records that rows came with */
     struct worker workers[WORKERS_MAX];
-    int worker_count, started;
+    int worker_count, started, joined;
 };
 
 /* --- its parts --- */
@@ -346,8 +346,21 @@ void seek_crew_take(struct seek_crew *crew)
     pthread_mutex_unlock(&crew->lock);
 }
 
+/* No worker runs behind it. */
+static void dismiss(struct seek_crew *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    atomic_store(&crew->ending, true);
+    pthread_cond_broadcast(&crew->changed);
+    pthread_mutex_unlock(&crew->lock);
+    for (; crew->joined < crew->started; crew->joined++)
+        pthread_join(crew->workers[crew->joined].thread, NULL);
+}
+
+/* All chunks are done, but a worker that found none left may just be beginning. */
 int seek_crew_merge(struct seek_crew *crew, struct fault *fault)
 {
+    dismiss(crew);
     for (int at = 0; crew->folds && at < crew->started; at++)
         if (seek_fold_merge(&crew->program->fold, &crew->workers[at].program.fold, fault) < 0) return -1;
     return 0;
@@ -367,13 +380,9 @@ uint64_t seek_crew_position(const struct seek_crew *crew)
 void seek_crew_free(struct seek_crew *crew)
 {
     if (!crew) return;
-    pthread_mutex_lock(&crew->lock);
-    atomic_store(&crew->ending, true);
-    pthread_cond_broadcast(&crew->changed);
-    pthread_mutex_unlock(&crew->lock);
+    dismiss(crew);
     for (int at = 0; at < crew->started; at++) {
         struct worker *worker = &crew->workers[at];
-        pthread_join(worker->thread, NULL);
         seek_program_close(&worker->program);
         vm_free(worker->vm);
     }

@@ -272,6 +272,7 @@ static int merge_group(struct seek_fold *fold, struct seek_group *group, struct 
 
 int seek_fold_merge(struct seek_fold *fold, struct seek_fold *from, struct fault *fault)
 {
+    if (fold->plan.end != SEEK_COUNT && !from->all.state) return 0; /* it was never begun */
     if (keeps_items(fold->plan.end)) fold->bytes += from->bytes;
     if (merge_group(fold, &fold->all, &from->all, fault) < 0) return -1;
     size_t steps = 0;

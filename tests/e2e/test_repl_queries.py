@@ -151,8 +151,8 @@ class Query:
     def end(self):
         draw = self.draw
         end = draw.choice(["count", "sum", "avg", "min", "max", "quantile", "top", "first", "last", "sample", "distinct", "rows"])
-        if end == "rows" and len(self.numbered) > 5000:
-            end = "count"  # more than a session shows of one value
+        if end in ("rows", "sample", "top", "first", "last") and len(self.numbered) > 5000:
+            end = "count"  # in groups these may be more than a session shows of one value
         (group_text, group), n, q = draw.choice(GROUP), draw.randrange(6), round(draw.random(), 2)
         text, f = draw.choice(ORDERED if end in ("min", "max", "top", "distinct") else VALUE)
         arguments = {"count": "", "first": "", "last": "", "rows": "", "sample": n, "quantile": f"{q}, {text}", "top": f"{n}, {text}"}

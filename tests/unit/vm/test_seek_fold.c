@@ -215,6 +215,21 @@ static void test_shared_folds(void **state)
     }
 }
 
+/* A thread that found nothing left to do never began. */
+static void test_a_part_that_never_began(void **state)
+{
+    static const enum seek_end ends[] = {SEEK_COUNT, SEEK_SUM, SEEK_DISTINCT, SEEK_SAMPLE};
+    for (size_t at = 0; at < sizeof ends / sizeof *ends; at++) {
+        struct seek_plan plan = {.end = ends[at], .limit = 3};
+        struct seek_fold fold, never = {0};
+        seek_fold_begin(&fold, &plan);
+        assert_int_equal(seek_fold_merge(&fold, &never, &fault), 0);
+        assert_int_equal(fold.all.count, 0);
+        seek_fold_release(&never);
+        seek_fold_release(&fold);
+    }
+}
+
 static void test_limits_of_nothing(void **state)
 {
     struct seek_plan plan = {.end = SEEK_TOP, .limit = 0};
@@ -272,9 +287,12 @@ static void test_labels_and_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),         cmocka_unit_test(test_no_sums),
-        cmocka_unit_test(test_shared_folds), cmocka_unit_test(test_limits_of_nothing),
-        cmocka_unit_test(test_stopping),     cmocka_unit_test(test_labels_and_keys)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sums),
+                                       cmocka_unit_test(test_no_sums),
+                                       cmocka_unit_test(test_shared_folds),
+                                       cmocka_unit_test(test_limits_of_nothing),
+                                       cmocka_unit_test(test_a_part_that_never_began),
+                                       cmocka_unit_test(test_stopping),
+                                       cmocka_unit_test(test_labels_and_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
