@@ -6,7 +6,9 @@
  *   repl_evaluate    one evaluation, its lines     repl_talk      the protocol; repl_wake: signals meanwhile
  *   repl_show        values, rows, texts, by repl_value, repl_table, repl_plot; repl_save, repl_csv: files */
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +40,14 @@ static void repl_look_at_signals(struct repl *repl)
             repl->signal_number = number;
 }
 
+/* A reader of our output that has left ends us as it ends others, silently. */
+static void repl_look_at_output(struct repl *repl)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || repl->signal_number) return;
+    if (poll(&output, 1, 0) == 1 && (output.revents & POLLERR)) repl->signal_number = SIGPIPE;
+}
+
 static int repl_run(struct cli *cli)
 {
     struct client *client;
@@ -56,7 +66,8 @@ static int repl_run(struct cli *cli)
     else
         repl_script_run(&repl);
     repl_look_at_signals(&repl);
-    if (!repl.signal_number) repl_talk_close(repl.talk);
+    repl_look_at_output(&repl);
+    repl_talk_close(repl.talk);
     repl_talk_free(repl.talk);
     client_close(client);
     buf_release(&repl.tenant);

@@ -26,7 +26,7 @@ static enum repl_end command_fail(struct repl *repl, const char *text)
 
 static enum repl_end command_failed(struct repl *repl, const struct fault *fault)
 {
-    if (fault->code == FAULT_NOT_FOUND || fault->code == FAULT_UNAVAILABLE) repl_talk_forget(repl->talk);
+    if (fault->code == FAULT_NOT_FOUND && !repl_talk_has_session(repl->talk)) repl_talk_forget(repl->talk);
     repl_tell_fault(repl, fault);
     return REPL_FAILED;
 }

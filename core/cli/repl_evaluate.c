@@ -204,7 +204,7 @@ static bool evaluation_take_line(void *user, const struct fields *line, struct s
         if (!evaluation_take_value(evaluation, line, value)) return false;
     }
     if (fields_flag(line, "none")) evaluation_take_place(evaluation->repl, line);
-    return true;
+    return ferror(stdout) == 0;
 }
 
 static int evaluation_wait_ms(void *user)

@@ -164,16 +164,22 @@ int repl_talk_ask_text(struct repl_talk *talk, const char *name, struct slice te
     return done;
 }
 
-int repl_talk_ask_flag(struct repl_talk *talk, const char *name, bool flag, struct fields *answer,
-                       struct fault *fault)
+static int talk_ask_flag(struct repl_talk *talk, const char *name, int timeout_ms, bool flag,
+                         struct fields *answer, struct fault *fault)
 {
     struct buf body = {0};
     talk_put_session(talk, &body);
     json_put_name(&body, name);
     buf_put_text(&body, flag ? "true}" : "false}");
-    int done = talk_ask(talk, &body, TALK_ANSWER_MS, answer, fault);
+    int done = talk_ask(talk, &body, timeout_ms, answer, fault);
     buf_release(&body);
     return done;
+}
+
+int repl_talk_ask_flag(struct repl_talk *talk, const char *name, bool flag, struct fields *answer,
+                       struct fault *fault)
+{
+    return talk_ask_flag(talk, name, TALK_ANSWER_MS, flag, answer, fault);
 }
 
 int repl_talk_open(struct repl_talk *talk, bool write, struct fields *answer, struct fault *fault)
@@ -190,6 +196,16 @@ int repl_talk_open(struct repl_talk *talk, bool write, struct fields *answer, st
     return 0;
 }
 
+bool repl_talk_has_session(struct repl_talk *talk)
+{
+    struct fields answer = {0};
+    struct fault fault;
+    bool unknown = talk_ask_flag(talk, "cancel", TALK_ANSWER_MS, true, &answer, &fault) < 0 &&
+                   fault.code == FAULT_NOT_FOUND;
+    fields_release(&answer);
+    return !unknown;
+}
+
 void repl_talk_forget(struct repl_talk *talk)
 {
     buf_clear(&talk->session);
@@ -198,10 +214,16 @@ void repl_talk_forget(struct repl_talk *talk)
 void repl_talk_close(struct repl_talk *talk)
 {
     if (!talk->session.size) return;
-    struct fields answer = {0};
-    struct fault unheard;
-    repl_talk_ask_flag(talk, "close", true, &answer, &unheard);
-    fields_release(&answer);
+    const struct timespec pause = {.tv_nsec = TALK_BUSY_MS * 1000000};
+    int64_t until_ns = clock_monotonic_ns() + TALK_CANCEL_MS * INT64_C(1000000);
+    for (bool busy = true; busy;) {
+        struct fields answer = {0};
+        struct fault fault;
+        busy = talk_ask_flag(talk, "close", TALK_CANCEL_MS, true, &answer, &fault) < 0 &&
+               fault.code == FAULT_CONFLICT && clock_monotonic_ns() < until_ns;
+        fields_release(&answer);
+        if (busy) nanosleep(&pause, NULL);
+    }
     buf_clear(&talk->session);
 }
 
@@ -253,15 +275,11 @@ static size_t talk_receive(char *data, size_t size, size_t count, void *user)
 /* Asks the hub to cancel, on a connection beside. */
 static void talk_cancel(struct repl_talk *talk)
 {
-    struct buf body = {0};
     struct fields answer = {0};
     struct fault unheard;
     talk->cancelled_ns = clock_monotonic_ns();
-    talk_put_session(talk, &body);
-    buf_put_text(&body, ",\"cancel\":true}");
-    talk_ask(talk, &body, TALK_CANCEL_MS, &answer, &unheard);
+    talk_ask_flag(talk, "cancel", TALK_CANCEL_MS, true, &answer, &unheard);
     fields_release(&answer);
-    buf_release(&body);
 }
 
 /* False: the evaluation is to be left at once. */
@@ -317,7 +335,8 @@ static enum repl_talk_end talk_end(struct repl_talk *talk, CURLcode code, struct
     if (talk->has_last) return REPL_TALK_DONE;
     if (code == CURLE_OK && status >= 300) {
         client_problem(status, buf_slice(&talk->part), fault);
-        return fault->code == FAULT_NOT_FOUND ? REPL_TALK_SESSION : REPL_TALK_FAILED;
+        bool is_over = fault->code == FAULT_NOT_FOUND && !repl_talk_has_session(talk);
+        return is_over ? REPL_TALK_SESSION : REPL_TALK_FAILED;
     }
     if (talk->cancelled_ns) return REPL_TALK_CANCELLED;
     if (code == CURLE_OK)
@@ -325,7 +344,6 @@ static enum repl_talk_end talk_end(struct repl_talk *talk, CURLcode code, struct
                   talk->url.data);
     else
         talk_gone(talk, code, fault);
-    buf_clear(&talk->session);
     return REPL_TALK_GONE;
 }
 
@@ -368,7 +386,8 @@ enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice sourc
         nanosleep(&pause, NULL);
     } while (true);
     talk->left_ns = 0;
-    if (end == REPL_TALK_STOPPED) talk_cancel(talk);
-    if (end == REPL_TALK_STOPPED || end == REPL_TALK_CANCELLED) talk->left_ns = clock_monotonic_ns();
+    if (end == REPL_TALK_STOPPED || end == REPL_TALK_KILLED) talk_cancel(talk);
+    if (end == REPL_TALK_STOPPED || end == REPL_TALK_CANCELLED || end == REPL_TALK_GONE)
+        talk->left_ns = clock_monotonic_ns();
     return end;
 }

@@ -44,9 +44,12 @@ void repl_talk_free(struct repl_talk *talk);
 /* Opens a session; answer: deploy, position, contexts. What was open before is forgotten. */
 int repl_talk_open(struct repl_talk *talk, bool write, struct fields *answer, struct fault *fault);
 bool repl_talk_is_open(const struct repl_talk *talk);
+/* Whether the hub still knows the session that is open: not_found may be said of other things too. A hub that
+ * does not answer may know it. To be asked only while nothing is evaluated. */
+bool repl_talk_has_session(struct repl_talk *talk);
 /* The session is no longer there. */
 void repl_talk_forget(struct repl_talk *talk);
-/* Ends the session, if the hub can still be told. */
+/* Ends the session, if the hub can still be told; an evaluation that was left may still be ending. */
 void repl_talk_close(struct repl_talk *talk);
 
 enum repl_talk_end repl_talk_evaluate(struct repl_talk *talk, struct slice source, int64_t rows,

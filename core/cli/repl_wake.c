@@ -28,6 +28,7 @@ void repl_wake_start(void)
     sigemptyset(&action.sa_mask);
     for (size_t at = 0; at < sizeof wake_signals / sizeof *wake_signals; at++)
         sigaction(wake_signals[at], &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 int repl_wake_fd(void)

@@ -117,6 +117,7 @@ class Editing(Typed):
         self.assertTrue(terminal.settings()[3] & 0x8, "echo is on again")
         self.assertNotEqual(before[3], terminal.settings()[3])
         self.assertEqual(terminal.end(), -signal.SIGTERM)
+        self.assertTrue(self.fake.requests[-1].get("close"))
 
     def test_a_stop_and_a_start(self):
         terminal = self.open()
@@ -591,10 +592,10 @@ class HubThatFails(Typed):
         terminal = self.open()
         self.fake.answers["die"] = lambda answer: answer.break_off()
         self.assertRegex(terminal.ask("die"), r"^error: [^\n]+\Z")
-        self.assertRegex(terminal.ask("1+1"), r"^a new session: variables of the old one are gone\n2\Z")
-        self.assertEqual(terminal.ask("1+1"), "2")
+        self.assertEqual(terminal.ask("1+1"), "2")  # the hub still has the session
         port = self.fake.port
         self.fake.stop()
+        self.fake.session = None
         self.assertRegex(terminal.ask("1+1"), r"^error: the hub does not answer: [^\n]+\Z")
         self.assertRegex(terminal.ask("1+1"), r"^error: the hub does not answer: [^\n]+\Z")
         self.assertRegex(terminal.ask(":help"), r"^error: the hub does not answer: [^\n]+\Z")
@@ -609,6 +610,13 @@ class HubThatFails(Typed):
         self.fake.session = "another"
         self.assertIn("no such session", terminal.ask(":help"))
         self.assertEqual(terminal.ask("1+1"), "a new session: variables of the old one are gone\n2")
+
+    def test_what_is_not_found_though_the_session_is_there(self):
+        terminal = self.open()
+        self.fake.asked["help"] = (404, "not_found", "nothing is called that")
+        self.assertEqual(terminal.ask(":help zzz"), "error: nothing is called that")
+        self.assertEqual(terminal.ask("1+1"), "2")
+        self.assertEqual(self.fake.sessions, 1)
 
     def test_answers_that_are_none(self):
         terminal = self.open()
@@ -683,6 +691,7 @@ class Given(Typed):
             self.assertTrue(self.fake.working.wait(60))
             process.send_signal(number)
             self.assertEqual((process.communicate(timeout=60)[1], process.returncode), (said, code))
+            self.assertTrue(self.fake.requests[-1].get("close"))
             self.fake.cancelled.clear()
             process = begin()
             process.stdin.write("1+1\n")
@@ -690,7 +699,41 @@ class Given(Typed):
             self.assertEqual(process.stdout.readline(), "2\n")  # waits for more of the script
             process.send_signal(number)
             process.communicate(timeout=60)
+            self.assertTrue(self.fake.requests[-1].get("close"))
             self.assertIn(process.returncode, (code, -number))  # code: it came before the evaluation was quite over
+
+    def test_the_session_is_closed_on_every_way_out(self):
+        self.fake.answers["bad"] = [{"error": {"code": "script", "message": "wrong"}}]
+        for given in ({"input": "1+1\n"}, {"input": "bad\n"}, {"input": "f(\n"}, {"input": ":quit\n"}):
+            self.repl(check=None, **given)
+            self.assertEqual(self.fake.requests[-1].get("close"), True, given)
+        for args in (["-e", "1+1"], ["-e", "bad"], ["-e", "1+1", "-e", ":nope"], ["-e", ":save no/where.csv"]):
+            self.repl(*args, check=None)
+            if any("source" in request for request in self.fake.requests):
+                self.assertEqual(self.fake.requests[-1].get("close"), True, args)
+        busy = [(409, "conflict", "the session is at work"), {"closed": True}]
+        self.fake.asked["close"] = lambda request: busy.pop(0)
+        self.repl("-e", "1+1")
+        self.assertEqual(busy, [])
+
+    def test_a_reader_that_leaves(self):
+        def flood(answer):
+            while not self.fake.cancelled.is_set():
+                answer.line({kind: "x" * 1000})
+        self.fake.answers["flood"] = flood
+        for kind in ("print", "row"):
+            for args in ([], ["--json"]) if kind == "row" else ([],):
+                self.fake.cancelled.clear()
+                process = subprocess.Popen([LORE, "repl", "--to", self.fake.url, *args, "-e", "flood", "-e", "1+1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                process.stdout.readline()
+                process.stdout.close()
+                self.assertEqual((process.stderr.read(), process.wait(60)), (b"", -signal.SIGPIPE))
+                process.stderr.close()
+                self.assertTrue(self.fake.requests[-1].get("close"))
+                self.assertEqual(self.fake.evaluated()[-1], "flood")
+        with open("/dev/full", "w") as full:
+            process = subprocess.run([LORE, "repl", "--to", self.fake.url, "-e", "1+1"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual((process.stderr, process.returncode), (b"lore: the results could not be written to stdout\n", 1))
 
     def test_no_hub(self):
         url = self.fake.url

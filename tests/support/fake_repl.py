@@ -76,7 +76,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name in ("complete", "help", "write", "close"):
             if name in request:
                 answer = hub.asked[name]
-                return self.answer_one(answer(request) if callable(answer) else answer)
+                answer = answer(request) if callable(answer) else answer
+                return self.problem(*answer) if isinstance(answer, tuple) else self.answer_one(answer)
         self.problem(400, "malformed", "nothing is asked")
 
     def evaluate(self, hub, request):
