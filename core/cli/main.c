@@ -157,8 +157,8 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     va_start(args, format);
     fprintf(stderr, "lore %s: ", cli->command->name);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\nusage: lore %s %s (lore %s --help explains)\n", cli->command->name,
-            cli->command->arguments, cli->command->name);
+    fprintf(stderr, "\nusage: lore %s%s%s (lore %s --help explains)\n", cli->command->name,
+            *cli->command->arguments ? " " : "", cli->command->arguments, cli->command->name);
     va_end(args);
     return CLI_USAGE;
 }

@@ -13,7 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/client.h"
+#include "cli/host.h"
 #include "cli/repl_prompt.h"
 #include "cli/repl_script.h"
 #include "cli/repl_wake.h"
@@ -57,7 +59,8 @@ static int repl_run(struct cli *cli)
     if (client_open(cli, CLIENT_VIEWS, &client, &fault) < 0) return cli_fail(&fault);
     repl.is_interactive =
         cli->many_count == 0 && !cli->json && isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
-    repl.talk = repl_talk_new(client, cli->tenant);
+    char *socket_path = cli->to ? NULL : host_socket_path(cli->data);
+    repl.talk = repl_talk_new(client, cli->to ? cli->to : socket_path, cli->tenant);
     repl_wake_start();
     if (repl.is_interactive)
         repl_prompt_run(&repl);
@@ -70,6 +73,7 @@ static int repl_run(struct cli *cli)
     repl_talk_close(repl.talk);
     repl_talk_free(repl.talk);
     client_close(client);
+    mem_free(socket_path);
     buf_release(&repl.tenant);
     buf_release(&repl.at);
     buf_release(&repl.file_name);
@@ -110,7 +114,8 @@ const struct cli_command cli_repl = {
         "with its piece, so from a line that begins with local on the rest of a script is one piece.\n"
         "With -e or a script all rows and lines are shown, and the exit code is 1 where something failed. "
         "--json\n"
-        "prints each value as one line, rows of a query one a line, and what print() says on stderr.\n\n"
+        "prints NDJSON: each value is one line of JSON, and so is each row of a query, so that several rows\n"
+        "are several lines and no array; what print() says goes to stderr.\n\n"
         "Files are written here, never by the hub, and only those that are named in what was typed: :save "
         "FILE,\n"
         "it:save \"FILE\". CSV is RFC 4180 and holds texts as they are; how many of them a spreadsheet would "

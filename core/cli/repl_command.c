@@ -118,10 +118,14 @@ static enum repl_end command_save(struct repl *repl, const char *argument, bool 
     }
     const struct repl_evaluation how = {.rows = 0, .lines_max = SIZE_MAX, .save = save};
     enum repl_end end = repl_evaluate(repl, slice_of("it"), &how);
-    if (end == REPL_OK || repl_save_has_failed(save))
+    bool is_empty = end == REPL_OK && repl_save_is_empty(save);
+    if ((end == REPL_OK && !is_empty) || repl_save_has_failed(save))
         return repl_tell_saved(repl, save, argument) < 0 ? REPL_FAILED : REPL_OK;
     repl_save_abandon(save);
-    return end;
+    if (!is_empty) return end;
+    repl_tell_error(repl, CLI_FAILED,
+                    slice_of("nothing to save: there is no last result, or it has no rows"));
+    return REPL_FAILED;
 }
 
 static enum repl_end command_projection(struct repl *repl, const char *argument, bool forced)

@@ -162,6 +162,18 @@ static void evaluation_take_progress(struct evaluation *evaluation, const struct
     progress_show(&evaluation->progress, done > 0 ? (uint64_t)done : 0, of > 0 ? (uint64_t)of : 0, -1);
 }
 
+/* A drawing is no rows: a file takes nothing of it. */
+static void evaluation_take_plot(struct evaluation *evaluation, const struct fields *line,
+                                 const struct fields *plot)
+{
+    evaluation_clear_bar(evaluation);
+    if (evaluation->how.save) return;
+    if (evaluation->repl->cli->json)
+        evaluation_print_json(line, "plot");
+    else
+        repl_show_plot(&evaluation->show, buf_slice(&plot->bytes));
+}
+
 /* Where the session stands, as the last line says: nothing of it, where it began. */
 static void evaluation_take_place(struct repl *repl, const struct fields *line)
 {
@@ -183,11 +195,7 @@ static bool evaluation_take_line(void *user, const struct fields *line, struct s
     } else if (fields_member(line, "print", &value)) {
         evaluation_take_print(evaluation, fields_text(line, "print"));
     } else if (fields_object(line, "plot", &object)) {
-        evaluation_clear_bar(evaluation);
-        if (evaluation->repl->cli->json)
-            evaluation_print_json(line, "plot");
-        else
-            repl_show_plot(&evaluation->show, buf_slice(&object.bytes));
+        evaluation_take_plot(evaluation, line, &object);
     } else if (fields_object(line, "save", &object)) {
         return evaluation_begin_save(evaluation, &object);
     } else if (fields_object(line, "file", &object)) {

@@ -100,6 +100,11 @@ bool repl_save_row(struct repl_save *save, struct slice json)
     return !save->error;
 }
 
+bool repl_save_is_empty(const struct repl_save *save)
+{
+    return save->count == 0 && !save->error;
+}
+
 bool repl_save_has_failed(const struct repl_save *save)
 {
     return save->error != 0;
@@ -156,6 +161,7 @@ bool repl_save_value(struct repl_save *save, struct slice bytes)
     struct buf json = {0};
     bool done = true, grouped = save_is_grouped(bytes);
     if (mp_read(&reader, &whole) < 0) return false;
+    if (whole.kind == MP_NIL) return true;
     if (whole.kind != MP_LIST && !grouped) {
         json_from_mp(bytes, &json, NULL);
         done = repl_save_row(save, buf_slice(&json));

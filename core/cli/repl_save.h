@@ -33,8 +33,11 @@ int repl_save_open(const char *path, bool overwrites, struct repl_save **save, s
 /* A row as JSON. What fails, as a full disk does, is told by repl_save_finish; false: no more can be written.
  */
 bool repl_save_row(struct repl_save *save, struct slice json);
-/* A value (MessagePack) as rows: the items of a list, the groups of a grouped result, else itself. */
+/* A value (MessagePack) as rows: the items of a list, the groups of a grouped result, else itself;
+ * nil: none. */
 bool repl_save_value(struct repl_save *save, struct slice bytes);
+/* No row came: there is nothing to write. */
+bool repl_save_is_empty(const struct repl_save *save);
 bool repl_save_has_failed(const struct repl_save *save);
 int repl_save_finish(struct repl_save *save, struct repl_saved *saved, struct fault *fault);
 void repl_save_abandon(struct repl_save *save);

@@ -74,20 +74,24 @@ void repl_tell_note(const struct repl *repl, const char *format, ...)
     buf_release(&out);
 }
 
-/* "  name   what it is" */
+/* "  name   what it is", or a text of its own, wrapped below where it begins. */
 static void session_put_help_line(struct page *page, struct slice line)
 {
     size_t name = 0, text;
+    while (line.size && line.data[line.size - 1] == ' ') line.size--;
     while (name < line.size && line.data[name] == ' ') name++;
-    size_t end = name;
-    while (end + 1 < line.size && !(line.data[end] == ' ' && line.data[end + 1] == ' ')) end++;
-    for (text = end; text < line.size && line.data[text] == ' ';) text++;
-    if (name == 0 || text >= line.size) {
-        page_put(page, name ? PAGE_PLAIN : PAGE_BOLD, line);
-        if (line.size) page_end(page);
-        if (!line.size) buf_put_byte(page->out, '\n');
+    const char *gap = name ? memmem(line.data + name, line.size - name, "  ", 2) : NULL;
+    if (!line.size) {
+        buf_put_byte(page->out, '\n');
         return;
     }
+    if (!gap) {
+        page_indent(page, name);
+        page_wrap(page, name ? PAGE_PLAIN : PAGE_BOLD, name, slice_make(line.data + name, line.size - name));
+        return;
+    }
+    size_t end = (size_t)(gap - line.data);
+    for (text = end; line.data[text] == ' ';) text++;
     size_t indent = page_columns(slice_make(line.data, text));
     page_put(page, PAGE_PLAIN, slice_make(line.data, name));
     page_put(page, PAGE_CYAN, slice_make(line.data + name, end - name));
@@ -165,6 +169,16 @@ static void session_greet(const struct repl *repl, const struct fields *answer)
     buf_release(&plain);
 }
 
+/* What no longer is as it was set in the session before. */
+static void session_tell_again(const struct repl *repl)
+{
+    bool moved = repl->tenant.size && !slice_is(buf_slice(&repl->tenant), repl->cli->tenant);
+    repl_tell_note(repl, "a new session: variables of the old one are gone%s%s%s%s",
+                   moved ? "; it looks at tenant " : "", moved ? repl->cli->tenant : "",
+                   repl->at.size ? "; it looks at now again" : "",
+                   repl->writes ? "; it is read-only again" : "");
+}
+
 int repl_connect(struct repl *repl)
 {
     struct fields answer = {0};
@@ -179,8 +193,7 @@ int repl_connect(struct repl *repl)
     if (!again) {
         session_greet(repl, &answer);
     } else {
-        repl_tell_note(repl, "a new session: variables of the old one are gone%s",
-                       repl->writes ? ", and write is off" : "");
+        session_tell_again(repl);
         buf_clear(&repl->tenant);
         buf_clear(&repl->at);
         repl->writes = false;

@@ -23,6 +23,7 @@ enum {
 
 struct repl_talk {
     const struct client *client;
+    const char *where;
     CURLM *multi;
     struct curl_slist *headers;
     struct buf url, session; /* session: empty where none is open */
@@ -38,12 +39,13 @@ struct repl_talk {
     int64_t left_ns; /* when an evaluation was left that the hub may still be ending; 0: none was */
 };
 
-struct repl_talk *repl_talk_new(const struct client *client, const char *tenant)
+struct repl_talk *repl_talk_new(const struct client *client, const char *where, const char *tenant)
 {
     struct repl_talk *talk = MEM_NEW(struct repl_talk);
     char actor[ACTOR_SIZE_MAX], header[ACTOR_SIZE_MAX + 16];
     struct slice name = actor_name(actor);
     talk->client = client;
+    talk->where = where;
     talk->multi = curl_multi_init();
     talk->side = curl_easy_init();
     talk->evaluation = curl_easy_init();
@@ -104,8 +106,11 @@ static void talk_request(const struct repl_talk *talk, CURL *curl, const struct 
 
 static int talk_gone(const struct repl_talk *talk, CURLcode code, struct fault *fault)
 {
-    return fault_set(fault, FAULT_UNAVAILABLE, "the hub does not answer: %s (%s)", curl_easy_strerror(code),
-                     talk->url.data);
+    if (code == CURLE_COULDNT_CONNECT)
+        return fault_set(fault, FAULT_UNAVAILABLE, "no hub answers on %s: is lore serve running?",
+                         talk->where);
+    return fault_set(fault, FAULT_UNAVAILABLE, "the hub on %s does not answer: %s", talk->where,
+                     curl_easy_strerror(code));
 }
 
 /* --- questions of one line --- */
@@ -341,7 +346,7 @@ static enum repl_talk_end talk_end(struct repl_talk *talk, CURLcode code, struct
     if (talk->cancelled_ns) return REPL_TALK_CANCELLED;
     if (code == CURLE_OK)
         fault_set(fault, FAULT_UNAVAILABLE, "the hub went away in the middle of its answer (%s)",
-                  talk->url.data);
+                  talk->where);
     else
         talk_gone(talk, code, fault);
     return REPL_TALK_GONE;

@@ -1,6 +1,6 @@
 /* repl_talk.h: the protocol of /v1/{tenant}/repl from the terminal's side: a session and what is asked in it.
  *
- *     struct repl_talk *talk = repl_talk_new(client, "main");
+ *     struct repl_talk *talk = repl_talk_new(client, "data/hub.sock", "main");
  *     if (repl_talk_open(talk, &answer, &fault) < 0) ...
  *     switch (repl_talk_evaluate(talk, source, 20, &listener, &fault)) ...
  *     repl_talk_free(talk);
@@ -37,8 +37,9 @@ struct repl_listener {
     void *user;
 };
 
-/* The client is borrowed and must live longer. */
-struct repl_talk *repl_talk_new(const struct client *client, const char *tenant);
+/* where: the socket or URL of the hub, for people. Both it and the client are borrowed and must live longer.
+ */
+struct repl_talk *repl_talk_new(const struct client *client, const char *where, const char *tenant);
 void repl_talk_free(struct repl_talk *talk);
 
 /* Opens a session; answer: deploy, position, contexts. What was open before is forgotten. */
