@@ -4,8 +4,8 @@
  *   repl_line        a line edited: libedit        repl_history   what was typed in earlier runs
  *   repl_command     what begins with a colon      repl_session   the session, and what is said of it
  *   repl_evaluate    one evaluation, its lines     repl_talk      the protocol; repl_wake: signals meanwhile
+ *   repl_locale      what its characters are
  *   repl_show        values, rows, texts, by repl_value, repl_table, repl_plot; repl_save, repl_csv: files */
-#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,23 +16,10 @@
 #include "base/mem.h"
 #include "cli/client.h"
 #include "cli/host.h"
+#include "cli/repl_locale.h"
 #include "cli/repl_prompt.h"
 #include "cli/repl_script.h"
 #include "cli/repl_wake.h"
-
-/* The characters of the terminal, for this thread alone: a hub of our own runs scripts in the C locale.
- * Where nothing is said, terminals of today are UTF-8. */
-static void repl_set_locale(void)
-{
-    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-    bool said = false;
-    for (size_t at = 0; at < sizeof names / sizeof *names; at++) {
-        const char *value = getenv(names[at]);
-        if (value && *value) said = true;
-    }
-    locale_t locale = newlocale(LC_CTYPE_MASK, said ? "" : "C.UTF-8", NULL);
-    if (locale) uselocale(locale);
-}
 
 /* One that came at the very end, or with the end of stdin. */
 static void repl_look_at_signals(struct repl *repl)
@@ -55,7 +42,7 @@ static int repl_run(struct cli *cli)
     struct client *client;
     struct fault fault;
     struct repl repl = {.cli = cli};
-    repl_set_locale();
+    repl_locale_set();
     if (client_open(cli, CLIENT_VIEWS, &client, &fault) < 0) return cli_fail(&fault);
     repl.is_interactive =
         cli->many_count == 0 && !cli->json && isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;

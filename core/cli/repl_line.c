@@ -27,6 +27,7 @@ struct repl_line {
     struct buf prompt;
     bool is_cancelled, cancel_again; /* cancel_again: the cursor is at the end, the line can be left */
     bool pastes;                     /* the terminal says what is pasted */
+    bool is_strange;                 /* bytes came that are no characters */
     int signal_number;
 };
 
@@ -74,8 +75,8 @@ static int line_take_signal(struct repl_line *line, wchar_t *character)
     return 1;
 }
 
-/* Reads on until the bytes are a character; those that can be none are dropped. */
-static int line_take_bytes(wchar_t *character, bool *is_whole)
+/* Reads on until the bytes are a character; of those that can be none the line remembers that they came. */
+static int line_take_bytes(struct repl_line *line, wchar_t *character, bool *is_whole)
 {
     static mbstate_t state; /* of the one terminal */
     char byte;
@@ -84,7 +85,10 @@ static int line_take_bytes(wchar_t *character, bool *is_whole)
     if (got < 0) return errno == EINTR || errno == EAGAIN ? 1 : 0;
     if (got == 0) return 0;
     size_t size = mbrtowc(character, &byte, 1, &state);
-    if (size == (size_t)-1) memset(&state, 0, sizeof state);
+    if (size == (size_t)-1) {
+        memset(&state, 0, sizeof state);
+        line->is_strange = true;
+    }
     *is_whole = size == 1 || size == 0;
     if (size == 0) *character = 0;
     return 1;
@@ -108,7 +112,7 @@ static int line_take_character(EditLine *editor, wchar_t *character)
         }
         bool is_whole;
         if (!ready[0].revents) continue;
-        if (line_take_bytes(character, &is_whole) == 0) return 0;
+        if (line_take_bytes(line, character, &is_whole) == 0) return 0;
         if (is_whole) return 1;
     }
 }
@@ -278,7 +282,7 @@ enum repl_line_end repl_line_read(struct repl_line *line, const char *prompt, bo
 {
     int count = 0;
     line_set_prompt(line, prompt, is_loud);
-    line->is_cancelled = line->cancel_again = false;
+    line->is_cancelled = line->cancel_again = line->is_strange = false;
     if (line->pastes) fputs("\033[?2004h", stdout);
     fflush(stdout);
     el_resize(line->editor);
@@ -295,7 +299,7 @@ enum repl_line_end repl_line_read(struct repl_line *line, const char *prompt, bo
     while (size && got[size - 1] == '\n') size--;
     buf_clear(text);
     buf_put(text, got, size);
-    return REPL_LINE_TEXT;
+    return line->is_strange ? REPL_LINE_STRANGE : REPL_LINE_TEXT;
 }
 
 int repl_line_signal(const struct repl_line *line)

@@ -19,6 +19,7 @@ enum repl_line_end {
     REPL_LINE_TEXT,
     REPL_LINE_CANCELLED, /* Ctrl-C */
     REPL_LINE_END,       /* Ctrl-D on an empty line, or a terminal that is gone */
+    REPL_LINE_STRANGE,   /* it held bytes that are no characters; the text is what remained */
     REPL_LINE_KILLED     /* repl_line_signal */
 };
 

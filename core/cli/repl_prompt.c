@@ -123,6 +123,10 @@ static void prompt_run(struct prompt *prompt)
         prompt_text(prompt, &sign);
         switch (repl_line_read(prompt->line, sign.data, repl->writes, &text)) {
         case REPL_LINE_TEXT: prompt_take(prompt, buf_slice(&text)); break;
+        case REPL_LINE_STRANGE:
+            repl_tell_error(repl, CLI_FAILED,
+                            slice_of("what was typed is not UTF-8: the line was not taken"));
+            break;
         case REPL_LINE_CANCELLED: buf_clear(&prompt->input); break;
         case REPL_LINE_KILLED: repl->signal_number = repl_line_signal(prompt->line); break;
         case REPL_LINE_END:

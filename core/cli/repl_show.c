@@ -1,6 +1,5 @@
 #include "cli/repl_show.h"
 
-#include <langinfo.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/repl_locale.h"
 #include "cli/repl_plot.h"
 #include "cli/repl_tree.h"
 #include "cli/repl_value.h"
@@ -19,6 +19,9 @@ enum {
     SHOW_WAITING_MAX = 100,
     SHOW_WIDTH_MIN = 16,
     SHOW_TAB = 8,
+    SHOW_ROWS = 40, /* where the height is not known */
+    SHOW_ROWS_MIN = 5,
+    SHOW_LINES_BESIDE = 3, /* what was typed or the head, the note, the prompt */
     SHOW_GROUPS_INLINE_MAX = 3
 };
 
@@ -26,15 +29,26 @@ struct page repl_show_page(struct buf *out)
 {
     struct page page = page_of_stdout(out);
     struct winsize window;
-    page.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
+    page.ascii = repl_locale_is_ascii();
     if (isatty(STDOUT_FILENO) == 1 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col)
         page.width = window.ws_col < SHOW_WIDTH_MIN ? SHOW_WIDTH_MIN : window.ws_col;
     return page;
 }
 
+/* Rows that can be seen at once. */
+static size_t show_height(void)
+{
+    struct winsize window;
+    if (isatty(STDOUT_FILENO) != 1 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) < 0 || !window.ws_row)
+        return SHOW_ROWS;
+    return window.ws_row < SHOW_ROWS_MIN + SHOW_LINES_BESIDE ? SHOW_ROWS_MIN
+                                                             : window.ws_row - SHOW_LINES_BESIDE;
+}
+
 struct repl_show repl_show_start(size_t lines_max)
 {
-    struct repl_show show = {.lines_left = lines_max};
+    struct repl_show show = {.lines_left = lines_max,
+                             .rows_max = lines_max == SIZE_MAX ? SIZE_MAX : show_height()};
     show.page = repl_show_page(NULL);
     return show;
 }
@@ -148,7 +162,8 @@ static void show_table(struct repl_show *show, struct slice bytes)
     struct mp_value whole, key;
     struct repl_table *table = repl_table_new();
     if (mp_read(&reader, &whole) < 0) return;
-    uint32_t count = whole.count < show->lines_left ? whole.count : (uint32_t)show->lines_left;
+    size_t rows = show->rows_max < show->lines_left ? show->rows_max : show->lines_left;
+    uint32_t count = whole.count < rows ? whole.count : (uint32_t)rows;
     for (uint32_t at = 0; at < count; at++) {
         struct slice row;
         key.text = SLICE_NONE;
@@ -158,6 +173,7 @@ static void show_table(struct repl_show *show, struct slice bytes)
     }
     repl_table_put(table, show_page(show), &show->lines_left);
     if (count < whole.count || !show->lines_left) show->is_cut = true;
+    if (show->lines_left) show->rows_more = whole.count - count;
     repl_table_end(table, show_page(show));
     repl_table_free(table);
 }
@@ -194,6 +210,14 @@ static bool show_tree(struct repl_show *show, struct slice bytes)
     return true;
 }
 
+static void show_list(struct repl_show *show, struct slice bytes)
+{
+    size_t spare = show->lines_left > show->rows_max ? show->lines_left - show->rows_max : 0;
+    show->lines_left -= spare;
+    show_line(show, bytes);
+    show->lines_left += spare;
+}
+
 void repl_show_value(struct repl_show *show, struct slice bytes)
 {
     uint32_t count = 0;
@@ -208,7 +232,7 @@ void repl_show_value(struct repl_show *show, struct slice bytes)
     if (table)
         show_table(show, bytes);
     else if (!show_stream(show, bytes) && !show_tree(show, bytes))
-        show_line(show, bytes);
+        kind == MP_LIST ? show_list(show, bytes) : show_line(show, bytes);
     show_write(show);
 }
 
@@ -281,7 +305,11 @@ void repl_show_end(struct repl_show *show)
         show_write(show);
         repl_table_free(show->table);
     }
-    if (show->is_cut)
+    char more[32];
+    if (show->rows_more)
+        repl_show_note(show, "%s %s more: :all shows them, :save FILE keeps them",
+                       show->page.ascii ? "..." : "…", page_count(show->rows_more, more));
+    else if (show->is_cut)
         repl_show_note(show, "there is more: :all shows everything, :save FILE writes it to a file");
     buf_release(&show->out);
 }

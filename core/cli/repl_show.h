@@ -7,7 +7,8 @@
  *     repl_show_end(&show);
  *
  * Rows wait a moment for each other, so that columns fit what is in them. At most lines_max lines are put,
- * then a note. Threads: one. Owns: rows that wait. */
+ * and of a value that is a list as much as the terminal shows at once, then a note. Threads: one. Owns: rows
+ * that wait. */
 #ifndef LORE_CLI_REPL_SHOW_H
 #define LORE_CLI_REPL_SHOW_H
 
@@ -20,6 +21,8 @@ struct repl_show {
     struct buf out;
     struct page page;
     size_t lines_left;
+    size_t rows_max;          /* of a value that is a list */
+    size_t rows_more;         /* that are not shown of one */
     struct repl_table *table; /* NULL: no row that is a map has come */
     size_t waiting;           /* rows */
     int64_t waits_since_ns;

@@ -60,6 +60,13 @@ class Editing(Typed):
             self.assertEqual(terminal.ask(f"'{text}x\x7f'"), f'"{text}"')  # the key takes one character off
             self.assertEqual(terminal.ask(f"'{text[0]}!\x1b[D\x1b[D\x1b[C\x1b[3~{text[1:]}'"), f'"{text}"')
 
+    def test_what_is_no_character(self):
+        terminal = self.open()
+        os.write(terminal.fd, b"1+\xeb1\r")
+        terminal.until(r"error: what was typed is not UTF-8: the line was not taken\nlore>$")
+        self.assertEqual(self.fake.evaluated(), [])
+        self.assertEqual(terminal.ask("1+1"), "2")
+
     def test_a_line_longer_than_the_terminal(self):
         terminal = self.open(columns=30)
         long = "'" + "abcdefghij" * 8 + "'"
@@ -340,9 +347,15 @@ class Showing(Typed):
         terminal = self.open()
         self.fake.answers["huge"] = self.fake.answers["it"] = [{"value": [{"n": n} for n in range(50000)]}]
         said = terminal.ask("huge").split("\n")
-        self.assertEqual(said[:3], ["n".rjust(3), "0".rjust(3), "1".rjust(3)])
-        self.assertLessEqual(len(said), 1002)
+        self.assertEqual(said[:3], ["n".rjust(2), "0".rjust(2), "1".rjust(2)])
+        self.assertEqual(len(said), 39)  # with the head, the note and the prompt a terminal of 40 lines
+        self.assertEqual(said[-1], "… 49,963 more: :all shows them, :save FILE keeps them")
+        self.fake.answers["texts"] = [{"value": ["x" * 90] * 500}]
+        said = terminal.ask("texts").split("\n")
+        self.assertLess(len(said), 41)
         self.assertIn(":all", said[-1])
+        terminal.resize(100, 6)
+        self.assertEqual(len(terminal.ask("huge").split("\n")), 7)
         said = terminal.ask(":all").split("\n")
         self.assertEqual(len(said), 50001)
         self.assertEqual(said[-1].strip(), "49999")
@@ -432,6 +445,8 @@ class Showing(Typed):
         self.fake.answers["v"] = [{"value": {"a": "Zoë"}}]
         self.fake.answers["p"] = [{"plot": {"kind": "bars", "points": [["Zoë", 5], ["b", -1]]}}, {"plot": {"kind": "line", "points": [["a", 1], ["b", 2]]}}, {"none": True}]
         self.assertEqual(terminal.ask("v"), '{ a = "Zo\\u{eb}" }')
+        self.fake.answers["'Zoë 漢'"] = [{"value": "right"}]
+        self.assertEqual(terminal.ask("'Zoë 漢'"), '"right"')
         said = terminal.ask("p")
         self.assertIn("####", said)
         self.assertTrue(said.isascii(), said)
