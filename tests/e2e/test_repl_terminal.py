@@ -806,6 +806,28 @@ class RealHub(Typed):
         self.assertRegex(terminal.ask("f()"), r"^a new session: variables of the old one are gone\nerror: [^\n]+nil value")
         self.assertEqual(terminal.ask('(billing.bill "7").version'), "1")
 
+    def test_clients_that_vanish_leave_no_session(self):
+        self.hub(self.copy_scripts("billing"))
+        flood = [LORE, "repl", "--data", self.data, "-e", "for i = 1, 20000 do print(i) end"]
+        for _ in range(4):  # more than the hub has sessions, all together
+            process = subprocess.Popen(flood, stdout=subprocess.PIPE)
+            self.assertEqual(process.stdout.readline(), b"1\n")
+            process.stdout.close()
+            self.assertEqual(process.wait(60), -signal.SIGPIPE)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            process = subprocess.Popen([LORE, "repl", "--data", self.data, "-e", "print(1) while true do end"], stdout=subprocess.PIPE)
+            self.assertEqual(process.stdout.readline(), b"1\n")
+            process.send_signal(number)
+            self.assertEqual((process.stdout.read(), process.wait(60)), (b"", -number))
+            process.stdout.close()
+        for _ in range(2):
+            terminal = self.open("--data", self.data, to=False)
+            os.kill(terminal.pid, signal.SIGHUP)
+            self.assertEqual(terminal.end(), -signal.SIGHUP)
+        for _ in range(8):
+            self.open("--data", self.data, to=False)
+        self.assertIn("session", lore("repl", "--data", self.data, "-e", "1", check=None).stderr)  # the ninth
+
     def test_queries(self):
         hub = self.hub(self.copy_scripts("billing"))
         for number in range(1, 41):
