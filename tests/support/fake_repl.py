@@ -6,6 +6,8 @@
 """
 import http.server, json, socket, sys, threading
 
+from hub import Case
+
 
 class Answer:
     """The stream of one evaluation."""
@@ -136,3 +138,18 @@ class FakeHub:
 
     def evaluated(self):
         return [request["source"] for request in self.requests if "source" in request]
+
+
+class FakeHubCase(Case):
+    """A test with a hub of this kind."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake = FakeHub()
+        self.addCleanup(self.stop_fake)
+
+    def stop_fake(self):
+        if self.fake:
+            self.fake.cancelled.set()
+            self.fake.stop()
+            self.fake = None
