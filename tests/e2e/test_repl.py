@@ -202,17 +202,41 @@ class Ends(Repl):
         question.rest()
         self.assertEqual(session.value("1"), 1)
 
-    def test_sessions_are_counted(self):
+    def test_the_session_idle_longest_gives_way(self):
         hub = self.filled()
         sessions = [Session(hub) for _ in range(8)]
-        status, problem = refused(hub, {"open": True})
-        self.assertEqual((status, problem["code"]), (429, "busy"))
-        self.assertEqual(refused(hub, {"source": "1"})[0], 429)
-        self.assertEqual(sessions[3].close(), [{"closed": True}])
+        running = sessions[0].begin(FOREVER)
+        running.line()
+        sessions[1].value("1")
+        self.assertEqual(ask(hub, source="1"), [{"value": 1}])  # a question of its own takes a place too
+        status, problem = refused(hub, {"session": sessions[2].id, "source": "1"})
+        self.assertEqual((status, problem["code"]), (404, "not_found"))
+        self.assertIn("gave way", problem["detail"])
+        for session in [sessions[1], *sessions[3:]]:
+            self.assertEqual(session.value("1"), 1)
+        sessions.append(Session(hub))  # where the question was
+        self.assertEqual(sessions[1].value("1"), 1)
+        sessions.append(Session(hub))
         self.assertEqual(refused(hub, {"session": sessions[3].id, "source": "1"})[0], 404)
+        self.assertEqual(sessions[1].close(), [{"closed": True}])
+        self.assertEqual(refused(hub, {"session": sessions[1].id, "source": "1"})[0], 404)
+        sessions[0].cancel()
+        running.rest()
+
+    def test_sessions_at_work_are_counted(self):
+        hub = self.filled()
+        running = [(session, session.begin(FOREVER)) for session in (Session(hub) for _ in range(8))]
+        for _, question in running:
+            question.line()
+        for body in ({"open": True}, {"source": "1"}):
+            status, problem = refused(hub, body)
+            self.assertEqual((status, problem["code"]), (429, "busy"))
+            self.assertIn("all 8 sessions are at work", problem["detail"])
+            self.assertIn("repl_idle_seconds", problem["detail"])
+        for session, question in running:
+            session.cancel()
+            question.rest()
         self.assertEqual(ask(hub, source="1"), [{"value": 1}])
-        Session(hub)
-        self.assertEqual(refused(hub, {"open": True})[0], 429)
 
     def test_idle_sessions_end(self):
         self.limits(repl_idle_seconds=1)
