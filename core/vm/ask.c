@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -187,6 +188,35 @@ static bool ends_early(const struct fault *fault)
            !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
+/* The line that a fault of a chunk names ("repl:2: …"). */
+static long fault_line(const struct fault *fault)
+{
+    const char *colon = strchr(fault->text, ':');
+    return colon ? strtol(colon + 1, NULL, 10) : 0;
+}
+
+/* Whether what is wrong is the very first thing of the source: "… near '{'". */
+static bool is_at_begin(const struct fault *fault, struct slice source)
+{
+    static const char spaces[] = " \t\r\n";
+    const char *near = strstr(fault->text, " near '");
+    while (source.size && strchr(spaces, source.data[0]))
+        source = slice_make(source.data + 1, source.size - 1);
+    if (!near || source.size == 0) return false;
+    near += strlen(" near '");
+    size_t size = strlen(near);
+    return size > 1 && size - 1 <= source.size && memcmp(near, source.data, size - 1) == 0;
+}
+
+/* Of the two readings that failed the one that got further is likely what was meant. */
+static const struct fault *better_fault(const struct fault *expression, const struct fault *statements,
+                                        struct slice source)
+{
+    long one = fault_line(expression), other = fault_line(statements);
+    if (one != other) return one > other ? expression : statements;
+    return is_at_begin(statements, source) ? expression : statements;
+}
+
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
 static bool load_source(lua_State *lua, struct evaluation *evaluation)
 {
@@ -200,7 +230,8 @@ static bool load_source(lua_State *lua, struct evaluation *evaluation)
     if (vm_load(ask->domain->vm, buf_slice(&ask->source), "repl", env, &expression) == 0) return true;
     if (vm_load(ask->domain->vm, evaluation->source, "repl", env, &statements) == 0) return true;
     if (ends_early(&expression) || ends_early(&statements)) return false;
-    vm_raise(lua, statements.code, 0, "%s", statements.text);
+    const struct fault *fault = better_fault(&expression, &statements, evaluation->source);
+    vm_raise(lua, fault->code, 0, "%s", fault->text);
     return false;
 }
 

@@ -110,7 +110,7 @@ bool ask_tidy(struct ask *ask);
 /* The words that may stand at the end of text, as ,"from":N,"candidates":[…],"more":BOOL (members of an
  * object; the first without its comma). Runs nothing of the session's. */
 int ask_complete(struct ask *ask, struct slice text, struct buf *members, struct fault *fault);
-/* What is known of a name ("" for an overview), as text. Fault: NOT_FOUND with the nearest name. */
+/* What is known of a name ("" for an overview), as text. Fault: MALFORMED, with the nearest name. */
 int ask_help(struct ask *ask, struct slice name, struct buf *text, struct fault *fault);
 
 #endif

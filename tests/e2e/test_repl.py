@@ -111,7 +111,7 @@ class Words(Repl):
 
     def test_printing_and_incomplete_sources(self):
         session = Session(self.filled())
-        self.assertEqual(session.lines("print(1, nil, {}) print 'a\\nb' return 2"), [{"print": "1 nil table"}, {"print": "a\nb"}, {"value": 2}])
+        self.assertEqual(session.lines("print(1, nil, {}) print 'a\\nb' return 2"), [{"print": "1 nil {}"}, {"print": "a\nb"}, {"value": 2}])
         for source in ("for i = 1, 2 do", "x = ", "f(", "[[abc", "function f()", "{", "1 +", "--[["):
             self.assertEqual(session.lines(source), [{"incomplete": True}], source)
         for source in ("x = = 1", "1 1", "'abc", "end", "goto nowhere", "break"):
@@ -132,7 +132,9 @@ class Words(Repl):
         self.assertIn("CloseBill { close_date: time, note: string? }", session.help("CloseBill"))
         self.assertIn("indexes: customer", session.help("views.open_bills"))
         self.assertIn("string.format", session.help("format"))
-        self.assertEqual(refused(session.hub, {"session": session.id, "help": "pritn"})[1]["detail"], "no help on pritn: did you mean print?")
+        status, problem = refused(session.hub, {"session": session.id, "help": "pritn"})  # not what a session that is gone answers
+        self.assertEqual((status, problem["code"], problem["detail"]), (400, "malformed", "no help on pritn: did you mean print?"))
+        self.assertEqual(refused(session.hub, {"session": "gone", "help": "pritn"})[0], 404)
 
 
 class Ends(Repl):

@@ -272,6 +272,12 @@ static void sources_that_end_early(void **state)
     assert_fails("x = = 1", FAULT_SCRIPT, "repl:1: unexpected symbol near '='");
     assert_fails("\n\n1 1", FAULT_SCRIPT, "repl:3:");
     assert_fails("'abc", FAULT_SCRIPT, "unfinished string");
+    /* Of both readings the error of the one that got further. */
+    assert_fails("{1,2\n3}", FAULT_SCRIPT, "repl:2: '}' expected (to close '{' at line 1) near '3'");
+    assert_fails("{1,2 3}", FAULT_SCRIPT, "repl:1: '}' expected near '3'");
+    assert_fails("= 1+1", FAULT_SCRIPT, "repl:1: unexpected symbol near '='");
+    assert_fails("x = 1 y = {1 2}", FAULT_SCRIPT, "repl:1: '}' expected near '2'");
+    assert_fails("x = 1\ny = = 2", FAULT_SCRIPT, "repl:2: unexpected symbol near '='");
     assert_fails("\x1bLua", FAULT_SCRIPT, "");
 }
 
@@ -293,7 +299,7 @@ static void words(void **state)
                  "[null,\"function\",\"function\"]");                     /* of two contexts */
     assert_value("list, contexts.list.X", "[\"function\",\"function\"]"); /* a word wins */
     assert_int_equal(run("print(1, {}, nil, 'a') print()"), ASK_NONE);
-    assert_string_equal(test.told.data, "{\"print\":\"1 table nil a\"}\n{\"print\":\"\"}\n");
+    assert_string_equal(test.told.data, "{\"print\":\"1 {} nil a\"}\n{\"print\":\"\"}\n");
     assert_int_equal(run("views.bills:all()"), ASK_NONE);
     assert_string_equal(test.told.data,
                         "{\"row\":{\"key\":\"0\",\"document\":{\"n\":1}}}\n"
@@ -496,7 +502,7 @@ static void all_that_can_be_called_has_help(void **state)
     assert_true(walked > 90);
     struct buf text = {0};
     assert_int_equal(ask_help(test.ask, slice_of("nosuchword"), &text, &test_fault), -1);
-    assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
+    assert_int_equal(test_fault.code, FAULT_MALFORMED);
 }
 
 /* And what has help is there: each function of a library that the reference names. */
