@@ -60,6 +60,9 @@ struct ask_host {
     int (*keys)(void *user, struct slice view, struct slice prefix, size_t limit, struct buf *keys,
                 struct fault *fault);
     const struct seek_source *events; /* of queries (ask_events.h); NULL: there are none */
+    /* The names that the log uses (of types, "billing/bill" of aggregates, and others), from 1 on; empty:
+     * that was the last. NULL: none are known. */
+    struct slice (*log_name)(void *user, uint32_t at);
     /* What commands would do (run/dry.h), as JSON. A target without id is a service's name. */
     int (*dry)(void *user, struct slice context, struct slice name, struct slice id,
                const struct ask_command *commands, size_t count, struct buf *json, struct fault *fault);

@@ -6,8 +6,9 @@
  *
  * A query is a value that never changes: each of :where :map :sort :limit :skip :join :group gives another
  * one. It reads nothing before it meets an end (:count :sum …), is walked (for e in query do), or is shown.
- * ask_events.c has the values, ask_ends.c what they end in, ask_results.c and lua/ask_events.lua what comes
- * of that (:plot :save projection_from), seek_*.c all that knows no session.
+ * ask_events.c has the values, ask_known.c says which names there are, ask_ends.c what they end in,
+ * ask_results.c and lua/ask_events.lua what comes of that (:plot :save projection_from), seek_*.c all that
+ * knows no session.
  *
  * Threads: those of the session. Owns: nothing in C beyond a run (seek_run.h). */
 #ifndef LORE_VM_ASK_EVENTS_H
@@ -32,6 +33,12 @@ void ask_query_read(lua_State *lua, int parts, struct arena *arena, struct seek_
                     struct seek_program *program);
 /* A function or path at index, nil: NONE. Raises for anything else. */
 void ask_query_read_function(lua_State *lua, int index, const char *what, struct seek_function *function);
+
+/* ask_known.c: raises, with the nearest name, for what neither the contracts nor the log have: for types,
+ * context and aggregate of the filter at index, and for the name of a field at index (nothing happens if it
+ * is none), of events as the query at 1 has them. */
+void ask_known_filter(lua_State *lua, struct ask *ask, int filter);
+void ask_known_field(lua_State *lua, struct ask *ask, int index, const char *what);
 
 /* ask_ends.c: the methods that end a query, into the table on top of the stack. */
 void ask_add_ends(struct ask *ask);

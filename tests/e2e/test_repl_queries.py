@@ -300,7 +300,7 @@ class Model(Part):
                        "while true do events {}:group('stream'):count() end",
                        "while true do events {}:sort('id'):count() end",
                        "for e in events {} do while true do end end",
-                       "while true do events { type = 'Never' }:last() end",
+                       "while true do events { tenant = 'never' }:last() end",
                        f"while true do events {{}}:where(function(e) return {BUSY} > 0 end):count() end"]:
             question = self.session.begin("print('begun') " + source)
             self.assertEqual(question.line(), {"print": "begun"})

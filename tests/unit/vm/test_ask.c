@@ -133,6 +133,12 @@ static int host_keys(void *user, struct slice view, struct slice prefix, size_t 
     return host_texts(keys, limit);
 }
 
+static struct slice host_log_name(void *user, uint32_t at)
+{
+    static const char *const names[] = {"main", "billing/bill", "old/thing", "OldEvent", "$Sent"};
+    return at <= sizeof names / sizeof *names ? slice_of(names[at - 1]) : SLICE_NONE;
+}
+
 static int host_tell(void *user, struct slice line, struct fault *fault)
 {
     if (atomic_load(&test.cancelled)) return fault_set(fault, FAULT_CANCELLED, "cancelled");
@@ -155,6 +161,7 @@ static void open_ask(size_t memory_max, size_t value_size_max)
                                   .tenant = host_tenant,
                                   .ids = host_ids,
                                   .keys = host_keys,
+                                  .log_name = host_log_name,
                                   .events = &no_events,
                                   .tell = host_tell};
     test.domain = open_domain_with((struct domain_options){.memory_max = memory_max}, scripts);
@@ -304,6 +311,56 @@ static void words(void **state)
     assert_string_equal(test.told.data,
                         "{\"row\":{\"key\":\"0\",\"document\":{\"n\":1}}}\n"
                         "{\"row\":{\"key\":\"1\",\"document\":{\"n\":1}}}\n{\"more\":true}\n");
+}
+
+/* What neither the contracts nor the log have is a slip, and no query that finds nothing. */
+static void names_that_nothing_has(void **state)
+{
+    static const char *const known[] = {
+        "type = 'BillClosed'",    "type = 'billing.BillClosed'", "types = {'OldEvent', '$Sent', 'X'}",
+        "type = 'old.OldEvent'",  "context = 'billing'",         "context = 'old'",
+        "aggregate = 'bill'",     "aggregate = 'billing/bill'",  "aggregate = 'thing'",
+        "aggregate = 'old/thing'"};
+    static const char *const refused[][2] = {
+        {"events { type = 'BillClosedd' }", "repl:1: no event BillClosedd: did you mean BillClosed?"},
+        {"events { types = { 'BillClosed', 'billing.BillClsed' } }",
+         "no event billing.BillClsed: did you mean BillClosed?"},
+        {"events { type = 'biling.BillClosed' }", "no context biling: did you mean billing?"},
+        {"events { type = 'CloseBill' }", "no event CloseBill"},
+        {"events { context = 'biling' }", "no context biling: did you mean billing?"},
+        {"events { aggregate = 'bil' }", "no aggregate bil: did you mean bill?"},
+        {"events { aggregate = 'billing/bll' }", "no aggregate billing/bll: did you mean billing/bill?"},
+        {"events { aggregate = 'old' }", "no aggregate old"},
+        {"events {}:sum 'close_dat'", "sum: no event has a field close_dat: did you mean close_date?"},
+        {"events {}:where 'data.closedate'",
+         "where: no event has a field closedate: did you mean close_date?"},
+        {"events {}:sort('x.y')", "sort: no event has a field x"},
+        {"events {}:group('close_dte')", "group: no event has a field close_dte"},
+        {"events {}:group('type'):avg 'close_dte'", "avg: no event has"},
+        {"events {}:top(3, 'close_dte')", "top: no event has"},
+        {"events {}:quantile(0.5, 'close_dte')", "quantile: no event has"},
+        {"events {}:distinct 'close_dte'", "distinct: no event has"},
+        {"events {}:map 'close_dte'", "map: no event has"}};
+    static const char *const fields[] = {":where 'type'",
+                                         ":group 'month'",
+                                         ":where 'data.close_date'",
+                                         ":where 'close_date.x'",
+                                         ":where 'data'",
+                                         ":map(function(e) return {x = 1} end):where 'x'",
+                                         ":join(views.bills):where 'bills.n'"};
+    char source[256];
+    for (size_t at = 0; at < sizeof known / sizeof *known; at++) {
+        snprintf(source, sizeof source, "tostring(events { %s })", known[at]);
+        assert_value(source, "\"a query of events\"");
+    }
+    for (size_t at = 0; at < sizeof refused / sizeof *refused; at++)
+        assert_fails(refused[at][0], FAULT_SCRIPT, refused[at][1]);
+    for (size_t at = 0; at < sizeof fields / sizeof *fields; at++) {
+        snprintf(source, sizeof source, "tostring(events {}%s)", fields[at]);
+        assert_value(source, "\"a query of events\"");
+    }
+    /* What fields an event had that the contracts do not have any more is not known. */
+    assert_value("tostring(events { type = 'OldEvent' }:where 'close_dte')", "\"a query of events\"");
 }
 
 static void faults_of_the_host(void **state)
@@ -725,6 +782,7 @@ int main(void)
         CASE(globals_stay),
         CASE(sources_that_end_early),
         CASE(words),
+        CASE(names_that_nothing_has),
         CASE(faults_of_the_host),
         CASE(cancelled),
         CASE(time_is_up),
