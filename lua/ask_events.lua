@@ -5,9 +5,11 @@
 --   rows(query)             all its rows as a list; counts(query): of its groups
 --   tell(table)             one line of the answer
 --   tell_row(value)  tell_rows(query)    rows as lines; how many
---   shown(name, show)       a metatable: who evaluates calls show(value) instead of showing it
+--   shown(name, show, becomes)   a metatable: who evaluates calls show(value) instead of showing it, and `it` becomes becomes(value),
+--                           nil: stays what it was
+--   origin(result)          of groups: the query that they are of, the name of its end, the function of that
 --   compile(text)           a function of the session, or nil
---   time(text)              whether it is a time
+--   time(text)              a time as events have it, or nil
 --   is_list(table)
 
 local host = ...
@@ -83,17 +85,19 @@ local function points_of_list(list)
   return points, "bars"
 end
 
-local plot_meta = host.shown("plot", function(plot) host.tell { plot = plot } end)
+local plot_meta = host.shown("plot", function(plot)
+  host.tell { plot = { kind = plot.kind, title = plot.title, points = plot.points } }
+end, function(plot) return plot.of end)
 
 -- QUERY:plot(title), RESULT:plot(title)
 function events.plot(value, title)
-  local parts = host.parts(value)
+  local parts, of = host.parts(value), value
   if title ~= nil and type(title) ~= "string" then complain("plot: the title is a text") end
   if parts then value = parts.group and host.counts(value) or host.rows(value) end
   if type(value) ~= "table" then complain("write RESULT:plot(), with a colon") end
   local points, kind
   if host.is_list(value) then points, kind = points_of_list(value) else points, kind = points_of_groups(value) end
-  return setmetatable({ kind = kind, title = title or "", points = host.list(points) }, plot_meta)
+  return setmetatable({ kind = kind, title = title or "", points = host.list(points), of = of }, plot_meta)
 end
 
 -- --- files ---
@@ -127,7 +131,7 @@ local save_meta = host.shown("file to be saved", function(save)
     count = tell_groups(save.rows)
   end
   host.tell { saved = true, rows = count }
-end)
+end, function(save) return save.rows end)
 
 -- QUERY:save "file.csv", RESULT:save "file.ndjson": written by who asked, never here.
 function events.save(value, file)
@@ -249,7 +253,7 @@ local function conditions(parts, locals)
   return lines
 end
 
-local REFUSED = { "since", "until", "from", "upto", "position", "last", "deploy", "actor", "correlation", "tenant" }
+local REFUSED = { "from", "upto", "position", "last", "deploy", "actor", "correlation", "tenant" }
 
 -- "billing", "BillClosed" of each type.
 local function types_of(filter)
@@ -269,6 +273,11 @@ local function more_conditions(filter)
     local field = is_whole and 'row.context .. "/" .. row.aggregate' or "row." .. name
     if filter[name] then lines[#lines + 1] = ("  if %s ~= %q then return nil end"):format(field, filter[name]) end
   end
+  for _, bound in ipairs { { "since", "<" }, { "until", ">" } } do
+    local name, sign = bound[1], bound[2]
+    local time = filter[name] and (host.time(filter[name]) or refuse(("%s: %s is no time"):format(name, filter[name])))
+    if time then lines[#lines + 1] = ("  if row.at %s %q then return nil end"):format(sign, time) end
+  end
   return lines
 end
 
@@ -281,12 +290,24 @@ local function row_of(e, m)
 end
 ]]
 
-local file_meta = host.shown("file", function(file) host.tell { file = { name = file.name, text = file.text } } end)
+local file_meta = host.shown("file", function(file) host.tell { file = { name = file.name, text = file.text } } end,
+  function() return nil end)
+
+-- The query of what its :count() or :sum(f) gave, and f.
+local function query_of(result)
+  local query, ending, f = host.origin(result)
+  if query and ending ~= "count" and ending ~= "sum" then refuse((":%s(…) cannot be kept up to date: only :count() and :sum(…)"):format(ending)) end
+  return query, f
+end
 
 -- projection_from("name", query, sum): a projection that keeps, by the query's group, the number of its rows, and the sum of a field if
--- one is named.
+-- one is named. In place of the query what its :count() or :sum(…) gave.
 function events.projection_from(name, query, sum)
   if type(name) ~= "string" or not name:find "^[a-z][a-z0-9_]*$" then refuse "the name is one like closed_by_month" end
+  if not host.parts(query) then
+    local of, f = query_of(query)
+    if of then query, sum = of, sum == nil and f or sum end
+  end
   local parts = host.parts(query)
   if not parts then refuse "a query is expected, such as events { type = \"…\" }:group(\"month\")" end
   if not parts.group then refuse "a projection has a document for each key: say :group(…)" end

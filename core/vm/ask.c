@@ -21,7 +21,7 @@ enum {
     ROOM_LEAST = 1 << 20 /* what a session that kept too much must have left, or it loses its variables */
 };
 
-const char ask_show_key = 's';
+const char ask_show_key = 's', ask_it_key = 'i';
 
 /* --- for the files of words --- */
 
@@ -235,16 +235,34 @@ static bool load_source(lua_State *lua, struct evaluation *evaluation)
     return false;
 }
 
+/* Pushes what is in the metatable of the value at index under the key; false: no such function. */
+static bool push_own_function(lua_State *lua, int index, const char *key)
+{
+    if (!lua_getmetatable(lua, index)) return false;
+    bool has = lua_rawgetp(lua, -1, key) == LUA_TFUNCTION;
+    lua_remove(lua, -2);
+    if (!has) lua_pop(lua, 1);
+    return has;
+}
+
+/* The value at index becomes `it`, or what it was made of: a plot is not worth keeping, what is drawn is. */
+static void set_it(lua_State *lua, const struct ask *ask, int index)
+{
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->env_ref);
+    bool in_place = push_own_function(lua, index, &ask_it_key);
+    lua_pushvalue(lua, index);
+    if (in_place) lua_call(lua, 1, 1);
+    if (in_place && lua_isnil(lua, -1))
+        lua_pop(lua, 1);
+    else
+        lua_setfield(lua, -2, "it");
+    lua_pop(lua, 1);
+}
+
 /* Replaces the value on top of the stack by what is shown of it; false: it has told that itself. */
 static bool push_shown(lua_State *lua)
 {
-    if (!lua_getmetatable(lua, -1)) return true;
-    bool has = lua_rawgetp(lua, -1, &ask_show_key) == LUA_TFUNCTION;
-    lua_remove(lua, -2);
-    if (!has) {
-        lua_pop(lua, 1);
-        return true;
-    }
+    if (!push_own_function(lua, -1, &ask_show_key)) return true;
     int top = lua_gettop(lua);
     lua_insert(lua, -2);
     lua_call(lua, 1, LUA_MULTRET);
@@ -258,10 +276,7 @@ static void take_results(lua_State *lua, struct evaluation *evaluation, int firs
     int count = lua_gettop(lua) - first + 1;
     evaluation->end = ASK_NONE;
     if (count <= 0) return;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->env_ref);
-    lua_pushvalue(lua, first);
-    lua_setfield(lua, -2, "it");
-    lua_pop(lua, 1);
+    set_it(lua, ask, first);
     if (count == 1 && !push_shown(lua)) return;
     if (count == 1) {
         ask_put_json(lua, first, evaluation->value, ask->value_size_max);

@@ -34,7 +34,9 @@ struct ask {
     struct buf line;         /* of the answer, while it is made */
 };
 
-extern const char ask_show_key; /* its address is the key */
+/* Their addresses are keys of metatables: a function that shows the value instead of its being shown, and one
+ * that gives what `it` becomes in its place (nil: `it` stays what it was). */
+extern const char ask_show_key, ask_it_key;
 
 static inline struct ask *ask_of(lua_State *lua)
 {

@@ -148,6 +148,7 @@ static int run_end(lua_State *lua, const char *what, int function, const struct 
     program->has_end = true;
     seek_run_go(run);
     push_result(lua, ask, program);
+    if (program->group.kind != SEEK_NONE) ask_result_remember(lua, what, function);
     return 1;
 }
 

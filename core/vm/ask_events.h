@@ -57,6 +57,9 @@ int ask_query_counts(lua_State *lua);
 /* ask_results.c: sets the metatable with :plot and :save of the table on top of the stack: groups or a list.
  */
 void ask_result_mark(struct ask *ask);
+/* Of the result on top of the stack, for projection_from: it is of the query at 1, whose end has its function
+ * at index (0: none). */
+void ask_result_remember(lua_State *lua, const char *end, int function);
 /* projection_from into the table of words, :plot and :save into that of a query's methods. */
 void ask_add_results(struct ask *ask, int words, int methods);
 /* What is evaluated next, for who looks for the text of a function. */
