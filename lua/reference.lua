@@ -91,10 +91,10 @@ group("Events", {
 })
 
 group("The session", {
-  { name = "it", args = "", text = "The value of the last expression." },
+  { name = "it", args = "", text = "The value of the last expression; behind a plot or a file what was drawn or saved." },
   { name = "now", args = "()", text = "The time of the hub, as text." },
   { name = "tenant", args = "(name)", text = "Reads this tenant from here on; tenant() tells which one." },
-  { name = "print", args = "(…)", text = "Shows values as text, at once." },
+  { name = "print", args = "(…)", text = "Shows values as text, at once; of tables what is in them." },
 })
 
 group("Ahead, behind, and the past", {
@@ -107,7 +107,7 @@ group("Ahead, behind, and the past", {
   { name = "at", args = "(moment)",
     text = 'The session goes to a time (by when events were recorded), a position or "deploy:N"; at() comes back to now.',
     example = 'at "2026-05-01"' },
-  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream, or an id.", example = "trace(812)" },
+  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream (its last event), also as text, or an id.", example = "trace(812)" },
   { name = "blame", args = "(x, key)", text = "Which deploy, file, line and command made an event, a stream, or a document of a view.",
     example = 'blame(views.open_bills, "7")' },
   { name = "spec_from", args = "(stream, from, to)",

@@ -32,26 +32,6 @@ void ask_set_functions(struct ask *ask, const luaL_Reg *functions)
     luaL_setfuncs(lua, functions, 1);
 }
 
-void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
-{
-    lua_State *lua = ask->domain->vm->lua;
-    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
-    lua_pop(lua, 1);
-    lua_newtable(lua);
-    lua_pushstring(lua, name);
-    lua_setfield(lua, -2, "__name");
-    if (metamethods) ask_set_functions(ask, metamethods);
-    if (methods) {
-        lua_newtable(lua);
-        ask_set_functions(ask, methods);
-        lua_setfield(lua, -2, "__index");
-    }
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
-    lua_setfield(lua, LUA_REGISTRYINDEX, name);
-}
-
 /* Upvalues: what the table is. */
 static int missing_field(lua_State *lua)
 {
@@ -71,14 +51,41 @@ static int missing_field(lua_State *lua)
                     found.size ? ": did you mean " : "", SLICE_ARGS(found), found.size ? "?" : "");
 }
 
-void ask_seal(struct ask *ask, const char *what)
+/* Reading what is not in the table on top of the stack is an error that names the nearest. */
+static void name_missing(lua_State *lua, const char *what)
 {
-    lua_State *lua = ask->domain->vm->lua;
     lua_createtable(lua, 0, 1);
     lua_pushstring(lua, what);
     lua_pushcclosure(lua, missing_field, 1);
     lua_setfield(lua, -2, "__index");
     lua_setmetatable(lua, -2);
+}
+
+void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
+{
+    lua_State *lua = ask->domain->vm->lua;
+    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
+    lua_pop(lua, 1);
+    lua_newtable(lua);
+    lua_pushstring(lua, name);
+    lua_setfield(lua, -2, "__name");
+    if (metamethods) ask_set_functions(ask, metamethods);
+    if (methods) {
+        lua_newtable(lua);
+        ask_set_functions(ask, methods);
+        if (metamethods) name_missing(lua, name);
+        lua_setfield(lua, -2, "__index");
+    }
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
+    lua_setfield(lua, LUA_REGISTRYINDEX, name);
+}
+
+void ask_seal(struct ask *ask, const char *what)
+{
+    lua_State *lua = ask->domain->vm->lua;
+    name_missing(lua, what);
     readonly_library(lua, what, NULL);
 }
 
@@ -364,6 +371,7 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
+    if (fault->code == FAULT_SCRIPT) ask_add_meant(ask, fault);
     if (vm->memory_used + ROOM_LEAST > vm->memory_max && fault->code == FAULT_BUDGET) make_room(ask);
     return ASK_FAILED;
 }

@@ -363,6 +363,26 @@ static void names_that_nothing_has(void **state)
     assert_value("tostring(events { type = 'OldEvent' }:where 'close_dte')", "\"a query of events\"");
 }
 
+/* What is called or indexed and not there: the nearest that is. */
+static void what_was_meant(void **state)
+{
+    assert_fails("CloseBil {}", FAULT_SCRIPT, "(global 'CloseBil'): did you mean CloseBill?");
+    assert_fails("bill '7'", FAULT_SCRIPT, "(global 'bill'): did you mean billing.bill?");
+    assert_fails("biling.bill '7'", FAULT_SCRIPT, "(global 'biling'): did you mean billing?");
+    assert_fails("BillClosed {}", FAULT_SCRIPT,
+                 "did you mean billing.BillClosed?"); /* or other's: of two contexts */
+    assert_fails("bills '7'", FAULT_SCRIPT, "did you mean views.bills?");
+    assert_fails("my_own = print my_ownn()", FAULT_SCRIPT, "did you mean my_own?");
+    assert_fails("prin 'x'", FAULT_SCRIPT, "did you mean print?");
+    assert_fails("nothing_like_it()", FAULT_SCRIPT, "(global 'nothing_like_it')");
+    assert_null(strstr(test_fault.text, "did you mean"));
+    assert_fails("local x x()", FAULT_SCRIPT, "(local 'x')");
+    assert_fails("events {}:grup 'x'", FAULT_SCRIPT, "query has no grup: did you mean group?");
+    assert_fails("views.bills:cuont()", FAULT_SCRIPT, "view has no cuont: did you mean count?");
+    assert_fails("views.bills:all():lisst()", FAULT_SCRIPT, "documents has no lisst: did you mean list?");
+    assert_value("billing.bill('never').state", "null");
+}
+
 static void faults_of_the_host(void **state)
 {
     fault_set(&test.fails, FAULT_CORRUPT, "the log is damaged");
@@ -782,6 +802,7 @@ int main(void)
         CASE(globals_stay),
         CASE(sources_that_end_early),
         CASE(words),
+        CASE(what_was_meant),
         CASE(names_that_nothing_has),
         CASE(faults_of_the_host),
         CASE(cancelled),
