@@ -8,6 +8,7 @@
 --   shown(name, show, becomes)   a metatable: who evaluates calls show(value) instead of showing it, and `it` becomes becomes(value),
 --                           nil: stays what it was
 --   origin(result)          of groups: the query that they are of, the name of its end, the function of that
+--   documents(value)        a list of { key, document } of those of a view, or nil
 --   compile(text)           a function of the session, or nil
 --   time(text)              a time as events have it, or nil
 --   is_list(table)
@@ -73,9 +74,29 @@ local function points_of_numbers(list)
   return points, "histogram"
 end
 
--- A list of { label, number } is bars as they are.
+local function is_number(value) return type(value) == "number" or type(value) == "userdata" and tonumber(tostring(value)) ~= nil end
+
+-- The number that a document is, or the only one in it.
+local function number_in(document)
+  if type(document) ~= "table" then return number_of(document) end
+  local names = {}
+  for name, value in pairs(document) do
+    if is_number(value) then names[#names + 1] = tostring(name) end
+  end
+  table.sort(names)
+  if #names == 1 then return number_of(document[names[1]]) end
+  complain("plot: of a document one number is drawn, and there %s in it: make a list of { label, number } and say plot(list)",
+    #names == 0 and "is none" or "are " .. table.concat(names, ", "))
+end
+
+-- A list of { label, number } is bars as they are; so are documents by their keys.
 local function points_of_list(list)
   local first = list[1]
+  if type(first) == "table" and first.key ~= nil and first.document ~= nil then
+    local points = {}
+    for at, row in ipairs(list) do points[at] = { tostring(row.key), number_in(row.document) } end
+    return points, "bars"
+  end
   if type(first) ~= "table" or #first ~= 2 then return points_of_numbers(list) end
   local points = {}
   for at, pair in ipairs(list) do
@@ -89,12 +110,13 @@ local plot_meta = host.shown("plot", function(plot)
   host.tell { plot = { kind = plot.kind, title = plot.title, points = plot.points } }
 end, function(plot) return plot.of end)
 
--- QUERY:plot(title), RESULT:plot(title)
+-- QUERY:plot(title), RESULT:plot(title), DOCUMENTS:plot(title); plot(table, title)
 function events.plot(value, title)
   local parts, of = host.parts(value), value
   if title ~= nil and type(title) ~= "string" then complain("plot: the title is a text") end
   if parts then value = parts.group and host.counts(value) or host.rows(value) end
-  if type(value) ~= "table" then complain("write RESULT:plot(), with a colon") end
+  value = host.documents(value) or value
+  if type(value) ~= "table" then complain("plot: a query, what it gave, documents of a view or a table is expected") end
   local points, kind
   if host.is_list(value) then points, kind = points_of_list(value) else points, kind = points_of_groups(value) end
   return setmetatable({ kind = kind, title = title or "", points = host.list(points), of = of }, plot_meta)
@@ -120,11 +142,13 @@ end
 local save_meta = host.shown("file to be saved", function(save)
   host.tell { save = { file = save.file } }
   local count
-  local parts = host.parts(save.rows)
+  local parts, documents = host.parts(save.rows), host.documents(save.rows)
   if parts and parts.group then
     count = tell_groups(host.counts(save.rows))
   elseif parts then
     count = host.tell_rows(save.rows)
+  elseif documents then
+    count = tell_list(documents)
   elseif host.is_list(save.rows) then
     count = tell_list(save.rows)
   else
@@ -133,12 +157,14 @@ local save_meta = host.shown("file to be saved", function(save)
   host.tell { saved = true, rows = count }
 end, function(save) return save.rows end)
 
--- QUERY:save "file.csv", RESULT:save "file.ndjson": written by who asked, never here.
+-- QUERY:save "file.csv", RESULT:save "file.ndjson", DOCUMENTS:save …; save(table, "file.csv"): written by who asked, never here.
 function events.save(value, file)
   if type(file) ~= "string" or not (file:find "[^/]%.csv$" or file:find "[^/]%.ndjson$") then
     complain("save: the name of a file is expected that ends in .csv or .ndjson")
   end
-  if not host.parts(value) and type(value) ~= "table" then complain('write RESULT:save "file.csv", with a colon') end
+  if not host.parts(value) and type(value) ~= "table" and not host.documents(value) then
+    complain "save: a query, what it gave, documents of a view or a table is expected"
+  end
   return setmetatable({ file = file, rows = value }, save_meta)
 end
 

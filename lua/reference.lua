@@ -34,7 +34,9 @@ group("Views", {
   { name = "view:all", args = "()", gives = "documents", text = "All documents in the order of their keys." },
   { name = "view:count", args = "()", text = "How many documents there are." },
   { name = "documents:count", args = "()", text = "How many they are." },
-  { name = "documents:list", args = "()", text = "They as a list of { key, document }." },
+  { name = "documents:list", args = "()", gives = "result", text = "They as a list of { key, document }." },
+  { name = "documents:plot", args = "(title)", text = "Bars by key, of documents that have one number." },
+  { name = "documents:save", args = "(file)", text = "Keys and documents into a .csv or .ndjson file, here and not in the hub." },
   { name = "documents", args = "", text = "for key, document in DOCUMENTS do … end reads them page by page." },
 })
 
@@ -84,6 +86,10 @@ group("Events", {
     text = "A plot: bars, by times a line; of a list of numbers a histogram.", example = "it:plot()" },
   { name = "result:save", args = "(file)",
     text = "Into a .csv or .ndjson file, here and not in the hub.", example = 'it:save "months.csv"' },
+  { name = "plot", args = "(t, title)", text = "A plot of a table of your own: { label = number }, a list of numbers, or of { label, number }.",
+    example = 'plot({ { "a", 1 }, { "b", 2 } }, "two")' },
+  { name = "save", args = "(t, file)", text = "A table of your own into a .csv or .ndjson file, here and not in the hub.",
+    example = 'save({ { a = 1 }, { a = 2 } }, "a.csv")' },
   { name = "projection_from", args = "(name, query, sum)",
     text = "The file of a projection that keeps what a grouped query counts, and the sum of a field: only :where and :group, by functions "
       .. "that use nothing from outside.",

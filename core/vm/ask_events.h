@@ -55,8 +55,10 @@ uint64_t ask_query_tell_rows(lua_State *lua, struct ask *ask, int index, uint64_
 int ask_query_counts(lua_State *lua);
 
 /* ask_results.c: sets the metatable with :plot and :save of the table on top of the stack: groups or a list.
- */
+ * Does nothing without events. */
 void ask_result_mark(struct ask *ask);
+/* :plot or :save, with all that is on the stack. */
+int ask_result_call(lua_State *lua, struct ask *ask, const char *name);
 /* Of the result on top of the stack, for projection_from: it is of the query at 1, whose end has its function
  * at index (0: none). */
 void ask_result_remember(lua_State *lua, const char *end, int function);
@@ -64,5 +66,8 @@ void ask_result_remember(lua_State *lua, const char *end, int function);
 void ask_add_results(struct ask *ask, int words, int methods);
 /* What is evaluated next, for who looks for the text of a function. */
 void ask_events_remember(struct ask *ask, struct slice source);
+
+/* ask_documents.c: documents at 1 as a list of { key, document }; 0: they are none. A function of Lua. */
+int ask_documents_push_list(lua_State *lua);
 
 #endif

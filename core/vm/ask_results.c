@@ -143,10 +143,22 @@ static int host_list(lua_State *lua)
 void ask_result_mark(struct ask *ask)
 {
     lua_State *lua = ask->domain->vm->lua;
+    if (ask->events_ref == LUA_NOREF) return;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->events_ref);
     lua_getfield(lua, -1, "result_meta");
     lua_setmetatable(lua, -3);
     lua_pop(lua, 1);
+}
+
+int ask_result_call(lua_State *lua, struct ask *ask, const char *name)
+{
+    if (ask->events_ref == LUA_NOREF) return vm_raise(lua, FAULT_SCRIPT, 1, "there is no :%s here", name);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->events_ref);
+    lua_getfield(lua, -1, name);
+    lua_remove(lua, -2);
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, 1);
+    return 1;
 }
 
 void ask_events_remember(struct ask *ask, struct slice source)
@@ -183,9 +195,11 @@ void ask_add_results(struct ask *ask, int words, int methods)
                                          {"is_list", host_is_list},
                                          {"list", host_list},
                                          {"origin", host_origin},
+                                         {"documents", ask_documents_push_list},
                                          {NULL, NULL}};
-    static const char *const of_words[] = {"projection_from", NULL}, *const of_queries[] = {"plot", "save",
-                                                                                            NULL};
+    static const char *const of_words[] = {"projection_from", "plot", "save", NULL}, *const of_queries[] = {
+                                                                                         "plot", "save",
+                                                                                         NULL};
     lua_State *lua = ask->domain->vm->lua;
     add_origins(lua);
     lua_newtable(lua);

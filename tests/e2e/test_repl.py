@@ -95,6 +95,22 @@ class Words(Repl):
         self.assertRegex(session.value("('x'):rep(3e6)"), r"x… 1951424 bytes more$")
         self.assertEqual(session.value("setmetatable({1}, {__index = error, __len = error, __pairs = error, __tostring = error})"), [1])
 
+    def test_plots_and_files_of_documents_and_tables(self):
+        session = Session(self.filled())
+        bars = {"kind": "bars", "title": "services", "points": [["7", 2], ["71", 0]]}
+        documents = [{"key": key, "document": session.value(f"views.open_bills '{key}'")} for key in ("7", "71")]
+        for source in ("views.open_bills:all()", "views.open_bills:all():list()"):
+            self.assertEqual(session.lines(source + ":plot 'services'"), [{"plot": bars}, {"none": True}])
+            saved = session.lines("it:save 'bills.csv'")
+            self.assertEqual(saved, [{"save": {"file": "bills.csv"}}, *({"row": row} for row in documents), {"saved": True, "rows": 2}, {"none": True}])
+        self.assertEqual(session.lines("plot({ { 'a', 1 }, { 'b', 2 } }, 'two')")[0]["plot"], {"kind": "bars", "title": "two", "points": [["a", 1], ["b", 2]]})
+        self.assertEqual(session.lines("plot { a = 1, b = decimal '2.5' }")[0]["plot"]["points"], [["a", 1], ["b", 2.5]])
+        self.assertEqual(session.lines("save({ { x = 1 }, { x = 2 } }, 'x.ndjson')")[1:3], [{"row": {"x": 1}}, {"row": {"x": 2}}])
+        for source, text in {"plot(7)": "plot: a query", "save(7, 'x.csv')": "save: a query", "save({}, 'x.txt')": "ends in .csv",
+                             "plot { { key = 'a', document = { x = 'y' } } }": "there is none in it", "plot { { key = 'a', document = { x = 1, y = 2 } } }": "there are x, y in it",
+                             "views.open_bills:all().plot()": "expected documents"}.items():
+            self.assertIn(text, session.error(source)["message"], source)
+
     def test_variables_and_tenants(self):
         self.limits()
         hub = self.filled()
@@ -126,7 +142,7 @@ class Words(Repl):
             ("bil", 0, ["billing"]), ('billing.bill "', 14, ["7", "71"]), ("billing.bill('71", 14, ["71"]), ("views.open_bills:get '", 22, ["7", "71"]),
             ("b.", 2, ["position", "state", "stream", "version"]), ("x = b.state.", 12, ["customer", "opened", "services"]), ("b:", 2, ["at", "events"]),
             ("CloseBill { clo", 12, ["close_date"]), ("billing.CloseBill({ note = 'x', ", 32, ["close_date", "note"]), ("views.open_bills:", 17, ["all", "count", "get", "range"]),
-            ('views.open_bills:range("', 24, ["customer"]), ("string.fo", 7, ["format"]), ("whi", 0, ["while"]), ("-- bil", 6, []), ("'bil", 1, []), ("views.open_bills:all():", 23, ["count", "list"])):
+            ('views.open_bills:range("', 24, ["customer"]), ("string.fo", 7, ["format"]), ("whi", 0, ["while"]), ("-- bil", 6, []), ("'bil", 1, []), ("views.open_bills:all():", 23, ["count", "list", "plot", "save"]), ("views.open_bills:all():list():", 30, ["plot", "save"])):
             self.assertEqual(session.complete(text), {"from": start, "candidates": candidates, "more": False}, text)
         self.assertIn("it", session.complete("")["candidates"])
         self.assertIn("CloseBill { close_date: time, note: string? }", session.help("CloseBill"))

@@ -634,7 +634,8 @@ static void completion(void **state)
     assert_completes("CloseBill { note = ", "\"from\":19,\"candidates\":[],\"more\":false");
     assert_completes("value.state.c", "\"from\":12,\"candidates\":[\"closed\",\"customer\"],\"more\":false");
     assert_completes("value:", "\"from\":6,\"candidates\":[\"f\"],\"more\":false");
-    assert_completes("views.bills:all():", "\"from\":18,\"candidates\":[\"count\",\"list\"],\"more\":false");
+    assert_completes("views.bills:all():",
+                     "\"from\":18,\"candidates\":[\"count\",\"list\",\"plot\",\"save\"],\"more\":false");
     assert_completes("(decimal '1'):ro", "\"from\":14,\"candidates\":[\"round\"],\"more\":false");
     assert_completes("decimal('1'):round(2):s", "\"from\":22,\"candidates\":[\"sign\"],\"more\":false");
     assert_completes("nothing.x.y", "\"from\":10,\"candidates\":[],\"more\":false");
