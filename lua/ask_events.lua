@@ -5,9 +5,12 @@
 --   rows(query)             all its rows as a list; counts(query): of its groups
 --   tell(table)             one line of the answer
 --   tell_row(value)  tell_rows(query)    rows as lines; how many
---   shown(name, show)       a metatable: who evaluates calls show(value) instead of showing it
+--   shown(name, show, becomes)   a metatable: who evaluates calls show(value) instead of showing it, and `it` becomes becomes(value),
+--                           nil: stays what it was
+--   origin(result)          of groups: the query that they are of, the name of its end, the function of that
+--   documents(value)        a list of { key, document } of those of a view, or nil
 --   compile(text)           a function of the session, or nil
---   time(text)              whether it is a time
+--   time(text)              a time as events have it, or nil
 --   is_list(table)
 
 local host = ...
@@ -71,9 +74,29 @@ local function points_of_numbers(list)
   return points, "histogram"
 end
 
--- A list of { label, number } is bars as they are.
+local function is_number(value) return type(value) == "number" or type(value) == "userdata" and tonumber(tostring(value)) ~= nil end
+
+-- The number that a document is, or the only one in it.
+local function number_in(document)
+  if type(document) ~= "table" then return number_of(document) end
+  local names = {}
+  for name, value in pairs(document) do
+    if is_number(value) then names[#names + 1] = tostring(name) end
+  end
+  table.sort(names)
+  if #names == 1 then return number_of(document[names[1]]) end
+  complain("plot: of a document one number is drawn, and there %s in it: make a list of { label, number } and say plot(list)",
+    #names == 0 and "is none" or "are " .. table.concat(names, ", "))
+end
+
+-- A list of { label, number } is bars as they are; so are documents by their keys.
 local function points_of_list(list)
   local first = list[1]
+  if type(first) == "table" and first.key ~= nil and first.document ~= nil then
+    local points = {}
+    for at, row in ipairs(list) do points[at] = { tostring(row.key), number_in(row.document) } end
+    return points, "bars"
+  end
   if type(first) ~= "table" or #first ~= 2 then return points_of_numbers(list) end
   local points = {}
   for at, pair in ipairs(list) do
@@ -83,17 +106,20 @@ local function points_of_list(list)
   return points, "bars"
 end
 
-local plot_meta = host.shown("plot", function(plot) host.tell { plot = plot } end)
+local plot_meta = host.shown("plot", function(plot)
+  host.tell { plot = { kind = plot.kind, title = plot.title, points = plot.points } }
+end, function(plot) return plot.of end)
 
--- QUERY:plot(title), RESULT:plot(title)
+-- QUERY:plot(title), RESULT:plot(title), DOCUMENTS:plot(title); plot(table, title)
 function events.plot(value, title)
-  local parts = host.parts(value)
+  local parts, of = host.parts(value), value
   if title ~= nil and type(title) ~= "string" then complain("plot: the title is a text") end
   if parts then value = parts.group and host.counts(value) or host.rows(value) end
-  if type(value) ~= "table" then complain("write RESULT:plot(), with a colon") end
+  value = host.documents(value) or value
+  if type(value) ~= "table" then complain("plot: a query, what it gave, documents of a view or a table is expected") end
   local points, kind
   if host.is_list(value) then points, kind = points_of_list(value) else points, kind = points_of_groups(value) end
-  return setmetatable({ kind = kind, title = title or "", points = host.list(points) }, plot_meta)
+  return setmetatable({ kind = kind, title = title or "", points = host.list(points), of = of }, plot_meta)
 end
 
 -- --- files ---
@@ -116,25 +142,29 @@ end
 local save_meta = host.shown("file to be saved", function(save)
   host.tell { save = { file = save.file } }
   local count
-  local parts = host.parts(save.rows)
+  local parts, documents = host.parts(save.rows), host.documents(save.rows)
   if parts and parts.group then
     count = tell_groups(host.counts(save.rows))
   elseif parts then
     count = host.tell_rows(save.rows)
+  elseif documents then
+    count = tell_list(documents)
   elseif host.is_list(save.rows) then
     count = tell_list(save.rows)
   else
     count = tell_groups(save.rows)
   end
   host.tell { saved = true, rows = count }
-end)
+end, function(save) return save.rows end)
 
--- QUERY:save "file.csv", RESULT:save "file.ndjson": written by who asked, never here.
+-- QUERY:save "file.csv", RESULT:save "file.ndjson", DOCUMENTS:save …; save(table, "file.csv"): written by who asked, never here.
 function events.save(value, file)
   if type(file) ~= "string" or not (file:find "[^/]%.csv$" or file:find "[^/]%.ndjson$") then
     complain("save: the name of a file is expected that ends in .csv or .ndjson")
   end
-  if not host.parts(value) and type(value) ~= "table" then complain('write RESULT:save "file.csv", with a colon') end
+  if not host.parts(value) and type(value) ~= "table" and not host.documents(value) then
+    complain "save: a query, what it gave, documents of a view or a table is expected"
+  end
   return setmetatable({ file = file, rows = value }, save_meta)
 end
 
@@ -249,7 +279,7 @@ local function conditions(parts, locals)
   return lines
 end
 
-local REFUSED = { "since", "until", "from", "upto", "position", "last", "deploy", "actor", "correlation", "tenant" }
+local REFUSED = { "from", "upto", "position", "last", "deploy", "actor", "correlation", "tenant" }
 
 -- "billing", "BillClosed" of each type.
 local function types_of(filter)
@@ -269,6 +299,11 @@ local function more_conditions(filter)
     local field = is_whole and 'row.context .. "/" .. row.aggregate' or "row." .. name
     if filter[name] then lines[#lines + 1] = ("  if %s ~= %q then return nil end"):format(field, filter[name]) end
   end
+  for _, bound in ipairs { { "since", "<" }, { "until", ">" } } do
+    local name, sign = bound[1], bound[2]
+    local time = filter[name] and (host.time(filter[name]) or refuse(("%s: %s is no time"):format(name, filter[name])))
+    if time then lines[#lines + 1] = ("  if row.at %s %q then return nil end"):format(sign, time) end
+  end
   return lines
 end
 
@@ -281,12 +316,24 @@ local function row_of(e, m)
 end
 ]]
 
-local file_meta = host.shown("file", function(file) host.tell { file = { name = file.name, text = file.text } } end)
+local file_meta = host.shown("file", function(file) host.tell { file = { name = file.name, text = file.text } } end,
+  function() return nil end)
+
+-- The query of what its :count() or :sum(f) gave, and f.
+local function query_of(result)
+  local query, ending, f = host.origin(result)
+  if query and ending ~= "count" and ending ~= "sum" then refuse((":%s(…) cannot be kept up to date: only :count() and :sum(…)"):format(ending)) end
+  return query, f
+end
 
 -- projection_from("name", query, sum): a projection that keeps, by the query's group, the number of its rows, and the sum of a field if
--- one is named.
+-- one is named. In place of the query what its :count() or :sum(…) gave.
 function events.projection_from(name, query, sum)
   if type(name) ~= "string" or not name:find "^[a-z][a-z0-9_]*$" then refuse "the name is one like closed_by_month" end
+  if not host.parts(query) then
+    local of, f = query_of(query)
+    if of then query, sum = of, sum == nil and f or sum end
+  end
   local parts = host.parts(query)
   if not parts then refuse "a query is expected, such as events { type = \"…\" }:group(\"month\")" end
   if not parts.group then refuse "a projection has a document for each key: say :group(…)" end

@@ -34,7 +34,9 @@ group("Views", {
   { name = "view:all", args = "()", gives = "documents", text = "All documents in the order of their keys." },
   { name = "view:count", args = "()", text = "How many documents there are." },
   { name = "documents:count", args = "()", text = "How many they are." },
-  { name = "documents:list", args = "()", text = "They as a list of { key, document }." },
+  { name = "documents:list", args = "()", gives = "result", text = "They as a list of { key, document }." },
+  { name = "documents:plot", args = "(title)", text = "Bars by key, of documents that have one number." },
+  { name = "documents:save", args = "(file)", text = "Keys and documents into a .csv or .ndjson file, here and not in the hub." },
   { name = "documents", args = "", text = "for key, document in DOCUMENTS do … end reads them page by page." },
 })
 
@@ -84,6 +86,10 @@ group("Events", {
     text = "A plot: bars, by times a line; of a list of numbers a histogram.", example = "it:plot()" },
   { name = "result:save", args = "(file)",
     text = "Into a .csv or .ndjson file, here and not in the hub.", example = 'it:save "months.csv"' },
+  { name = "plot", args = "(t, title)", text = "A plot of a table of your own: { label = number }, a list of numbers, or of { label, number }.",
+    example = 'plot({ { "a", 1 }, { "b", 2 } }, "two")' },
+  { name = "save", args = "(t, file)", text = "A table of your own into a .csv or .ndjson file, here and not in the hub.",
+    example = 'save({ { a = 1 }, { a = 2 } }, "a.csv")' },
   { name = "projection_from", args = "(name, query, sum)",
     text = "The file of a projection that keeps what a grouped query counts, and the sum of a field: only :where and :group, by functions "
       .. "that use nothing from outside.",
@@ -91,10 +97,10 @@ group("Events", {
 })
 
 group("The session", {
-  { name = "it", args = "", text = "The value of the last expression." },
+  { name = "it", args = "", text = "The value of the last expression; behind a plot or a file what was drawn or saved." },
   { name = "now", args = "()", text = "The time of the hub, as text." },
   { name = "tenant", args = "(name)", text = "Reads this tenant from here on; tenant() tells which one." },
-  { name = "print", args = "(…)", text = "Shows values as text, at once." },
+  { name = "print", args = "(…)", text = "Shows values as text, at once; of tables what is in them." },
 })
 
 group("Ahead, behind, and the past", {
@@ -107,7 +113,7 @@ group("Ahead, behind, and the past", {
   { name = "at", args = "(moment)",
     text = 'The session goes to a time (by when events were recorded), a position or "deploy:N"; at() comes back to now.',
     example = 'at "2026-05-01"' },
-  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream, or an id.", example = "trace(812)" },
+  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream (its last event), also as text, or an id.", example = "trace(812)" },
   { name = "blame", args = "(x, key)", text = "Which deploy, file, line and command made an event, a stream, or a document of a view.",
     example = 'blame(views.open_bills, "7")' },
   { name = "spec_from", args = "(stream, from, to)",

@@ -219,6 +219,7 @@ static void session_take(struct session *session, struct session_call *call)
     if (is_last) session_forget(session);
     pthread_mutex_lock(&sessions->lock);
     session->call = NULL;
+    session->rested = ++sessions->rests;
     if (is_last) session_leave_table(session);
     pthread_mutex_unlock(&sessions->lock);
     session_call_end(call, buf_slice(&line));
@@ -278,14 +279,35 @@ static void sessions_join_ended(struct sessions *sessions)
     }
 }
 
+/* With the lock: the place of a new session. If all are taken, the session that has been idle longest gives
+ * way (it is found no more, and closes its state in its own thread); SESSIONS_MAX: all are at work. */
+static size_t session_place(struct sessions *sessions)
+{
+    size_t found = SESSIONS_MAX;
+    for (size_t at = 0; at < SESSIONS_MAX; at++) {
+        const struct session *session = sessions->open[at];
+        if (!session) return at;
+        if (session->call) continue;
+        if (found == SESSIONS_MAX || session->rested < sessions->open[found]->rested) found = at;
+    }
+    if (found == SESSIONS_MAX) return found;
+    struct session *idle = sessions->open[found];
+    session_leave_table(idle);
+    pthread_cond_signal(&idle->asked);
+    return found;
+}
+
 /* With the lock. */
 static struct session *session_new(struct sessions *sessions, const struct session_call *call,
                                    struct fault *fault)
 {
-    size_t at = 0;
-    while (at < SESSIONS_MAX && sessions->open[at]) at++;
+    size_t at = session_place(sessions);
     if (at == SESSIONS_MAX) {
-        fault_set(fault, FAULT_BUSY, "%d sessions are open: close one", SESSIONS_MAX);
+        fault_set(
+            fault, FAULT_BUSY,
+            "all %d sessions are at work: an idle one gives way to a new one (or ends after hub.lua's limit "
+            "repl_idle_seconds)",
+            SESSIONS_MAX);
         return NULL;
     }
     struct session *session = MEM_NEW(struct session);
@@ -314,7 +336,8 @@ static struct session *session_find(struct sessions *sessions, const char *tenan
         struct session *session = sessions->open[at];
         if (session && slice_is(id, session->id) && strcmp(tenant, session->home) == 0) return session;
     }
-    fault_set(fault, FAULT_NOT_FOUND, "there is no session %.*s: it was closed, or the hub began anew",
+    fault_set(fault, FAULT_NOT_FOUND,
+              "there is no session %.*s: it was closed, gave way to a newer one, or the hub began anew",
               SLICE_ARGS(id));
     return NULL;
 }

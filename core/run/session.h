@@ -11,8 +11,9 @@
  * the way of shards, queries or the loop. What it may use is bounded: the memory of its state and the time of
  * an evaluation by hub.lua's limits repl_memory and repl_seconds, the sessions by SESSIONS_MAX, and what it
  * answers by its reader: a thread whose answer nobody takes waits. One that nobody asks for repl_idle_seconds
- * ends. A deploy is seen at the next question, which is asked of the new scripts. When the hub stops (also
- * for a rollback of its log) all sessions end.
+ * ends, and the one that has been idle longest gives way when all are taken and another one opens. A deploy
+ * is seen at the next question, which is asked of the new scripts. When the hub stops (also for a rollback of
+ * its log) all sessions end.
  *
  * Threads: any. Owns: a call belongs to who made it and to the session that works for it; the last one to be
  * through with it frees it, so it may outlive the hub. */
@@ -69,7 +70,7 @@ void session_call_cancel(struct session_call *call);
 void session_call_leave(struct session_call *call);
 
 /* Refused at once (the call is still the caller's alone): NOT_FOUND (no such session, or the REPL is off),
- * BUSY (SESSIONS_MAX are open), CONFLICT (it is at work), UNAVAILABLE (stopping, no scripts). */
+ * BUSY (SESSIONS_MAX are at work), CONFLICT (it is at work), UNAVAILABLE (stopping, no scripts). */
 int hub_session_ask(struct hub *hub, struct session_call *call, struct fault *fault);
 /* Ends what the session evaluates, if anything; it stays and so do its variables. Fault: NOT_FOUND. */
 int hub_session_cancel(struct hub *hub, struct slice tenant, struct slice session, struct fault *fault);

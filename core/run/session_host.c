@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "codec/mp.h"
+#include "codec/names.h"
 #include "run/fold.h"
 #include "run/sessions.h"
 
@@ -188,6 +189,12 @@ static int host_keys(void *user, struct slice view, struct slice prefix, size_t 
 
 /* --- the rest --- */
 
+static struct slice host_log_name(void *user, uint32_t at)
+{
+    const struct session *session = user;
+    return names_get(engine_names(session->hub->engine), at);
+}
+
 static int64_t host_now_ms(void *user)
 {
     struct session *session = user;
@@ -239,6 +246,7 @@ void session_host_init(struct session *session)
                                       .tenant = host_tenant,
                                       .ids = host_ids,
                                       .keys = host_keys,
+                                      .log_name = host_log_name,
                                       .set_moment = host_set_moment,
                                       .tell = host_tell};
     session_insight_init(session);

@@ -17,6 +17,7 @@ struct sessions {
     struct session *ended;              /* to be joined */
     size_t running;                     /* threads that are in neither state yet, or open */
     pthread_cond_t gone;                /* one of them ended */
+    uint64_t rests;                     /* counts the calls that have ended, to tell who is idle longest */
     atomic_bool is_stopping;            /* looked at without the lock, for a text */
 };
 
@@ -39,6 +40,7 @@ struct session {
     /* under the lock of sessions */
     pthread_cond_t asked;
     struct session_call *call; /* that it works for, or will */
+    uint64_t rested;           /* rests when its last call ended */
     bool is_ending;
     atomic_bool cancelled; /* what it evaluates must end */
     /* its thread's */

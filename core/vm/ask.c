@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -20,7 +21,7 @@ enum {
     ROOM_LEAST = 1 << 20 /* what a session that kept too much must have left, or it loses its variables */
 };
 
-const char ask_show_key = 's';
+const char ask_show_key = 's', ask_it_key = 'i';
 
 /* --- for the files of words --- */
 
@@ -29,26 +30,6 @@ void ask_set_functions(struct ask *ask, const luaL_Reg *functions)
     lua_State *lua = ask->domain->vm->lua;
     lua_pushlightuserdata(lua, ask);
     luaL_setfuncs(lua, functions, 1);
-}
-
-void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
-{
-    lua_State *lua = ask->domain->vm->lua;
-    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
-    lua_pop(lua, 1);
-    lua_newtable(lua);
-    lua_pushstring(lua, name);
-    lua_setfield(lua, -2, "__name");
-    if (metamethods) ask_set_functions(ask, metamethods);
-    if (methods) {
-        lua_newtable(lua);
-        ask_set_functions(ask, methods);
-        lua_setfield(lua, -2, "__index");
-    }
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
-    lua_setfield(lua, LUA_REGISTRYINDEX, name);
 }
 
 /* Upvalues: what the table is. */
@@ -70,14 +51,41 @@ static int missing_field(lua_State *lua)
                     found.size ? ": did you mean " : "", SLICE_ARGS(found), found.size ? "?" : "");
 }
 
-void ask_seal(struct ask *ask, const char *what)
+/* Reading what is not in the table on top of the stack is an error that names the nearest. */
+static void name_missing(lua_State *lua, const char *what)
 {
-    lua_State *lua = ask->domain->vm->lua;
     lua_createtable(lua, 0, 1);
     lua_pushstring(lua, what);
     lua_pushcclosure(lua, missing_field, 1);
     lua_setfield(lua, -2, "__index");
     lua_setmetatable(lua, -2);
+}
+
+void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods)
+{
+    lua_State *lua = ask->domain->vm->lua;
+    if (luaL_getmetatable(lua, name) != LUA_TNIL) return;
+    lua_pop(lua, 1);
+    lua_newtable(lua);
+    lua_pushstring(lua, name);
+    lua_setfield(lua, -2, "__name");
+    if (metamethods) ask_set_functions(ask, metamethods);
+    if (methods) {
+        lua_newtable(lua);
+        ask_set_functions(ask, methods);
+        if (metamethods) name_missing(lua, name);
+        lua_setfield(lua, -2, "__index");
+    }
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1); /* found from now on: whatever failed on the way, a half of it is not */
+    lua_setfield(lua, LUA_REGISTRYINDEX, name);
+}
+
+void ask_seal(struct ask *ask, const char *what)
+{
+    lua_State *lua = ask->domain->vm->lua;
+    name_missing(lua, what);
     readonly_library(lua, what, NULL);
 }
 
@@ -187,6 +195,35 @@ static bool ends_early(const struct fault *fault)
            !strstr(fault->text, "unfinished string"); /* which no further line can end */
 }
 
+/* The line that a fault of a chunk names ("repl:2: …"). */
+static long fault_line(const struct fault *fault)
+{
+    const char *colon = strchr(fault->text, ':');
+    return colon ? strtol(colon + 1, NULL, 10) : 0;
+}
+
+/* Whether what is wrong is the very first thing of the source: "… near '{'". */
+static bool is_at_begin(const struct fault *fault, struct slice source)
+{
+    static const char spaces[] = " \t\r\n";
+    const char *near = strstr(fault->text, " near '");
+    while (source.size && strchr(spaces, source.data[0]))
+        source = slice_make(source.data + 1, source.size - 1);
+    if (!near || source.size == 0) return false;
+    near += strlen(" near '");
+    size_t size = strlen(near);
+    return size > 1 && size - 1 <= source.size && memcmp(near, source.data, size - 1) == 0;
+}
+
+/* Of the two readings that failed the one that got further is likely what was meant. */
+static const struct fault *better_fault(const struct fault *expression, const struct fault *statements,
+                                        struct slice source)
+{
+    long one = fault_line(expression), other = fault_line(statements);
+    if (one != other) return one > other ? expression : statements;
+    return is_at_begin(statements, source) ? expression : statements;
+}
+
 /* Pushes the function; false if more must follow. As an expression first, then as statements. */
 static bool load_source(lua_State *lua, struct evaluation *evaluation)
 {
@@ -200,20 +237,39 @@ static bool load_source(lua_State *lua, struct evaluation *evaluation)
     if (vm_load(ask->domain->vm, buf_slice(&ask->source), "repl", env, &expression) == 0) return true;
     if (vm_load(ask->domain->vm, evaluation->source, "repl", env, &statements) == 0) return true;
     if (ends_early(&expression) || ends_early(&statements)) return false;
-    vm_raise(lua, statements.code, 0, "%s", statements.text);
+    const struct fault *fault = better_fault(&expression, &statements, evaluation->source);
+    vm_raise(lua, fault->code, 0, "%s", fault->text);
     return false;
+}
+
+/* Pushes what is in the metatable of the value at index under the key; false: no such function. */
+static bool push_own_function(lua_State *lua, int index, const char *key)
+{
+    if (!lua_getmetatable(lua, index)) return false;
+    bool has = lua_rawgetp(lua, -1, key) == LUA_TFUNCTION;
+    lua_remove(lua, -2);
+    if (!has) lua_pop(lua, 1);
+    return has;
+}
+
+/* The value at index becomes `it`, or what it was made of: a plot is not worth keeping, what is drawn is. */
+static void set_it(lua_State *lua, const struct ask *ask, int index)
+{
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->env_ref);
+    bool in_place = push_own_function(lua, index, &ask_it_key);
+    lua_pushvalue(lua, index);
+    if (in_place) lua_call(lua, 1, 1);
+    if (in_place && lua_isnil(lua, -1))
+        lua_pop(lua, 1);
+    else
+        lua_setfield(lua, -2, "it");
+    lua_pop(lua, 1);
 }
 
 /* Replaces the value on top of the stack by what is shown of it; false: it has told that itself. */
 static bool push_shown(lua_State *lua)
 {
-    if (!lua_getmetatable(lua, -1)) return true;
-    bool has = lua_rawgetp(lua, -1, &ask_show_key) == LUA_TFUNCTION;
-    lua_remove(lua, -2);
-    if (!has) {
-        lua_pop(lua, 1);
-        return true;
-    }
+    if (!push_own_function(lua, -1, &ask_show_key)) return true;
     int top = lua_gettop(lua);
     lua_insert(lua, -2);
     lua_call(lua, 1, LUA_MULTRET);
@@ -227,10 +283,7 @@ static void take_results(lua_State *lua, struct evaluation *evaluation, int firs
     int count = lua_gettop(lua) - first + 1;
     evaluation->end = ASK_NONE;
     if (count <= 0) return;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->env_ref);
-    lua_pushvalue(lua, first);
-    lua_setfield(lua, -2, "it");
-    lua_pop(lua, 1);
+    set_it(lua, ask, first);
     if (count == 1 && !push_shown(lua)) return;
     if (count == 1) {
         ask_put_json(lua, first, evaluation->value, ask->value_size_max);
@@ -318,6 +371,7 @@ enum ask_end ask_evaluate(struct ask *ask, struct slice source, size_t rows, str
     ask_end_call(ask);
     if (done == 0) return evaluation.end;
     value->size = begin;
+    if (fault->code == FAULT_SCRIPT) ask_add_meant(ask, fault);
     if (vm->memory_used + ROOM_LEAST > vm->memory_max && fault->code == FAULT_BUDGET) make_room(ask);
     return ASK_FAILED;
 }

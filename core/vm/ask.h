@@ -60,6 +60,9 @@ struct ask_host {
     int (*keys)(void *user, struct slice view, struct slice prefix, size_t limit, struct buf *keys,
                 struct fault *fault);
     const struct seek_source *events; /* of queries (ask_events.h); NULL: there are none */
+    /* The names that the log uses (of types, "billing/bill" of aggregates, and others), from 1 on; empty:
+     * that was the last. NULL: none are known. */
+    struct slice (*log_name)(void *user, uint32_t at);
     /* What commands would do (run/dry.h), as JSON. A target without id is a service's name. */
     int (*dry)(void *user, struct slice context, struct slice name, struct slice id,
                const struct ask_command *commands, size_t count, struct buf *json, struct fault *fault);
@@ -110,7 +113,7 @@ bool ask_tidy(struct ask *ask);
 /* The words that may stand at the end of text, as ,"from":N,"candidates":[…],"more":BOOL (members of an
  * object; the first without its comma). Runs nothing of the session's. */
 int ask_complete(struct ask *ask, struct slice text, struct buf *members, struct fault *fault);
-/* What is known of a name ("" for an overview), as text. Fault: NOT_FOUND with the nearest name. */
+/* What is known of a name ("" for an overview), as text. Fault: MALFORMED, with the nearest name. */
 int ask_help(struct ask *ask, struct slice name, struct buf *text, struct fault *fault);
 
 #endif

@@ -34,7 +34,9 @@ struct ask {
     struct buf line;         /* of the answer, while it is made */
 };
 
-extern const char ask_show_key; /* its address is the key */
+/* Their addresses are keys of metatables: a function that shows the value instead of its being shown, and one
+ * that gives what `it` becomes in its place (nil: `it` stays what it was). */
+extern const char ask_show_key, ask_it_key;
 
 static inline struct ask *ask_of(lua_State *lua)
 {
@@ -44,7 +46,8 @@ static inline struct ask *ask_of(lua_State *lua)
 /* Sets functions, which get the ask as upvalue, in the table on top of the stack. */
 void ask_set_functions(struct ask *ask, const luaL_Reg *functions);
 /* Pushes a protected metatable of that name, with these metamethods and methods (both may be NULL), which get
- * the ask as upvalue; made when it is first asked for. */
+ * the ask as upvalue; made when it is first asked for. Of one with metamethods a method that it does not have
+ * is an error: "query has no grup: did you mean group?". */
 void ask_push_meta(struct ask *ask, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods);
 /* Makes the table on top of the stack a read-only one whose missing fields are errors that name the nearest:
  * "context billing has no bll: did you mean bill?". */
@@ -74,6 +77,9 @@ void ask_add_insight(struct ask *ask);
 /* ask_documents.c: push the documents of a view, with the arguments of :range(index, min, max) from 2 on. */
 int ask_documents_range(lua_State *lua, struct ask *ask, const struct loader_projection *view);
 int ask_documents_all(lua_State *lua, struct ask *ask, const struct loader_projection *view);
+/* ask_meant.c: adds to the fault of an evaluation what was likely meant by a global that is not there.
+ * Allocates nothing in the Lua state. */
+void ask_add_meant(struct ask *ask, struct fault *fault);
 /* ask_reference.c: lua/ask.lua and what it sees of C. */
 void ask_open_reference(struct ask *ask);
 

@@ -1,7 +1,7 @@
 /* The documents of a view, all or a range of an index, page by page: for key, document in DOCUMENTS do; shown
  * they are rows {key, document}. Nothing is read before it is asked for. */
 #include "codec/json.h"
-#include "vm/ask_core.h"
+#include "vm/ask_events.h"
 #include "vm/nearest.h"
 #include "vm/value.h"
 
@@ -122,8 +122,31 @@ static int documents_list(lua_State *lua)
         lua_setfield(lua, -2, "key");
         lua_rawseti(lua, list, at);
     }
-    if (lua_rawlen(lua, list) == 0) value_mark_list(lua, list);
+    if (lua_rawlen(lua, list) == 0)
+        value_mark_list(lua, list);
+    else
+        ask_result_mark(ask_of(lua));
     return 1;
+}
+
+/* documents:plot(title), documents:save(file) */
+static int documents_plot(lua_State *lua)
+{
+    documents_at(lua);
+    return ask_result_call(lua, ask_of(lua), "plot");
+}
+
+static int documents_save(lua_State *lua)
+{
+    documents_at(lua);
+    return ask_result_call(lua, ask_of(lua), "save");
+}
+
+int ask_documents_push_list(lua_State *lua)
+{
+    if (!luaL_testudata(lua, 1, "documents")) return 0;
+    lua_settop(lua, 1);
+    return documents_list(lua);
 }
 
 static int documents_name(lua_State *lua)
@@ -160,7 +183,11 @@ static void push_documents(lua_State *lua, struct ask *ask, const struct loader_
 {
     static const luaL_Reg metamethods[] = {
         {"__call", documents_call}, {"__tostring", documents_name}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"count", documents_count}, {"list", documents_list}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"count", documents_count},
+                                       {"list", documents_list},
+                                       {"plot", documents_plot},
+                                       {"save", documents_save},
+                                       {NULL, NULL}};
     struct documents *documents = lua_newuserdatauv(lua, sizeof *documents, OF_COUNT - 1);
     *documents = (struct documents){.view = view};
     ask_push_meta(ask, "documents", metamethods, methods);

@@ -139,6 +139,7 @@ static int run_end(lua_State *lua, const char *what, int function, const struct 
 {
     struct ask *ask = ask_of(lua);
     lua_settop(lua, 3);
+    if (function) ask_known_field(lua, ask, function, what);
     struct seek_run *run = push_run(lua, ask, 1);
     lua_toclose(lua, -1);
     struct seek_program *program = &run->program;
@@ -147,6 +148,7 @@ static int run_end(lua_State *lua, const char *what, int function, const struct 
     program->has_end = true;
     seek_run_go(run);
     push_result(lua, ask, program);
+    if (program->group.kind != SEEK_NONE) ask_result_remember(lua, what, function);
     return 1;
 }
 

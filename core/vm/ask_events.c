@@ -188,6 +188,7 @@ static int word_events(lua_State *lua)
     lua_settop(lua, 1);
     lua_createtable(lua, 0, 3);
     push_filter(lua, 1);
+    ask_known_filter(lua, ask_of(lua), lua_gettop(lua));
     lua_setfield(lua, 2, "filter");
     lua_newtable(lua);
     lua_setfield(lua, 2, "stages");
@@ -272,6 +273,7 @@ static int put_function_stage(lua_State *lua, const char *method, enum seek_stag
     ask_query_check(lua, method);
     check_function(lua, 2, method, false);
     push_parts(lua);
+    ask_known_field(lua, ask_of(lua), 2, method);
     lua_createtable(lua, 0, 2);
     lua_pushvalue(lua, 2);
     lua_setfield(lua, -2, "f");
@@ -320,6 +322,7 @@ static int query_sort(lua_State *lua)
     if (!order || (!down && strcmp(order, "asc") != 0))
         return vm_raise(lua, FAULT_SCRIPT, 1, "sort: the order is \"asc\" or \"desc\"");
     push_parts(lua);
+    ask_known_field(lua, ask_of(lua), 2, "sort");
     lua_createtable(lua, 0, 3);
     lua_pushvalue(lua, 2);
     lua_setfield(lua, -2, "f");
@@ -359,6 +362,7 @@ static int query_join(lua_State *lua)
     check_function(lua, 3, "join", true);
     struct slice view = view_name(lua, 2);
     push_parts(lua);
+    ask_known_field(lua, ask_of(lua), 3, "join");
     lua_createtable(lua, 0, 3);
     lua_pushlstring(lua, view.data, view.size);
     lua_setfield(lua, -2, "view");
@@ -375,6 +379,7 @@ static int query_group(lua_State *lua)
     ask_query_check(lua, "group");
     check_function(lua, 2, "group", false);
     int parts = push_parts(lua);
+    ask_known_field(lua, ask_of(lua), 2, "group");
     lua_pushvalue(lua, 2);
     lua_setfield(lua, parts, "group");
     push_query(lua);

@@ -130,8 +130,10 @@ static lua_Integer integer_field(lua_State *lua, int index, const char *name)
 /* Whether the value is a query of events: then its first one is put in its place. */
 static void take_first(lua_State *lua, int index)
 {
+    int top = lua_gettop(lua);
     if (luaL_getmetafield(lua, index, "__index") == LUA_TNIL) return;
-    if (lua_type(lua, -1) == LUA_TTABLE && lua_getfield(lua, -1, "first") == LUA_TFUNCTION) {
+    lua_pushliteral(lua, "first");
+    if (lua_type(lua, -2) == LUA_TTABLE && lua_rawget(lua, -2) == LUA_TFUNCTION) {
         lua_pushvalue(lua, index);
         lua_call(lua, 1, 1);
         lua_replace(lua, index);
@@ -139,7 +141,7 @@ static void take_first(lua_State *lua, int index)
         if (lua_isnil(lua, index)) vm_raise(lua, FAULT_NOT_FOUND, 1, "there is no such event");
         return;
     }
-    lua_settop(lua, lua_gettop(lua) - 1);
+    lua_settop(lua, top);
 }
 
 /* The position of an event as a value, an event's number, or 0. */
@@ -157,6 +159,24 @@ static uint64_t position_of(lua_State *lua, int index)
     return position > 0 ? (uint64_t)position : 0;
 }
 
+/* The position of the last event of the stream that the text names; 0: it names none. */
+static uint64_t position_of_stream(lua_State *lua, struct ask *ask, struct slice text)
+{
+    struct slice context, name, id;
+    struct fault fault;
+    uint64_t version = 0, position = 0;
+    if (text_split_stream(text, &context, &name, &id, &fault) < 0) return 0;
+    int aggregate =
+        domain_find_aggregate(ask->domain, slice_make(text.data, (size_t)(id.data - text.data) - 1));
+    if (aggregate < 0) return 0;
+    buf_clear(&ask->bytes);
+    if (ask->host->state(ask->host->user, aggregate, id, SLICE_NONE, &version, &position, &ask->bytes,
+                         &fault) < 0)
+        ask_raise(lua, &fault);
+    if (!version) vm_raise(lua, FAULT_NOT_FOUND, 1, "stream %.*s has no event", SLICE_ARGS(text));
+    return position;
+}
+
 static int word_trace(lua_State *lua)
 {
     struct ask *ask = ask_of(lua);
@@ -172,6 +192,7 @@ static int word_trace(lua_State *lua)
                 lua, FAULT_SCRIPT, 1,
                 "trace(X): the id of a correlation, command or event, an event, its position, or a stream");
         id.data = lua_tolstring(lua, 1, &id.size);
+        position = position_of_stream(lua, ask, id);
     }
     buf_clear(&ask->line);
     if (ask->host->trace(ask->host->user, position, id, &ask->line, &fault) < 0)

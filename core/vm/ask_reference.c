@@ -324,7 +324,7 @@ static int put_help(lua_State *lua)
     }
     struct slice near = text_at(lua, -2), name = lookup->text;
     if (name.size > 100) name.size = 100;
-    return vm_raise(lua, FAULT_NOT_FOUND, 0, "no help on %.*s%s%.*s%s", SLICE_ARGS(name),
+    return vm_raise(lua, FAULT_MALFORMED, 0, "no help on %.*s%s%.*s%s", SLICE_ARGS(name),
                     near.size ? ": did you mean " : "", SLICE_ARGS(near), near.size ? "?" : "");
 }
 

@@ -43,18 +43,63 @@ static int host_tell_rows(lua_State *lua)
     return 1;
 }
 
-/* shown(name, show): a metatable. */
+/* shown(name, show, becomes): a metatable. */
 static int host_shown(lua_State *lua)
 {
-    lua_settop(lua, 2);
-    lua_createtable(lua, 0, 3);
+    lua_settop(lua, 3);
+    lua_createtable(lua, 0, 4);
     lua_pushvalue(lua, 1);
     lua_setfield(lua, -2, "__name");
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
     lua_pushvalue(lua, 2);
     lua_rawsetp(lua, -2, &ask_show_key);
+    lua_pushvalue(lua, 3);
+    lua_rawsetp(lua, -2, &ask_it_key);
     return 1;
+}
+
+/* --- which query a result is of --- */
+
+static const char origins_key = 'o'; /* result -> { query, end, f }, as long as the result lives */
+
+static void add_origins(lua_State *lua)
+{
+    lua_newtable(lua);
+    lua_createtable(lua, 0, 1);
+    lua_pushliteral(lua, "k");
+    lua_setfield(lua, -2, "__mode");
+    lua_setmetatable(lua, -2);
+    lua_rawsetp(lua, LUA_REGISTRYINDEX, &origins_key);
+}
+
+void ask_result_remember(lua_State *lua, const char *end, int function)
+{
+    int result = lua_gettop(lua);
+    lua_rawgetp(lua, LUA_REGISTRYINDEX, &origins_key);
+    lua_pushvalue(lua, result);
+    lua_createtable(lua, 3, 0);
+    lua_pushvalue(lua, 1);
+    lua_rawseti(lua, -2, 1);
+    lua_pushstring(lua, end);
+    lua_rawseti(lua, -2, 2);
+    if (function) {
+        lua_pushvalue(lua, function);
+        lua_rawseti(lua, -2, 3);
+    }
+    lua_rawset(lua, -3);
+    lua_settop(lua, result);
+}
+
+/* origin(result): its query, the name of its end, the function of that. */
+static int host_origin(lua_State *lua)
+{
+    lua_settop(lua, 1);
+    lua_rawgetp(lua, LUA_REGISTRYINDEX, &origins_key);
+    lua_pushvalue(lua, 1);
+    if (lua_isnil(lua, 1) || lua_rawget(lua, 2) != LUA_TTABLE) return 0;
+    for (lua_Integer at = 1; at <= 3; at++) lua_rawgeti(lua, 3, at);
+    return 3;
 }
 
 /* compile("function(e) … end"): in the session's globals. */
@@ -75,7 +120,10 @@ static int host_compile(lua_State *lua)
 static int host_time(lua_State *lua)
 {
     int64_t ms;
-    lua_pushboolean(lua, time_parse(ask_text(lua, 1, "a time"), &ms));
+    char text[TIME_TEXT_SIZE + 1];
+    if (!time_parse(ask_text(lua, 1, "a time"), &ms)) return 0;
+    time_format(ms, text);
+    lua_pushlstring(lua, text, TIME_TEXT_SIZE);
     return 1;
 }
 
@@ -95,10 +143,22 @@ static int host_list(lua_State *lua)
 void ask_result_mark(struct ask *ask)
 {
     lua_State *lua = ask->domain->vm->lua;
+    if (ask->events_ref == LUA_NOREF) return;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->events_ref);
     lua_getfield(lua, -1, "result_meta");
     lua_setmetatable(lua, -3);
     lua_pop(lua, 1);
+}
+
+int ask_result_call(lua_State *lua, struct ask *ask, const char *name)
+{
+    if (ask->events_ref == LUA_NOREF) return vm_raise(lua, FAULT_SCRIPT, 1, "there is no :%s here", name);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, ask->events_ref);
+    lua_getfield(lua, -1, name);
+    lua_remove(lua, -2);
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, 1);
+    return 1;
 }
 
 void ask_events_remember(struct ask *ask, struct slice source)
@@ -123,14 +183,25 @@ static void copy_functions(lua_State *lua, int module, int to, const char *const
 
 void ask_add_results(struct ask *ask, int words, int methods)
 {
-    static const luaL_Reg functions[] = {
-        {"parts", host_parts},     {"rows", host_rows},         {"counts", ask_query_counts},
-        {"tell", host_tell},       {"tell_row", host_tell_row}, {"tell_rows", host_tell_rows},
-        {"shown", host_shown},     {"compile", host_compile},   {"time", host_time},
-        {"is_list", host_is_list}, {"list", host_list},         {NULL, NULL}};
-    static const char *const of_words[] = {"projection_from", NULL}, *const of_queries[] = {"plot", "save",
-                                                                                            NULL};
+    static const luaL_Reg functions[] = {{"parts", host_parts},
+                                         {"rows", host_rows},
+                                         {"counts", ask_query_counts},
+                                         {"tell", host_tell},
+                                         {"tell_row", host_tell_row},
+                                         {"tell_rows", host_tell_rows},
+                                         {"shown", host_shown},
+                                         {"compile", host_compile},
+                                         {"time", host_time},
+                                         {"is_list", host_is_list},
+                                         {"list", host_list},
+                                         {"origin", host_origin},
+                                         {"documents", ask_documents_push_list},
+                                         {NULL, NULL}};
+    static const char *const of_words[] = {"projection_from", "plot", "save", NULL}, *const of_queries[] = {
+                                                                                         "plot", "save",
+                                                                                         NULL};
     lua_State *lua = ask->domain->vm->lua;
+    add_origins(lua);
     lua_newtable(lua);
     ask_set_functions(ask, functions);
     lua_pushnil(lua);

@@ -1,5 +1,6 @@
 /* The words of a session that are there for any domain: contexts, aggregates, messages, print, now, tenant.
  */
+#include <lauxlib.h>
 #include <stdio.h>
 
 #include "codec/json.h"
@@ -9,6 +10,8 @@
 #include "vm/ask_events.h"
 #include "vm/sandbox.h"
 #include "vm/value.h"
+
+enum { PRINTED_SIZE_MAX = 4096 }; /* about, of a table by print */
 
 /* --- streams --- */
 
@@ -212,6 +215,20 @@ static void add_messages(struct ask *ask)
 
 /* --- words --- */
 
+/* A text as tostring has it; of a table without a form of its own what is in it. */
+static void push_printed(lua_State *lua, struct ask *ask, int index)
+{
+    bool has_text = luaL_getmetafield(lua, index, "__tostring") != LUA_TNIL;
+    if (has_text) lua_pop(lua, 1);
+    if (lua_type(lua, index) == LUA_TTABLE && !has_text) {
+        buf_clear(&ask->line);
+        ask_put_json(lua, index, &ask->line, PRINTED_SIZE_MAX);
+        lua_pushlstring(lua, ask->line.data, ask->line.size);
+        return;
+    }
+    sandbox_push_text(lua, index);
+}
+
 static int word_print(lua_State *lua)
 {
     struct ask *ask = ask_of(lua);
@@ -221,7 +238,7 @@ static int word_print(lua_State *lua)
     luaL_buffinit(lua, &text);
     for (int i = 1; i <= count; i++) {
         if (i > 1) luaL_addchar(&text, ' ');
-        sandbox_push_text(lua, i);
+        push_printed(lua, ask, i);
         luaL_addvalue(&text);
     }
     luaL_pushresult(&text);

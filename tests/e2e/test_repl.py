@@ -95,6 +95,22 @@ class Words(Repl):
         self.assertRegex(session.value("('x'):rep(3e6)"), r"x… 1951424 bytes more$")
         self.assertEqual(session.value("setmetatable({1}, {__index = error, __len = error, __pairs = error, __tostring = error})"), [1])
 
+    def test_plots_and_files_of_documents_and_tables(self):
+        session = Session(self.filled())
+        bars = {"kind": "bars", "title": "services", "points": [["7", 2], ["71", 0]]}
+        documents = [{"key": key, "document": session.value(f"views.open_bills '{key}'")} for key in ("7", "71")]
+        for source in ("views.open_bills:all()", "views.open_bills:all():list()"):
+            self.assertEqual(session.lines(source + ":plot 'services'"), [{"plot": bars}, {"none": True}])
+            saved = session.lines("it:save 'bills.csv'")
+            self.assertEqual(saved, [{"save": {"file": "bills.csv"}}, *({"row": row} for row in documents), {"saved": True, "rows": 2}, {"none": True}])
+        self.assertEqual(session.lines("plot({ { 'a', 1 }, { 'b', 2 } }, 'two')")[0]["plot"], {"kind": "bars", "title": "two", "points": [["a", 1], ["b", 2]]})
+        self.assertEqual(session.lines("plot { a = 1, b = decimal '2.5' }")[0]["plot"]["points"], [["a", 1], ["b", 2.5]])
+        self.assertEqual(session.lines("save({ { x = 1 }, { x = 2 } }, 'x.ndjson')")[1:3], [{"row": {"x": 1}}, {"row": {"x": 2}}])
+        for source, text in {"plot(7)": "plot: a query", "save(7, 'x.csv')": "save: a query", "save({}, 'x.txt')": "ends in .csv",
+                             "plot { { key = 'a', document = { x = 'y' } } }": "there is none in it", "plot { { key = 'a', document = { x = 1, y = 2 } } }": "there are x, y in it",
+                             "views.open_bills:all().plot()": "expected documents"}.items():
+            self.assertIn(text, session.error(source)["message"], source)
+
     def test_variables_and_tenants(self):
         self.limits()
         hub = self.filled()
@@ -114,7 +130,7 @@ class Words(Repl):
 
     def test_printing_and_incomplete_sources(self):
         session = Session(self.filled())
-        self.assertEqual(session.lines("print(1, nil, {}) print 'a\\nb' return 2"), [{"print": "1 nil table"}, {"print": "a\nb"}, {"value": 2}])
+        self.assertEqual(session.lines("print(1, nil, {}) print 'a\\nb' return 2"), [{"print": "1 nil {}"}, {"print": "a\nb"}, {"value": 2}])
         for source in ("for i = 1, 2 do", "x = ", "f(", "[[abc", "function f()", "{", "1 +", "--[["):
             self.assertEqual(session.lines(source), [{"incomplete": True}], source)
         for source in ("x = = 1", "1 1", "'abc", "end", "goto nowhere", "break"):
@@ -129,13 +145,15 @@ class Words(Repl):
             ("bil", 0, ["billing"]), ('billing.bill "', 14, ["7", "71"]), ("billing.bill('71", 14, ["71"]), ("views.open_bills:get '", 22, ["7", "71"]),
             ("b.", 2, ["position", "state", "stream", "version"]), ("x = b.state.", 12, ["customer", "opened", "services"]), ("b:", 2, ["at", "events"]),
             ("CloseBill { clo", 12, ["close_date"]), ("billing.CloseBill({ note = 'x', ", 32, ["close_date", "note"]), ("views.open_bills:", 17, ["all", "count", "get", "range"]),
-            ('views.open_bills:range("', 24, ["customer"]), ("string.fo", 7, ["format"]), ("whi", 0, ["while"]), ("-- bil", 6, []), ("'bil", 1, []), ("views.open_bills:all():", 23, ["count", "list"])):
+            ('views.open_bills:range("', 24, ["customer"]), ("string.fo", 7, ["format"]), ("whi", 0, ["while"]), ("-- bil", 6, []), ("'bil", 1, []), ("views.open_bills:all():", 23, ["count", "list", "plot", "save"]), ("views.open_bills:all():list():", 30, ["plot", "save"])):
             self.assertEqual(session.complete(text), {"from": start, "candidates": candidates, "more": False}, text)
         self.assertIn("it", session.complete("")["candidates"])
         self.assertIn("CloseBill { close_date: time, note: string? }", session.help("CloseBill"))
         self.assertIn("indexes: customer", session.help("views.open_bills"))
         self.assertIn("string.format", session.help("format"))
-        self.assertEqual(refused(session.hub, {"session": session.id, "help": "pritn"})[1]["detail"], "no help on pritn: did you mean print?")
+        status, problem = refused(session.hub, {"session": session.id, "help": "pritn"})  # not what a session that is gone answers
+        self.assertEqual((status, problem["code"], problem["detail"]), (400, "malformed", "no help on pritn: did you mean print?"))
+        self.assertEqual(refused(session.hub, {"session": "gone", "help": "pritn"})[0], 404)
 
 
 class Ends(Repl):
@@ -205,17 +223,41 @@ class Ends(Repl):
         question.rest()
         self.assertEqual(session.value("1"), 1)
 
-    def test_sessions_are_counted(self):
+    def test_the_session_idle_longest_gives_way(self):
         hub = self.filled()
         sessions = [Session(hub) for _ in range(8)]
-        status, problem = refused(hub, {"open": True})
-        self.assertEqual((status, problem["code"]), (429, "busy"))
-        self.assertEqual(refused(hub, {"source": "1"})[0], 429)
-        self.assertEqual(sessions[3].close(), [{"closed": True}])
+        running = sessions[0].begin(FOREVER)
+        running.line()
+        sessions[1].value("1")
+        self.assertEqual(ask(hub, source="1"), [{"value": 1}])  # a question of its own takes a place too
+        status, problem = refused(hub, {"session": sessions[2].id, "source": "1"})
+        self.assertEqual((status, problem["code"]), (404, "not_found"))
+        self.assertIn("gave way", problem["detail"])
+        for session in [sessions[1], *sessions[3:]]:
+            self.assertEqual(session.value("1"), 1)
+        sessions.append(Session(hub))  # where the question was
+        self.assertEqual(sessions[1].value("1"), 1)
+        sessions.append(Session(hub))
         self.assertEqual(refused(hub, {"session": sessions[3].id, "source": "1"})[0], 404)
+        self.assertEqual(sessions[1].close(), [{"closed": True}])
+        self.assertEqual(refused(hub, {"session": sessions[1].id, "source": "1"})[0], 404)
+        sessions[0].cancel()
+        running.rest()
+
+    def test_sessions_at_work_are_counted(self):
+        hub = self.filled()
+        running = [(session, session.begin(FOREVER)) for session in (Session(hub) for _ in range(8))]
+        for _, question in running:
+            question.line()
+        for body in ({"open": True}, {"source": "1"}):
+            status, problem = refused(hub, body)
+            self.assertEqual((status, problem["code"]), (429, "busy"))
+            self.assertIn("all 8 sessions are at work", problem["detail"])
+            self.assertIn("repl_idle_seconds", problem["detail"])
+        for session, question in running:
+            session.cancel()
+            question.rest()
         self.assertEqual(ask(hub, source="1"), [{"value": 1}])
-        Session(hub)
-        self.assertEqual(refused(hub, {"open": True})[0], 429)
 
     def test_idle_sessions_end(self):
         self.limits(repl_idle_seconds=1)

@@ -174,6 +174,10 @@ class Insight(Case):
             self.assertIn("handler", session.value(f"blame({what})")["blame"][0]["commands"][0], what)
         self.assertEqual(session.value("trace(1)")["trace"][0]["type"], "CreateBill")
         self.assertEqual(session.value('trace(billing.bill "7")')["trace"][0]["type"], "CloseBill")
+        self.assertEqual(session.value('trace "billing/bill/7"'), session.value('trace(billing.bill "7")'))
+        self.assertEqual(session.value('trace(events { stream = "billing/bill/7" })'), session.value("trace(1)"))
+        self.assertIn("billing/bill/8 has no event", session.error('trace "billing/bill/8"')["message"])
+        self.assertIn("error", session.lines('trace "billing/bil/7"')[-1])
         self.assertIn("error", session.lines('trace "nobody"')[-1])
         self.assertIn("no position 99", session.error("trace(99)")["message"])
         for nobody in ("('x'):rep(254)", "('x'):rep(255)", "('x'):rep(1e5)", "''"):

@@ -245,7 +245,12 @@ class Model(Part):
         months = session.value("events { type = 'FineCreated' }:group('month'):count()")
         self.assertEqual(session.lines("it:plot('fines')")[0]["plot"],
                          {"kind": "line", "title": "fines", "points": [[key, months[key]] for key in sorted(months)]})
+        # What was drawn stays `it`, so that it can be saved.
+        rows = [line["row"] for line in session.lines("it:save 'months.csv'") if "row" in line]
+        self.assertEqual({row["key"]: row["value"] for row in rows}, months)
+        self.assertEqual(session.value("it"), months)
         self.assertEqual(session.lines("events {}:group('type'):plot()")[0]["plot"]["kind"], "bars")
+        self.assertEqual(session.value("it:count()"), session.value("events {}:group('type'):count()"))
         bins = session.lines("events { type = 'FineCreated' }:map('amount'):plot()")[0]["plot"]
         self.assertEqual((bins["kind"], sum(n for _, n in bins["points"])), ("histogram", len(created)))
         saved = session.lines("events { type = 'FineCreated' }:map('data'):save 'a.csv'", rows=2)
@@ -337,7 +342,7 @@ class Model(Part):
                        "while true do events {}:group('stream'):count() end",
                        "while true do events {}:sort('id'):count() end",
                        "for e in events {} do while true do end end",
-                       "while true do events { type = 'Never' }:last() end",
+                       "while true do events { tenant = 'never' }:last() end",
                        f"while true do events {{}}:where(function(e) return {BUSY} > 0 end):count() end"]:
             question = self.session.begin("print('begun') " + source)
             self.assertEqual(question.line(), {"print": "begun"})
@@ -471,6 +476,18 @@ class Logs(Case):
         counts, sums = session.value("odd:count()"), session.value("odd:sum('n')")
         file = session.lines("projection_from('odd_boxes', odd, 'n')")[0]["file"]
         self.assertEqual(file["name"], "odd_boxes.lua")
+        # What :count() and :sum(…) of it gave is as good, and stays `it`.
+        self.assertEqual(session.lines("odd:sum('n')")[-1], {"value": sums})
+        self.assertEqual([line for line in session.lines("projection_from('odd_boxes', it)") if "none" not in line], [{"file": file}])
+        self.assertEqual(session.value("it"), sums)
+        made = session.lines("events { type = 'Added', since = '2020-01-01', to = '2020-02-01' }:group('id'):count()")
+        self.assertEqual(made[-1], {"value": {}})
+        old = session.lines("projection_from('old_boxes', it)")[0]["file"]
+        self.assertIn('if row.at < "2020-01-01T00:00:00.000Z" then return nil end', old["text"])
+        session.lines("events { type = 'Added', since = '2020-01-01' }:group('id'):count()")
+        new = session.lines("projection_from('new_boxes', it)")[0]["file"]
+        of_boxes = session.value("events { type = 'Added' }:group('id'):count()")
+        self.assertIn("only :count() and :sum", session.error("projection_from('x', odd:max('n'))")["message"])
         for source, message in [("local k = 3 return projection_from('x', events { type = 'Added' }:group(function(e) return k end))", "uses a local from outside"),
                                 ("projection_from('x', events { type = 'Added' }:limit(3):group('id'))", "only :where and :group"),
                                 ("projection_from('x', events {}:group('id'))", "a projection names its events"),
@@ -478,10 +495,13 @@ class Logs(Case):
                                 ("projection_from('X', odd)", "the name is one like")]:
             self.assertIn(message, session.error(source)["message"], source)
         hub.stop()
-        self.write("shop/odd_boxes.lua", file["text"])
+        for made in (file, old, new):
+            self.write("shop/" + made["name"], made["text"])
         hub = self.hub()
         self.assertEqual({key: (document["count"], document["sum"]) for key, document in hub.view("shop/odd_boxes").items()},
                          {key: (counts[key], sums[key]) for key in counts})
+        self.assertEqual(hub.view("shop/old_boxes"), {})
+        self.assertEqual({key: document["count"] for key, document in hub.view("shop/new_boxes").items()}, of_boxes)
 
 
 if __name__ == "__main__":

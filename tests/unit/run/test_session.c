@@ -122,22 +122,40 @@ static void a_session(void **state)
     hub_close(hub);
 }
 
+static const char forever[] = "print 'begun' while true do pcall(print) end";
+static const char ended[] = "{\"error\":{\"code\":\"cancelled\",\"message\":\"cancelled\"}}\n";
+
 static void so_many_and_no_more(void **state)
 {
     struct hub *hub = open_hub(NULL, 1, -1);
     struct opened all[SESSIONS_MAX];
+    struct asked *asked[SESSIONS_MAX];
+    struct buf out = {0};
     for (size_t at = 0; at < SESSIONS_MAX; at++) all[at] = open_session(hub);
+    /* Who is idle longest gives way. */
+    expect_lines(hub, all[0].id, "1", "{\"value\":1}\n");
+    struct opened other = open_session(hub);
+    expect_refused(hub, SESSION_EVALUATE, all[1].id, FAULT_NOT_FOUND);
+    assert_int_equal(hub_session_count(hub), SESSIONS_MAX);
+    all[1] = other;
+    /* Who is at work does not. */
+    for (size_t at = 0; at < SESSIONS_MAX; at++) {
+        asked[at] = begin(hub, SESSION_EVALUATE, all[at].id, forever);
+        buf_clear(&out);
+        take_until(asked[at], &out, "begun");
+    }
     expect_refused(hub, SESSION_OPEN, "", FAULT_BUSY);
     expect_refused(hub, SESSION_EVALUATE, "", FAULT_BUSY);
-    close_session(hub, all[3]);
+    for (size_t at = 0; at < SESSIONS_MAX; at++) {
+        assert_int_equal(hub_session_cancel(hub, slice_of("main"), slice_of(all[at].id), &test_fault), 0);
+        buf_clear(&out);
+        take_until(asked[at], &out, NULL);
+        asked_free(asked[at]);
+    }
     expect_lines(hub, "", "1", "{\"value\":1}\n");
-    open_session(hub);
-    expect_refused(hub, SESSION_OPEN, "", FAULT_BUSY);
+    buf_release(&out);
     hub_close(hub);
 }
-
-static const char forever[] = "print 'begun' while true do pcall(print) end";
-static const char ended[] = "{\"error\":{\"code\":\"cancelled\",\"message\":\"cancelled\"}}\n";
 
 static void one_call_at_a_time(void **state)
 {

@@ -133,6 +133,12 @@ static int host_keys(void *user, struct slice view, struct slice prefix, size_t 
     return host_texts(keys, limit);
 }
 
+static struct slice host_log_name(void *user, uint32_t at)
+{
+    static const char *const names[] = {"main", "billing/bill", "old/thing", "OldEvent", "$Sent"};
+    return at <= sizeof names / sizeof *names ? slice_of(names[at - 1]) : SLICE_NONE;
+}
+
 static int host_tell(void *user, struct slice line, struct fault *fault)
 {
     if (atomic_load(&test.cancelled)) return fault_set(fault, FAULT_CANCELLED, "cancelled");
@@ -155,6 +161,7 @@ static void open_ask(size_t memory_max, size_t value_size_max)
                                   .tenant = host_tenant,
                                   .ids = host_ids,
                                   .keys = host_keys,
+                                  .log_name = host_log_name,
                                   .events = &no_events,
                                   .tell = host_tell};
     test.domain = open_domain_with((struct domain_options){.memory_max = memory_max}, scripts);
@@ -272,6 +279,12 @@ static void sources_that_end_early(void **state)
     assert_fails("x = = 1", FAULT_SCRIPT, "repl:1: unexpected symbol near '='");
     assert_fails("\n\n1 1", FAULT_SCRIPT, "repl:3:");
     assert_fails("'abc", FAULT_SCRIPT, "unfinished string");
+    /* Of both readings the error of the one that got further. */
+    assert_fails("{1,2\n3}", FAULT_SCRIPT, "repl:2: '}' expected (to close '{' at line 1) near '3'");
+    assert_fails("{1,2 3}", FAULT_SCRIPT, "repl:1: '}' expected near '3'");
+    assert_fails("= 1+1", FAULT_SCRIPT, "repl:1: unexpected symbol near '='");
+    assert_fails("x = 1 y = {1 2}", FAULT_SCRIPT, "repl:1: '}' expected near '2'");
+    assert_fails("x = 1\ny = = 2", FAULT_SCRIPT, "repl:2: unexpected symbol near '='");
     assert_fails("\x1bLua", FAULT_SCRIPT, "");
 }
 
@@ -293,11 +306,81 @@ static void words(void **state)
                  "[null,\"function\",\"function\"]");                     /* of two contexts */
     assert_value("list, contexts.list.X", "[\"function\",\"function\"]"); /* a word wins */
     assert_int_equal(run("print(1, {}, nil, 'a') print()"), ASK_NONE);
-    assert_string_equal(test.told.data, "{\"print\":\"1 table nil a\"}\n{\"print\":\"\"}\n");
+    assert_string_equal(test.told.data, "{\"print\":\"1 {} nil a\"}\n{\"print\":\"\"}\n");
     assert_int_equal(run("views.bills:all()"), ASK_NONE);
     assert_string_equal(test.told.data,
                         "{\"row\":{\"key\":\"0\",\"document\":{\"n\":1}}}\n"
                         "{\"row\":{\"key\":\"1\",\"document\":{\"n\":1}}}\n{\"more\":true}\n");
+}
+
+/* What neither the contracts nor the log have is a slip, and no query that finds nothing. */
+static void names_that_nothing_has(void **state)
+{
+    static const char *const known[] = {
+        "type = 'BillClosed'",    "type = 'billing.BillClosed'", "types = {'OldEvent', '$Sent', 'X'}",
+        "type = 'old.OldEvent'",  "context = 'billing'",         "context = 'old'",
+        "aggregate = 'bill'",     "aggregate = 'billing/bill'",  "aggregate = 'thing'",
+        "aggregate = 'old/thing'"};
+    static const char *const refused[][2] = {
+        {"events { type = 'BillClosedd' }", "repl:1: no event BillClosedd: did you mean BillClosed?"},
+        {"events { types = { 'BillClosed', 'billing.BillClsed' } }",
+         "no event billing.BillClsed: did you mean BillClosed?"},
+        {"events { type = 'biling.BillClosed' }", "no context biling: did you mean billing?"},
+        {"events { type = 'CloseBill' }", "no event CloseBill"},
+        {"events { context = 'biling' }", "no context biling: did you mean billing?"},
+        {"events { aggregate = 'bil' }", "no aggregate bil: did you mean bill?"},
+        {"events { aggregate = 'billing/bll' }", "no aggregate billing/bll: did you mean billing/bill?"},
+        {"events { aggregate = 'old' }", "no aggregate old"},
+        {"events {}:sum 'close_dat'", "sum: no event has a field close_dat: did you mean close_date?"},
+        {"events {}:where 'data.closedate'",
+         "where: no event has a field closedate: did you mean close_date?"},
+        {"events {}:sort('x.y')", "sort: no event has a field x"},
+        {"events {}:group('close_dte')", "group: no event has a field close_dte"},
+        {"events {}:group('type'):avg 'close_dte'", "avg: no event has"},
+        {"events {}:top(3, 'close_dte')", "top: no event has"},
+        {"events {}:quantile(0.5, 'close_dte')", "quantile: no event has"},
+        {"events {}:distinct 'close_dte'", "distinct: no event has"},
+        {"events {}:map 'close_dte'", "map: no event has"}};
+    static const char *const fields[] = {":where 'type'",
+                                         ":group 'month'",
+                                         ":where 'data.close_date'",
+                                         ":where 'close_date.x'",
+                                         ":where 'data'",
+                                         ":map(function(e) return {x = 1} end):where 'x'",
+                                         ":join(views.bills):where 'bills.n'"};
+    char source[256];
+    for (size_t at = 0; at < sizeof known / sizeof *known; at++) {
+        snprintf(source, sizeof source, "tostring(events { %s })", known[at]);
+        assert_value(source, "\"a query of events\"");
+    }
+    for (size_t at = 0; at < sizeof refused / sizeof *refused; at++)
+        assert_fails(refused[at][0], FAULT_SCRIPT, refused[at][1]);
+    for (size_t at = 0; at < sizeof fields / sizeof *fields; at++) {
+        snprintf(source, sizeof source, "tostring(events {}%s)", fields[at]);
+        assert_value(source, "\"a query of events\"");
+    }
+    /* What fields an event had that the contracts do not have any more is not known. */
+    assert_value("tostring(events { type = 'OldEvent' }:where 'close_dte')", "\"a query of events\"");
+}
+
+/* What is called or indexed and not there: the nearest that is. */
+static void what_was_meant(void **state)
+{
+    assert_fails("CloseBil {}", FAULT_SCRIPT, "(global 'CloseBil'): did you mean CloseBill?");
+    assert_fails("bill '7'", FAULT_SCRIPT, "(global 'bill'): did you mean billing.bill?");
+    assert_fails("biling.bill '7'", FAULT_SCRIPT, "(global 'biling'): did you mean billing?");
+    assert_fails("BillClosed {}", FAULT_SCRIPT,
+                 "did you mean billing.BillClosed?"); /* or other's: of two contexts */
+    assert_fails("bills '7'", FAULT_SCRIPT, "did you mean views.bills?");
+    assert_fails("my_own = print my_ownn()", FAULT_SCRIPT, "did you mean my_own?");
+    assert_fails("prin 'x'", FAULT_SCRIPT, "did you mean print?");
+    assert_fails("nothing_like_it()", FAULT_SCRIPT, "(global 'nothing_like_it')");
+    assert_null(strstr(test_fault.text, "did you mean"));
+    assert_fails("local x x()", FAULT_SCRIPT, "(local 'x')");
+    assert_fails("events {}:grup 'x'", FAULT_SCRIPT, "query has no grup: did you mean group?");
+    assert_fails("views.bills:cuont()", FAULT_SCRIPT, "view has no cuont: did you mean count?");
+    assert_fails("views.bills:all():lisst()", FAULT_SCRIPT, "documents has no lisst: did you mean list?");
+    assert_value("billing.bill('never').state", "null");
 }
 
 static void faults_of_the_host(void **state)
@@ -496,7 +579,7 @@ static void all_that_can_be_called_has_help(void **state)
     assert_true(walked > 90);
     struct buf text = {0};
     assert_int_equal(ask_help(test.ask, slice_of("nosuchword"), &text, &test_fault), -1);
-    assert_int_equal(test_fault.code, FAULT_NOT_FOUND);
+    assert_int_equal(test_fault.code, FAULT_MALFORMED);
 }
 
 /* And what has help is there: each function of a library that the reference names. */
@@ -551,7 +634,8 @@ static void completion(void **state)
     assert_completes("CloseBill { note = ", "\"from\":19,\"candidates\":[],\"more\":false");
     assert_completes("value.state.c", "\"from\":12,\"candidates\":[\"closed\",\"customer\"],\"more\":false");
     assert_completes("value:", "\"from\":6,\"candidates\":[\"f\"],\"more\":false");
-    assert_completes("views.bills:all():", "\"from\":18,\"candidates\":[\"count\",\"list\"],\"more\":false");
+    assert_completes("views.bills:all():",
+                     "\"from\":18,\"candidates\":[\"count\",\"list\",\"plot\",\"save\"],\"more\":false");
     assert_completes("(decimal '1'):ro", "\"from\":14,\"candidates\":[\"round\"],\"more\":false");
     assert_completes("decimal('1'):round(2):s", "\"from\":22,\"candidates\":[\"sign\"],\"more\":false");
     assert_completes("nothing.x.y", "\"from\":10,\"candidates\":[],\"more\":false");
@@ -719,6 +803,8 @@ int main(void)
         CASE(globals_stay),
         CASE(sources_that_end_early),
         CASE(words),
+        CASE(what_was_meant),
+        CASE(names_that_nothing_has),
         CASE(faults_of_the_host),
         CASE(cancelled),
         CASE(time_is_up),
