@@ -161,7 +161,7 @@ class Docs(Case):
     def test_scripts_that_would_break_a_careless_writer(self):
         self.nasty()
         told = self.docs("--json")
-        self.assertIn("of the specs fail", told.stderr)
+        self.assertIn("specs fail: they are shown as failing", told.stderr)
         self.assertEqual(json.loads(told.stdout)["out"], self.site)
         pages = self.pages()
         self.assertIn(EVIL, pages["contexts/ring.html"].text)  # as text
@@ -184,7 +184,26 @@ class Docs(Case):
         self.assertIn("<i>boom</i>", odd.text)
         self.assertIn("broken_spec.lua", odd.text)
         self.assertIn("is not written yet", odd.text)
-        self.assertIn("6 behaviours, 4 of them not", pages["index.html"].text)
+        self.assertIn("6 behaviours, 4 do not hold", pages["index.html"].text)
+
+    def test_one_spec_that_fails(self):
+        self.put("scripts/odd/contracts.lua", ODD)
+        self.put("scripts/odd/thing.lua", 'local thing = aggregate "thing"\nfunction thing.execute.Do1() return Did1 { field_1 = "x" } end\n')
+        self.put("specs/odd/odd_spec.lua", 'it("does", function() aggregate("thing", "1"):when { Do1 { field_1 = "a" } }:expect {} end)\n')
+        self.assertIn("lore: 1 spec fails: it is shown as failing (lore test says why)\n", self.docs().stderr)
+        self.assertIn("1 behaviour, 1 does not hold.", self.pages()["behaviours.html"].text)
+        for command in ("openapi",), ("asyncapi",), ("map", "--json"):  # they show no specs
+            self.assertIn("lore: 1 spec fails: what it says is left out (lore test says why)\n",
+                          lore(command[0], self.scripts, *command[1:], check=0).stderr)
+
+    def test_the_folder_of_one_context(self):
+        self.example()
+        for command in ("docs", "--out", self.site), ("map",), ("openapi",), ("asyncapi",), ("types", "--out", self.dir):
+            told = lore(command[0], os.path.join(self.scripts, "fines"), *command[1:], check=1)
+            self.assertEqual((told.stdout, told.stderr), ("", f"lore: {self.scripts}/fines looks like a context: give the folder above it\n"))
+        self.put("scripts/lost.lua", 'local lost = projection "lost"\n')  # beside contexts: an error like others
+        self.put("scripts/fines/fine.lua", 'local lost = projection "lost"\nlost.no = 1\n')
+        self.assertNotIn("looks like a context", self.docs(check=1).stderr)
 
     def test_without_specs(self):
         self.example()

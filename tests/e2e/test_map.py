@@ -132,6 +132,9 @@ class Map(Case):
         hub.stop()
         counted = json.loads(lore("map", self.scripts, "--json", "--no-specs", "--data", self.data, check=0).stdout)
         self.assertEqual(find(counted["flows"], kind="sends", message="billing.CreateUser")[0]["count"], 2)
+        told = subprocess.run([os.environ["LORE"], "map", "--to", "http://127.0.0.1:9"], capture_output=True, text=True, cwd=self.dir + "/specs")
+        self.assertEqual((told.returncode, told.stdout, told.stderr.count("\n")), (1, "", 1))
+        self.assertRegex(told.stderr, r"^lore: \./scripts: no such folder: .* with --scripts DIR$")
         self.assertIn("no data directory", lore("map", self.scripts, "--data", self.data + "x", check=1).stderr)
 
     # --- what is seen in the source ---
