@@ -230,17 +230,18 @@ graphs.colours = [[
 --import:#333842;--good:#5fd083;--bad:#ff8080;--code:#1b1f28}}
 ]]
 
--- label: what it shows, for who cannot see it. alone: a file of its own.
+-- label: what it shows, for who cannot see it. alone: a file of its own. Also gives the width below which it is not shrunk.
 function graphs.svg(graph, root, label, alone)
   local svg = core.draw(graphs.dot(graph, root))
   svg = svg:gsub("^.-<svg", "<svg", 1):gsub("<!%-%-.-%-%->\n?", ""):gsub("<title>[^<]*</title>\n?", ""):gsub("xlink:title=\"[^\"]*\"", "")
     :gsub("xlink:href", "href"):gsub(' xmlns:xlink="[^"]*"', ""):gsub(' target="[^"]*"', "")
   local width, height = svg:match '^<svg width="([%d.]+)pt" height="([%d.]+)pt"'
-  local size = ('width="%s" height="%s" style="min-width:%dpx"'):format(width, height, math.floor(width * 0.85))
+  local least_px = math.floor(width * 0.75)
+  local size = ('width="%s" height="%s" style="min-width:%dpx"'):format(width, height, least_px)
   local head = ('<svg class="map" role="img" aria-label="%s" %s'):format(xml(label), size)
   svg = svg:gsub('^<svg width="[^"]*" height="[^"]*"', function() return head end, 1)
   if alone then svg = svg:gsub(">", ">\n<style>" .. graphs.colours .. graphs.style .. "</style>", 1) end
-  return (svg:gsub("%s+$", "\n"))
+  return svg:gsub("%s+$", "\n"), least_px
 end
 
 return graphs
