@@ -132,6 +132,14 @@ class New(Case):
         os.remove(path)
         self.assertIn("README.md is there already", lore("new", folder, check=2).stderr)
 
+    def test_a_folder_that_a_shell_would_take_apart(self):
+        for name in "my shop", "it's; echo $HOME", "plain-1.0":
+            told = lore("new", name, check=0, cwd=self.dir).stdout
+            line = re.search(r"hub: (cd .*), then lore test", told)[1]
+            there = subprocess.run(["sh", "-c", line + " && pwd"], capture_output=True, text=True, cwd=self.dir)
+            self.assertEqual(there.stdout, os.path.join(os.path.realpath(self.dir), name) + "\n", line)
+        self.assertEqual(line, "cd plain-1.0")
+
     def test_where_nothing_can_be_made(self):
         self.assertRegex(lore("new", os.path.join(self.dir, "no", "where"), check=1).stderr, "cannot be made: No such file")
         file = os.path.join(self.dir, "file")
