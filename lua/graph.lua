@@ -18,14 +18,15 @@ graphs.link_of = link_of
 
 -- --- the graph ---
 
-local function times(count) return count and (" ×%d"):format(count) or "" end
+-- Nothing where a part of it cannot be told.
+local function times(line) return line.count and not line.unknown and (" ×%d"):format(line.count) or "" end
 
 -- Every edge of the map: calls edge(kind, from, to, text, count).
 local function each_edge(edge)
   for _, flow in ipairs(book.flows) do
     if flow.kind == "handles" and flow.message.is_event then
       for _, giver in ipairs(book.publishers(flow.message)) do
-        edge("event", giver, flow.block, flow.message.name, giver.given and giver.given[flow.message.full])
+        edge("event", giver, flow.block, flow.message.name, book.times_given(giver, flow.message))
       end
     elseif flow.kind == "sends" then
       edge("command", flow.block, flow.target, flow.message and flow.message.name or "?", flow.count)
@@ -67,7 +68,8 @@ local function add_edge(graph, kind, from, to, text, count)
     edge.texts[text] = {}
     edge.order[#edge.order + 1] = text
   end
-  if count then edge.texts[text].count = (edge.texts[text].count or 0) + count end
+  local line = edge.texts[text]
+  if count then line.count = (line.count or 0) + count else line.unknown = true end
 end
 
 local function finish(graph)
@@ -82,7 +84,7 @@ local function finish(graph)
     table.sort(edge.order)
     edge.lines = {}
     for _, text in ipairs(edge.order) do
-      if text ~= "" then edge.lines[#edge.lines + 1] = text .. times(edge.texts[text].count) end
+      if text ~= "" then edge.lines[#edge.lines + 1] = text .. times(edge.texts[text]) end
     end
   end
   return graph
