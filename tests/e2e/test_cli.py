@@ -36,6 +36,9 @@ class Help(unittest.TestCase):
                     said = lore(command, f"--{option}" + ("=x" if value else ""), "--nonsense", check=2).stderr
                     self.assertIn("unknown option --nonsense", said, option)
 
+    def test_help_fits_a_window(self):
+        self.assertEqual([line for line in lore("serve", "--help", check=0).stdout.splitlines() if len(line) > 110], [])
+
     def test_help_of_a_command_by_its_name(self):
         for command in COMMANDS:
             self.assertEqual(lore("help", command, check=0).stdout, lore(command, "--help", check=0).stdout)
