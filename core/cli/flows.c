@@ -18,11 +18,16 @@ struct flow {
     size_t command_size;
 };
 
+struct flows_type {
+    uint64_t position;
+    struct slice *type;
+};
+
 struct flows {
     struct arena arena; /* flows, their texts, and the names of types */
     struct map flows, types;
-    struct slice **type_at; /* by position: the type of the event there; NULL: another tenant's */
-    size_t type_count;
+    struct flows_type *typed; /* each event's, in order of position: as the log gives them */
+    size_t typed_count, typed_max;
     struct buf text, key;
 };
 
@@ -39,15 +44,20 @@ static struct slice *flows_type(struct flows *flows, struct slice context, struc
     return found;
 }
 
-static void flows_keep_type(struct flows *flows, size_t position, struct slice *type)
+static void flows_keep_type(struct flows *flows, uint64_t position, struct slice *type)
 {
-    if (position >= flows->type_count) {
-        size_t count = position * 2 + 1024;
-        flows->type_at = mem_resize(flows->type_at, count * sizeof *flows->type_at);
-        memset(flows->type_at + flows->type_count, 0, (count - flows->type_count) * sizeof *flows->type_at);
-        flows->type_count = count;
+    if (flows->typed_count && position <= flows->typed[flows->typed_count - 1].position) return;
+    if (flows->typed_count == flows->typed_max) {
+        flows->typed_max = flows->typed_max * 2 + 1024;
+        flows->typed = mem_resize(flows->typed, flows->typed_max * sizeof *flows->typed);
     }
-    flows->type_at[position] = type;
+    flows->typed[flows->typed_count++] = (struct flows_type){position, type};
+}
+
+static int flows_compare_position(const void *position, const void *typed)
+{
+    uint64_t a = *(const uint64_t *)position, b = ((const struct flows_type *)typed)->position;
+    return (a > b) - (a < b);
 }
 
 /* The type of the event that a causation id "log:epoch:position" names; empty if it names none of this log.
@@ -61,11 +71,14 @@ static struct slice flows_cause(const struct flows *flows, struct slice log, str
         return SLICE_NONE;
     uint64_t position = 0;
     for (const char *at = last + 1; at < cause.data + cause.size; at++) {
-        if (*at < '0' || *at > '9' || position > flows->type_count) return SLICE_NONE;
+        if (*at < '0' || *at > '9' || position > UINT64_MAX / 16) return SLICE_NONE;
         position = position * 10 + (uint64_t)(*at - '0');
     }
-    struct slice *type = position < flows->type_count ? flows->type_at[position] : NULL;
-    return type ? *type : SLICE_NONE;
+    const struct flows_type *found = flows->typed_count
+                                         ? bsearch(&position, flows->typed, flows->typed_count,
+                                                   sizeof *flows->typed, flows_compare_position)
+                                         : NULL;
+    return found ? *found->type : SLICE_NONE;
 }
 
 static struct flow *flows_take(struct flows *flows, const struct flow *like)
@@ -132,7 +145,8 @@ static bool flows_line(void *user, struct slice line)
                             .target = buf_slice(&target),
                             .event = *type,
                             .is_derived = flows_is_derived(fields_text(&event, "commandid"))};
-        flows_keep_type(flows, (size_t)fields_int(&event, "position"), type);
+        int64_t position = fields_int(&event, "position");
+        if (position > 0) flows_keep_type(flows, (uint64_t)position, type);
         struct flow *flow = flows_take(flows, &like);
         flow->events++;
         flows_note_command(flow, fields_text(&event, "commandid"));
@@ -179,7 +193,7 @@ int flows_count(struct client *client, const char *tenant, struct buf *json, str
     if (done == 0) flows_put(&flows, json);
     map_release(&flows.flows);
     map_release(&flows.types);
-    mem_free(flows.type_at);
+    mem_free(flows.typed);
     arena_release(&flows.arena);
     buf_release(&flows.text);
     buf_release(&flows.key);

@@ -33,15 +33,17 @@ static bool types_is_ours(const char *path)
 static int types_write(const char *path, struct slice text, struct fault *fault)
 {
     struct buf made = {0};
-    buf_format(&made, "%s.new%c", path, 0);
-    FILE *file = fopen(made.data, "we");
-    int done = file ? 0 : -1;
+    buf_format(&made, "%s.new-XXXXXX%c", path, 0);
+    int fd = mkostemp(made.data, O_CLOEXEC); /* a name that was free: what lies there may be a link */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    int done = file && fchmod(fd, 0644) == 0 ? 0 : -1;
     if (file && fwrite(text.data, 1, text.size, file) != text.size) done = -1;
     if (file && fclose(file) != 0) done = -1;
     if (done == 0) done = rename(made.data, path);
     if (done < 0) {
         fault_errno(fault, errno, "%s", path);
-        if (file) unlink(made.data);
+        if (fd >= 0 && !file) close(fd);
+        if (fd >= 0) unlink(made.data);
     }
     buf_release(&made);
     return done;

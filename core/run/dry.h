@@ -35,10 +35,13 @@ struct dry_question {
     const struct dry_item *items; /* one transaction */
     size_t count;
     struct slice actor;
+    const atomic_bool *cancelled; /* ends it; NULL: nobody does */
+    int64_t until_ns;             /* of the monotonic clock: no longer than that; 0: as long as it takes */
 };
 
 /* Appends the answer to json. Faults: NOT_FOUND (aggregate; a service, which cannot be foreseen), MALFORMED
- * (no commands), CONTRACT, UNKNOWN_COMMAND, SCRIPT and BUDGET of the aggregate, TOO_LARGE, DISK, CORRUPT. */
+ * (no commands), CONTRACT, UNKNOWN_COMMAND, SCRIPT and BUDGET of the aggregate, TOO_LARGE, CANCELLED, DISK,
+ * CORRUPT. */
 int dry_run(const struct dry_question *question, struct buf *json, struct fault *fault);
 
 #endif

@@ -131,6 +131,16 @@ static int dry_flush(struct dry_view *view, struct fault *fault)
     return done;
 }
 
+static int dry_goes_on(const struct dry *dry, struct fault *fault)
+{
+    const struct dry_question *question = dry->question;
+    if (question->cancelled && atomic_load(question->cancelled))
+        return fault_set(fault, FAULT_CANCELLED, "cancelled");
+    if (question->until_ns && clock_monotonic_ns() > question->until_ns)
+        return fault_set(fault, FAULT_BUDGET, "a view is too far behind the log for what was asked");
+    return 0;
+}
+
 /* From where the view is to the head. */
 static int dry_catch_up(struct dry_view *view, struct fault *fault)
 {
@@ -145,6 +155,10 @@ static int dry_catch_up(struct dry_view *view, struct fault *fault)
     struct past_event event;
     int more = past_read_seek(read, position, fault);
     while (more >= 0 && !view->ended && (more = past_read_next(read, &event, fault)) > 0) {
+        if (dry_goes_on(view->dry, fault) < 0) {
+            more = -1;
+            break;
+        }
         if (more == 2) continue;
         if (*event.handler < 0)
             *event.handler = drafts_handler(view->drafts, event.envelope.context, event.envelope.type);
@@ -213,6 +227,7 @@ int dry_views(struct dry *dry, struct fault *fault)
             for (size_t event = 0; event < dry->commit.event_count; event++)
                 takes = takes || dry_is_event(dry, event, declared->events[type]);
         if (!takes) continue;
+        if (dry_goes_on(dry, fault) < 0) return -1;
         if (!dry_is_current(question->hub, declared->name, &why) ||
             hub_view_lease(question->hub, declared->name, &lease, &why) < 0) {
             dry_put_failure(dry, declared->name, SLICE_NONE, &why);

@@ -21,6 +21,7 @@ struct scan {
     struct engine *engine;
     struct scan_filter filter;
     char *stream; /* "billing/bill/7"; NULL: the log */
+    char *of;     /* the tenant, as it was when the query began */
     struct slice tenant, aggregate, id;
 };
 
@@ -251,6 +252,7 @@ static void scan_release(struct seek_scan *asked)
     if (!scan) return;
     scan_filter_close(&scan->filter);
     mem_free(scan->stream);
+    mem_free(scan->of);
     mem_free(scan);
 }
 
@@ -260,7 +262,9 @@ static int scan_read(struct scan *scan, const struct seek_filter *filter, struct
     uint64_t head = engine_head(scan->engine).position;
     scan->scan.first = 1;
     scan->scan.last = host->head < head ? host->head : head;
-    scan->tenant = filter->tenant.size ? filter->tenant : host->tenant;
+    struct slice tenant = filter->tenant.size ? filter->tenant : host->tenant;
+    scan->of = mem_text(tenant.data, tenant.size);
+    scan->tenant = slice_make(scan->of, tenant.size);
     if (scan_filter_open(&scan->filter, engine_names(scan->engine), filter, host->tenant, fault) < 0 ||
         read_from(scan, filter->from, fault) < 0 || read_upto(scan, filter->upto, fault) < 0 ||
         read_stream(scan, filter, fault) < 0)

@@ -350,7 +350,8 @@ int hub_session_ask(struct hub *hub, struct session_call *call, struct fault *fa
     bool is_off = release && !catalog_has_repl(&release->catalog);
     release_leave(&visit);
     if (is_off) return fault_set(fault, FAULT_NOT_FOUND, "the REPL is off (hub.lua: repl = false)");
-    CHECK(call->kind == SESSION_OPEN || call->kind == SESSION_EVALUATE || call->session[0]);
+    if (call->kind != SESSION_OPEN && call->kind != SESSION_EVALUATE && !call->session[0])
+        return fault_set(fault, FAULT_NOT_FOUND, "there is no such session");
     sessions_join_ended(hub->sessions);
     pthread_mutex_lock(&hub->sessions->lock);
     int done = session_ask(hub->sessions, call, fault);

@@ -10,7 +10,7 @@
 #include "run/spec_text.h"
 #include "run/trace.h"
 
-enum { BLAMED_COMMITS = 10 }; /* of a stream */
+enum { BLAMED_COMMITS = 10 /* of a stream */, DRY_SECONDS_MAX = 30 };
 
 /* The handlers of a command are not part of the question, and have the budgets they always have: so a Lua
  * state of their own, made when it is first needed. */
@@ -44,7 +44,9 @@ static int host_dry(void *user, struct slice context, struct slice name, struct 
                                     .id = id,
                                     .items = items,
                                     .count = count,
-                                    .actor = buf_slice(&session->actor)};
+                                    .actor = buf_slice(&session->actor),
+                                    .cancelled = &session->cancelled,
+                                    .until_ns = clock_monotonic_ns() + DRY_SECONDS_MAX * 1000000000LL};
     return dry_run(&question, json, fault);
 }
 

@@ -99,6 +99,17 @@ static int64_t spec_first_at(const struct record *record)
     return record_next_event(record, &event) ? event.at_ms : record->recorded_ms;
 }
 
+/* Why a command does not fit its contract, without the value that does not: it may be personal, and it is
+ * somebody's text in a file of Lua. */
+static void spec_put_why(const struct fault *why, struct buf *out)
+{
+    const char *end = strstr(why->text, ", got ");
+    size_t size = end ? (size_t)(end - why->text) : strlen(why->text);
+    for (size_t at = 0; at < size && why->text[at] != '"'; at++)
+        buf_put_byte(out, (uint8_t)((unsigned char)why->text[at] < 0x20 ? ' ' : why->text[at]));
+    buf_put_byte(out, '\n');
+}
+
 static int spec_put_scenario(struct spec_made *made, const struct record *record, struct fault *fault)
 {
     const struct spec_question *question = made->question;
@@ -107,7 +118,8 @@ static int spec_put_scenario(struct spec_made *made, const struct record *record
     if (spec_put_commands(made, record, spec_first_at(record), &commands, &why) < 0) {
         buf_format(out, "\n  -- version %" PRIu64 ": ", record->first_version);
         spec_put_title(record, out);
-        buf_format(out, ": left out: %s\n", why.text);
+        buf_put_text(out, ": left out: ");
+        spec_put_why(&why, out);
         buf_release(&commands);
         return 0;
     }
@@ -189,8 +201,9 @@ static void spec_put_file(const struct spec_made *made, struct buf *out)
     buf_put_byte(out, '/');
     buf_put_slice(out, question->stream.id);
     buf_format(out, ", tenant %.*s. %s\n", SLICE_ARGS(question->stream.tenant),
-               made->written.replaced.size ? "Personal data is replaced: the same value by the same one."
-                                           : "None of its fields is marked as personal (pii).");
+               made->written.replaced.size
+                   ? "Personal data (pii) is replaced, the same value by the same one; the id is as it is."
+                   : "None of its fields is marked as personal (pii).");
     buf_put_text(out, "describe(");
     struct buf name = {0};
     buf_put_slice(&name, question->stream.aggregate);

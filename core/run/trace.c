@@ -23,6 +23,7 @@
 
 enum {
     TRACE_NODES_MAX = 10000,
+    TRACE_ID_MAX = 254,                    /* bytes: what a record can hold */
     TRACE_MARGIN_MS = 24 * 60 * 60 * 1000, /* between the clocks of those who draw ids and the hub's */
     TRACE_LOOK_EVERY = 1024                /* records, at whether the hub stops */
 };
@@ -236,6 +237,7 @@ static int scan_from(struct trace *trace, int64_t ms, struct fault *fault)
 
 static int collect(struct trace *trace, struct fault *fault)
 {
+    if (trace->id.size == 0 || trace->id.size > TRACE_ID_MAX) return 0; /* no record has it */
     int64_t ms = time_of_id(trace->id);
     size_t before = trace->found_count;
     trace->correlation = SLICE_NONE;
@@ -397,7 +399,8 @@ static int trace_run(struct trace *trace, struct slice event, struct buf *json, 
         if (collect(trace, fault) < 0) return -1;
     }
     if (trace->found_count == 0)
-        return fault_set(fault, FAULT_NOT_FOUND, "no command, event or correlation %.*s", SLICE_ARGS(asked));
+        return fault_set(fault, FAULT_NOT_FOUND, "no command, event or correlation %.*s",
+                         (int)(asked.size < 300 ? asked.size : 300), asked.data ? asked.data : "");
     struct node root = {.depth = -1};
     make_tree(trace, &root);
     if (event.size)

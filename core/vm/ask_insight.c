@@ -163,7 +163,7 @@ static int word_trace(lua_State *lua)
     struct slice id = SLICE_NONE;
     struct fault fault;
     lua_settop(lua, 1);
-    if (luaL_testudata(lua, 1, "events") || lua_type(lua, 1) == LUA_TTABLE) take_first(lua, 1);
+    take_first(lua, 1);
     uint64_t position = position_of(lua, 1);
     if (!position && lua_type(lua, 1) == LUA_TTABLE) position = (uint64_t)integer_field(lua, 1, "position");
     if (!position) {

@@ -50,6 +50,49 @@ static int write_code(lua_State *lua, const void *bytes, size_t size, void *user
     return 0;
 }
 
+/* Each table is in the parcel once, or equality would be lost; so is an event, which is another value there.
+ * Marks what is below the table on top of the stack; false: it was met before. */
+static bool mark_tables(lua_State *lua, int tables)
+{
+    luaL_checkstack(lua, 8, NULL);
+    lua_pushvalue(lua, -1);
+    bool met = lua_rawget(lua, tables) != LUA_TNIL;
+    lua_pop(lua, 1);
+    if (met) return false;
+    lua_pushvalue(lua, -1);
+    lua_pushboolean(lua, 1);
+    lua_rawset(lua, tables);
+    for (lua_pushnil(lua); lua_next(lua, -2); lua_pop(lua, 1)) {
+        vm_spend(lua, 1);
+        if (seek_event_is(lua, -1) || (lua_istable(lua, -1) && !mark_tables(lua, tables))) {
+            lua_pop(lua, 2);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool mark_value(lua_State *lua, int index, struct seek_parcel *parcel)
+{
+    if (seek_event_is(lua, index)) return false;
+    if (!lua_istable(lua, index)) return true;
+    if (!parcel->tables_ref) {
+        lua_newtable(lua);
+        parcel->tables_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, parcel->tables_ref);
+    lua_pushvalue(lua, index);
+    bool is_new = mark_tables(lua, lua_gettop(lua) - 1);
+    lua_pop(lua, 2);
+    return is_new;
+}
+
+void seek_carry_packed(lua_State *lua, struct seek_parcel *parcel)
+{
+    if (parcel->tables_ref) luaL_unref(lua, LUA_REGISTRYINDEX, parcel->tables_ref);
+    parcel->tables_ref = 0;
+}
+
 static int encode_data(lua_State *lua)
 {
     value_encode(lua, 1, lua_touserdata(lua, 2), "a value", DATA_SIZE_MAX);
@@ -59,6 +102,7 @@ static int encode_data(lua_State *lua)
 static bool pack_data(lua_State *lua, int index, struct seek_parcel *parcel, struct carried_value *value)
 {
     struct buf bytes = {0};
+    if (!mark_value(lua, index, parcel)) return false;
     lua_pushcfunction(lua, encode_data);
     lua_pushvalue(lua, index);
     lua_pushlightuserdata(lua, &bytes);
@@ -125,7 +169,7 @@ static bool add_function(struct seek_parcel *parcel, const void *identity, size_
     return true;
 }
 
-bool seek_carry_pack(lua_State *lua, int env, int index, struct seek_parcel *parcel, size_t *number)
+static bool pack_function(lua_State *lua, int env, int index, struct seek_parcel *parcel, size_t *number)
 {
     index = lua_absindex(lua, index);
     if (!lua_isfunction(lua, index) || lua_iscfunction(lua, index)) return false;
@@ -150,6 +194,12 @@ bool seek_carry_pack(lua_State *lua, int env, int index, struct seek_parcel *par
     memcpy(carried->values, values, (size_t)count * sizeof *values);
     carried->value_count = count;
     return true;
+}
+
+bool seek_carry_pack(lua_State *lua, int env, int index, struct seek_parcel *parcel, size_t *number)
+{
+    if (!parcel->failed && !pack_function(lua, env, index, parcel, number)) parcel->failed = true;
+    return !parcel->failed;
 }
 
 static bool pack_value(lua_State *lua, int env, int index, struct seek_parcel *parcel,
@@ -210,7 +260,7 @@ static void pack_global(lua_State *lua, int env, struct seek_parcel *parcel, str
 }
 
 /* A global that is a function mentions others: until there are no more. */
-void seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel)
+bool seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel)
 {
     size_t before;
     env = lua_absindex(lua, env);
@@ -222,7 +272,8 @@ void seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel
             name.data = lua_tolstring(lua, -2, &name.size);
             if (is_mentioned(parcel, name) && !has_global(parcel, name)) pack_global(lua, env, parcel, name);
         }
-    } while (parcel->global_count != before && parcel->global_count < GLOBALS_MAX);
+    } while (parcel->global_count != before && parcel->global_count < GLOBALS_MAX && !parcel->failed);
+    return !parcel->failed;
 }
 
 void seek_parcel_release(struct seek_parcel *parcel)
@@ -242,6 +293,36 @@ static int be_impure(lua_State *lua)
     return vm_raise(lua, FAULT_SCRIPT, 1, "this is done by the session itself");
 }
 
+/* Of next and pairs, upvalue 1 the word, 2 the globals: what is in these is seen by the session only. */
+static int not_of_globals(lua_State *lua)
+{
+    if (lua_rawequal(lua, 1, lua_upvalueindex(2))) return be_impure(lua);
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
+    return lua_gettop(lua);
+}
+
+/* With the table of carried globals on top: words that see more of a value than it says of itself. */
+static void hide_words(lua_State *lua, int env)
+{
+    static const char *const impure[] = {"getmetatable", "rawget", "rawset", "rawlen", "rawequal", "print"};
+    static const char *const walking[] = {"next", "pairs"};
+    int globals = lua_gettop(lua);
+    for (size_t at = 0; at < sizeof impure / sizeof *impure; at++) {
+        lua_pushcfunction(lua, be_impure);
+        lua_setfield(lua, globals, impure[at]);
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, vm_of(lua)->script_env);
+    for (size_t at = 0; at < sizeof walking / sizeof *walking; at++) {
+        lua_getfield(lua, -1, walking[at]);
+        lua_pushvalue(lua, env);
+        lua_pushcclosure(lua, not_of_globals, 2);
+        lua_setfield(lua, globals, walking[at]);
+    }
+    lua_pop(lua, 1);
+}
+
 /* Upvalue 1: the globals that were carried. What is in neither them nor the sandbox may be there in the
  * session. */
 static int env_index(lua_State *lua)
@@ -258,14 +339,13 @@ static int env_index(lua_State *lua)
     return 1;
 }
 
-static void push_word(lua_State *lua, struct slice path)
+/* As a function of this state reads it. */
+static void push_word(lua_State *lua, struct slice path, int env)
 {
     const char *dot = memchr(path.data, '.', path.size);
     size_t size = dot ? (size_t)(dot - path.data) : path.size;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, vm_of(lua)->script_env);
     lua_pushlstring(lua, path.data, size);
-    lua_rawget(lua, -2);
-    lua_remove(lua, -2);
+    lua_gettable(lua, env);
     if (!dot) return;
     lua_getfield(lua, -1, dot + 1);
     lua_remove(lua, -2);
@@ -278,7 +358,7 @@ static void push_carried(lua_State *lua, const struct carried_value *value, int 
     case CARRIED_NIL: lua_pushnil(lua); break;
     case CARRIED_ENV: lua_pushvalue(lua, env); break;
     case CARRIED_FUNCTION: lua_rawgeti(lua, functions, (lua_Integer)value->number + 1); break;
-    case CARRIED_WORD: push_word(lua, value->bytes); break;
+    case CARRIED_WORD: push_word(lua, value->bytes, env); break;
     case CARRIED_REFUSED: lua_pushlightuserdata(lua, NULL); break;
     case CARRIED_DATA:
         value_push(lua, value->bytes);
@@ -307,6 +387,8 @@ static void load_functions(lua_State *lua, const struct seek_parcel *parcel, int
     for (size_t at = 0; at < parcel->function_count; at++) {
         struct reading reading = {.code = parcel->functions[at].code};
         if (lua_load(lua, read_code, &reading, "=carried", "b") != LUA_OK) lua_error(lua);
+        lua_pushnil(lua); /* lua_load puts the state's own globals there, which no script may see */
+        if (!lua_setupvalue(lua, -2, 1)) lua_pop(lua, 1);
         lua_rawseti(lua, functions, (lua_Integer)at + 1);
     }
 }
@@ -348,13 +430,12 @@ void seek_carry_open(lua_State *lua, const struct seek_parcel *parcel)
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
     lua_setmetatable(lua, env);
-    load_functions(lua, parcel, functions);
-    give_upvalues(lua, parcel, functions, around, env);
     lua_pushvalue(lua, globals);
-    lua_pushcfunction(lua, be_impure); /* lines come in order, from the session */
-    lua_setfield(lua, -2, "print");
+    hide_words(lua, env);
     seek_event_add_type(lua);
     lua_pop(lua, 1);
+    load_functions(lua, parcel, functions);
+    give_upvalues(lua, parcel, functions, around, env);
     for (size_t at = 0; at < parcel->global_count; at++) {
         lua_pushlstring(lua, parcel->globals[at].name.data, parcel->globals[at].name.size);
         push_carried(lua, &parcel->globals[at].value, functions, env);

@@ -30,13 +30,17 @@ struct seek_parcel {
     size_t function_count, function_max;
     struct seek_global *globals;
     size_t global_count, global_max;
+    int tables_ref; /* of a table in the session's state: which tables are in it; 0: none yet */
+    bool failed;    /* something could not be packed: nothing of the parcel is to be used */
 };
 
-/* The function at index; *number: what it is called from then on. False: it cannot be carried. May raise
- * (memory, cancelled). */
+/* The function at index; *number: what it is called from then on. False: it cannot be carried, and so nothing
+ * of the parcel can: others may refer to it. May raise (memory, cancelled). */
 bool seek_carry_pack(lua_State *lua, int env, int index, struct seek_parcel *parcel, size_t *number);
-/* After all functions. */
-void seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel);
+/* After all functions. False: as above. */
+bool seek_carry_pack_globals(lua_State *lua, int env, struct seek_parcel *parcel);
+/* Lets go what packing keeps in the session's state. */
+void seek_carry_packed(lua_State *lua, struct seek_parcel *parcel);
 void seek_parcel_release(struct seek_parcel *parcel);
 
 /* Makes all of it in another state. */

@@ -87,8 +87,7 @@ static bool pack_functions(struct seek_crew *crew, int env)
         lua_pop(lua, 1);
         if (!packed) return false;
     }
-    seek_carry_pack_globals(lua, env, &crew->parcel);
-    return true;
+    return seek_carry_pack_globals(lua, env, &crew->parcel);
 }
 
 /* An event that no function has made something else of goes on as it came: with its record, so that nobody
@@ -213,6 +212,7 @@ static void *run_worker(void *user)
     size_t at;
     vm_watchdog_start();
     worker->vm = vm_new(&options);
+    vm_forget_libraries(worker->vm);
     worker->vm->leash = &crew->leash;
     bool failed = call_worker(worker, open_worker) < 0;
     while (!failed && next_chunk(worker, &at)) {
@@ -269,7 +269,9 @@ bool seek_crew_start(struct seek_program *program, int env, const struct seek_so
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&crew->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (!pack_functions(crew, env)) {
+    bool packed = pack_functions(crew, env);
+    seek_carry_packed(program->lua, &crew->parcel);
+    if (!packed) {
         seek_crew_free(crew);
         *made = NULL;
         return false;

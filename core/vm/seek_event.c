@@ -508,6 +508,11 @@ static void make_types(lua_State *lua)
     lua_pop(lua, 2);
 }
 
+bool seek_event_is(lua_State *lua, int index)
+{
+    return luaL_testudata(lua, index, event_type) || luaL_testudata(lua, index, data_type);
+}
+
 struct seek_reader *seek_reader_push(lua_State *lua, const struct seek_source *source)
 {
     make_types(lua);

@@ -57,6 +57,8 @@ void seek_event_push_field(lua_State *lua, struct seek_reader *reader, const str
 void seek_event_push_path(lua_State *lua, int index, const struct seek_path *path);
 /* If the value at index is an event or the data of one, pushes the plain table that it stands for. */
 bool seek_event_push_table(lua_State *lua, int index);
+/* Whether the value is an event of a query, or its data. */
+bool seek_event_is(lua_State *lua, int index);
 /* type() of scripts: "table" for events. Into the table on top of the stack. */
 void seek_event_add_type(lua_State *lua);
 

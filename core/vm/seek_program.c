@@ -9,7 +9,8 @@
 #include "vm/watchdog.h"
 
 enum {
-    MEMORY_LOOK_EVERY = 256,   /* rows */
+    MEMORY_LOOK_EVERY = 256, /* rows */
+    MEMORY_LOOK_BYTES = 1 << 20,
     GROUPS_NAMED_MAX = 1 << 14 /* beyond, names are not kept as texts of Lua */
 };
 
@@ -112,11 +113,20 @@ static int refuse(struct seek_program *program, const char *what, const struct s
     return vm_raise(program->lua, FAULT_SCRIPT, 1, "%s: got %s", what, seek_value_name(value));
 }
 
-static void check_memory(struct seek_program *program)
+static size_t kept_bytes(const struct seek_program *program)
 {
     size_t kept = program->fold.bytes + program->label.size_max + program->row.size_max;
     for (size_t at = 0; at < program->stage_count; at++)
         if (program->stages[at].kind == SEEK_SORT) kept += program->stages[at].rows.bytes;
+    return kept;
+}
+
+/* Now and then, and whenever much was kept since: one row may be as large as a value can be. */
+static void check_memory(struct seek_program *program)
+{
+    size_t kept = kept_bytes(program);
+    if (++program->rows % MEMORY_LOOK_EVERY && kept < program->kept_looked + MEMORY_LOOK_BYTES) return;
+    program->kept_looked = kept;
     size_t used = vm_of(program->lua)->memory_used;
     if (used > program->memory_max || kept > program->memory_max - used)
         vm_raise(program->lua, FAULT_BUDGET, 1, "the query needs more than its %zu MiB of memory",
@@ -391,7 +401,7 @@ static bool pass_stage(struct seek_program *program, struct seek_stage *stage, s
 
 static void take_row(struct seek_program *program, size_t from, struct seek_row *row)
 {
-    if (++program->rows % MEMORY_LOOK_EVERY == 0) check_memory(program);
+    check_memory(program);
     for (size_t at = from; at < program->stage_count; at++)
         if (!pass_stage(program, &program->stages[at], row)) return;
     take_end(program, row);

@@ -64,6 +64,7 @@ struct seek_kept_group {
 
 struct seek_program {
     lua_State *lua;
+    size_t kept_looked; /* bytes kept when memory was last looked at */
     struct seek_reader *reader;
     const struct seek_views *views;
     struct seek_stage *stages;

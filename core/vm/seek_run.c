@@ -22,13 +22,12 @@ static int run_close(lua_State *lua)
     struct seek_run *run = lua_touserdata(lua, 1);
     seek_crew_free(run->crew);
     run->crew = NULL;
-    if (run->cursor) run->source->close(run->cursor);
+    seek_run_rest(run);
     if (run->scan) run->source->release(run->scan);
     seek_program_close(&run->program);
     luaL_unref(lua, LUA_REGISTRYINDEX, run->rows_ref);
     run->rows_ref = LUA_NOREF;
     arena_release(&run->arena);
-    run->cursor = NULL;
     run->scan = NULL;
     return 0;
 }
@@ -61,9 +60,12 @@ void seek_run_begin(struct seek_run *run)
     seek_program_begin(&run->program);
 }
 
+/* What the reader has at hand may be borrowed from the cursor: an event that was kept is read again. */
 void seek_run_rest(struct seek_run *run)
 {
-    if (run->cursor) run->source->close(run->cursor);
+    if (!run->cursor) return;
+    seek_reader_end(run->program.reader);
+    run->source->close(run->cursor);
     run->cursor = NULL;
 }
 

@@ -689,6 +689,23 @@ struct vm *vm_new(const struct vm_options *options)
     return vm;
 }
 
+void vm_forget_libraries(struct vm *vm)
+{
+    lua_State *lua = vm->lua;
+    lua_pushglobaltable(lua);
+    for (lua_pushnil(lua); lua_next(lua, -2);) {
+        lua_pop(lua, 1);
+        lua_pushvalue(lua, -1);
+        lua_pushnil(lua);
+        lua_rawset(lua, -4);
+    }
+    lua_pop(lua, 1);
+    lua_pushnil(lua);
+    lua_setfield(lua, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushnil(lua);
+    lua_setfield(lua, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+}
+
 void vm_free(struct vm *vm)
 {
     if (!vm) return;

@@ -100,6 +100,8 @@ struct vm_options {
 /* A state with the sandbox built; trusted globals still complete. */
 struct vm *vm_new(const struct vm_options *options); /* 0 in a field: limit.h */
 void vm_free(struct vm *vm);
+/* Of a state in which no trusted code will be loaded: its own globals, which no script sees, are emptied. */
+void vm_forget_libraries(struct vm *vm);
 /* The vm of a Lua state. */
 static inline struct vm *vm_of(lua_State *lua)
 {

@@ -133,7 +133,11 @@ static void written_items(struct written *written, struct mp_reader *reader, con
         struct mp_value key;
         struct slice bytes;
         buf_put_text(out, at ? ", " : " ");
-        if (map && mp_read(reader, &key) == 0) written_key(key.text, out);
+        if (map && mp_read(reader, &key) < 0) return;
+        if (map && pii)
+            buf_format(out, "[\"personal %u\"] = ", written_number(written, key.text));
+        else if (map)
+            written_key(key.text, out);
         if (mp_take(reader, &bytes) < 0) return;
         written_value(written, bytes, item, pii, out);
     }

@@ -108,6 +108,9 @@ class Words(Repl):
         self.assertEqual(Session(hub, "acme").value("billing.bill(7).state.customer"), "other")
         self.assertIn("no tenant", one.error("tenant 'a b'")["message"])
         self.assertEqual(refused(hub, {"session": one.id, "source": "1"}, "acme")[0], 404)
+        for nobody in ("\0", "\0" + one.id[1:], one.id[:-1], one.id[:-1] + "\0", "x" * 36):
+            for what in ({"close": True}, {"help": ""}, {"complete": "b"}, {"write": True}, {"cancel": True}):
+                self.assertEqual(refused(hub, {"session": nobody, **what})[0], 404, (nobody, what))
 
     def test_printing_and_incomplete_sources(self):
         session = Session(self.filled())

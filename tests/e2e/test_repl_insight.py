@@ -176,6 +176,11 @@ class Insight(Case):
         self.assertEqual(session.value('trace(billing.bill "7")')["trace"][0]["type"], "CloseBill")
         self.assertIn("error", session.lines('trace "nobody"')[-1])
         self.assertIn("no position 99", session.error("trace(99)")["message"])
+        for nobody in ("('x'):rep(254)", "('x'):rep(255)", "('x'):rep(1e5)", "''"):
+            self.assertIn("no command", session.error(f"trace({nobody})")["message"], nobody)
+        for query in ("events { type = 'BillCreated' }", "events { position = 1 }:first()"):
+            self.assertEqual(session.value(f"trace({query})")["trace"][0]["type"], "CreateBill")
+            self.assertEqual(session.value(f"blame({query})")["blame"][0]["commands"][0]["type"], "CreateBill")
         self.assertIn("error", session.lines("blame()")[-1])
         file = session.lines('spec_from("billing/bill/7")')[0]["file"]
         self.assertEqual(file["name"], "bill_7_spec.lua")

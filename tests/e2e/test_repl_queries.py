@@ -1,5 +1,5 @@
 """Event queries of sessions: against the figures of the fines, against a naive model of them, and where functions, logs and hubs misbehave."""
-import json, os, random, sys
+import json, os, random, re, sys
 from decimal import Decimal, localcontext
 from math import ceil, fsum
 
@@ -295,6 +295,43 @@ class Model(Part):
             self.assertTrue(found["message"].startswith("repl:"), found)
         self.assertEqual(session.value("events {}:group(function(e) return nil end):count()"), {})
 
+    def test_functions_are_the_same_wherever_they_run(self):
+        """What a copy of a function could not do alike is done by the session itself; and no copy reaches more than the function."""
+        session, count = self.session, len(self.events)
+        slow = "for _ = 1, 300 do end "
+        for before, condition, expected in (
+                ("local t = {} local a = t", "a == t", count), ("local t = {} local a = { t }", "a[1] == t", count), ("local t = {} local a = {}", "a == t", 0),
+                ("local t = {} u = t local function same(x) return x == u end", "same(t)", count),
+                ("local l = events { position = 2 }:first()", "e == l", 1), ("local l = { events { position = 2 }:first() }", "e == l[1]", 1),
+                ("x = 5", "rawget(_ENV, 'x') == 5", count), ("x = 5 local get = rawget", "get(_ENV, 'x') == 5", count),
+                ("x = 5", "(function() for k, v in pairs(_ENV) do if k == 'x' then return v == 5 end end end)()", count),
+                ("x = 5", "(function() for k, v in next, _ENV do if k == 'x' then return v == 5 end end end)()", count),
+                ("local l = list {}", "getmetatable(l) == false", 0), ("local t = { 1, 2 }", "rawlen(t) == 2", count), ("local t = { a = 1 }", "rawget(t, 'a') == 1", count),
+                ("local v = views.fines.cases local function g() return v end function h() return g() end", "h() == v", count),
+                ("local v = views.fines.cases local function g() return os or v end function h1() return g() end function h2() return g() end",
+                 "pcall(h1) and false or pcall(h2) and false", 0)):
+            found = session.value(f"{before} return events {{}}:where(function(e) {slow} return {condition} end):count()")
+            self.assertEqual(found, expected, f"{before} … {condition}")
+        # A function that cannot be carried, met again by way of others: its copy would have had the globals of a bare state.
+        touched = os.path.join(self.dir, "touched")
+        session.lines(f"""local v = views.fines.cases
+            local function g() if os then os.execute("touch {touched}") end return v end
+            function h1() return g() end
+            function h2() return g() end
+            return events {{}}:where(function(e) {slow} pcall(function() h1() end) pcall(function() h2() end) return true end):count()""")
+        self.assertFalse(os.path.exists(touched))
+
+    def test_events_outlive_their_query(self):
+        """An event that was kept is read again, however the query that gave it ended."""
+        session = self.session
+        self.assertEqual(session.value("local k for e in events {} do k = e if e.position == 5 then break end end local t = {} for i = 1, 1e5 do t[i] = {i} end return k.stream .. k.type"),
+                         self.events[4]["stream"] + self.events[4]["type"])
+        session.lines("kept = nil pcall(function() events {}:where(function(e) kept = e error('x') end):count() end)")
+        session.lines("local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(100) .. i end")
+        self.assertEqual(session.value("kept.stream .. kept.type .. kept.data.amount"), "".join(self.events[0][name] for name in ("stream", "type")) + str(self.events[0]["data"]["amount"]))
+        self.assertEqual(session.value("local n = 0 for e in events {} do for _ = 1, 200 do end if e.type == 'FineCreated' then n = n + 1 end end return n"),
+                         sum(event["type"] == "FineCreated" for event in self.events))
+
     def test_cancelled_in_any_phase(self):
         for source in ["events {}:where(function(e) while true do end end):count()",
                        "while true do events {}:group('stream'):count() end",
@@ -396,6 +433,20 @@ class Logs(Case):
         self.assertEqual(session.value("events { type = 'Added' }:join('shop/boxes', function(e) return 'b' end):sort('n', 'desc'):first()")["boxes"],
                          {"owner": "B", "sum": 5})
         self.assertIn("no view boxs: did you mean boxes?", session.error("events {}:join('boxs')")["message"])
+
+    def test_rows_beyond_memory(self):
+        """Few rows, each as large as can be."""
+        self.write("hub.lua", "return { limits = { repl_memory = %d } }" % (32 << 20))
+        hub = self.hub()
+        hub.send("shop/box/1", "Fill", {"n": 1000})
+        session = Session(hub)
+        for query in ("events {}:map(function(e) return ('x'):rep(4 * 1024 * 1024) .. e.position end):rows()", "events {}:map(function(e) return ('x'):rep(4e6) .. e.position end):sort(function(x) return x end):count()",
+                      "events {}:group(function(e) return ('x'):rep(1e6) .. e.position end):count()"):
+            error = session.error(query)
+            self.assertEqual(error["code"], "budget", f"{query}: {error}")
+        with open(f"/proc/{hub.process.pid}/status") as status:
+            peak = int(re.search(r"VmHWM:\s+(\d+)", status.read())[1]) // 1024
+        self.assertTrue(SMALL or peak < 450, f"{peak} MiB")  # a sanitizer keeps what is freed
 
     def test_groups_beyond_memory(self):
         """A million groups are told as too much, or fit."""
