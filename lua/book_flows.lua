@@ -11,6 +11,7 @@
 -- message by its name only, so none is missed that way, while a flow may be shown that never happens: found tells what specs and the log
 -- of a hub have seen of it.
 local book = require "lore.book"
+local counts = require "lore.book_counts"
 local flows, by_key = {}, {}
 book.flows = flows
 
@@ -325,50 +326,6 @@ local function add_of_scenario(scenario)
   end
 end
 
--- --- the log ---
-
-local SENDERS = { "receptor", "task", "service" }
-
-local function block_named(full, kinds)
-  for _, kind in ipairs(kinds) do
-    local block = book.block(kind, full)
-    if block then return block end
-  end
-end
-
-local function message_named(full)
-  local context, name = full:match "^(.-)%.(.*)$"
-  return context and book.message(context, name)
-end
-
-local function gives(block, trigger, event)
-  return by_key[table.concat({ "gives", block.id, trigger.full, event.full, "" }, "\0")]
-end
-
--- One line of cli/flows.h.
-local function add_counts(line)
-  local event, target = message_named(line.event), block_named(line.target, { "aggregate", "service", "task" })
-  if not event then return end
-  event.count = (event.count or 0) + line.events
-  if target then
-    target.given = target.given or {}
-    target.given[event.full] = (target.given[event.full] or 0) + line.events
-  end
-  local sender, cause = block_named(line.actor, SENDERS), line.cause and message_named(line.cause)
-  if not sender or not target or sender == target then return end
-  local matched
-  for _, flow in ipairs(flows) do
-    if flow.kind == "sends" and flow.block == sender and flow.target == target and (not cause or not flow.trigger or flow.trigger == cause)
-      and flow.message and gives(target, flow.message, event) then
-      matched = flow
-      break
-    end
-  end
-  matched = matched or add("log", "sends", sender, sender.kind == "receptor" and cause or nil, nil, target)
-  matched.found.log = true
-  matched.count = (matched.count or 0) + line.commands
-end
-
 -- --- all of it ---
 
 for _, block in ipairs(book.blocks) do
@@ -394,7 +351,11 @@ for _, behaviour in ipairs(book.behaviours) do
     for _, scenario in ipairs(behaviour.scenarios) do add_of_scenario(scenario) end
   end
 end
-for _, line in ipairs(book.options.counts or {}) do add_counts(line) end
+for _, line in ipairs(book.options.counts or {}) do
+  counts.sent(line, add, function(block, trigger, event)
+    return by_key[table.concat({ "gives", block.id, trigger.full, event.full, "" }, "\0")]
+  end)
+end
 
 -- Both ways: what a message meets, what a block does.
 for _, message in ipairs(book.messages) do message.takers, message.givers, message.senders = {}, {}, {} end
@@ -429,5 +390,7 @@ function book.publishers(event)
   end
   return found
 end
+
+if book.options.counts then counts.given() end
 
 return book

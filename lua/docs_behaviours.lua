@@ -140,7 +140,7 @@ function behaviours.tally(list)
     if not behaviours.is_good(behaviour) then bad = bad + 1 end
   end
   if #list == 0 then return "no specs" end
-  return parts.count(#list, "behaviour") .. (bad == 0 and ", all hold" or (", %d of them not"):format(bad))
+  return parts.count(#list, "behaviour") .. ", " .. (bad == 0 and "all hold" or bad == 1 and "1 does not hold" or bad .. " do not hold")
 end
 
 -- The page of a context: its behaviours below what they describe, in the order of the specs.

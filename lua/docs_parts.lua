@@ -99,8 +99,13 @@ end
 
 -- --- pictures ---
 
+local NARROW_PX = 600 -- what a phone may be wide; below, a picture says that there is more of it beside
+
 function parts.picture(graph, root, label)
-  return h("div", { class = "picture" }, html.raw(graphs.svg(graph, root, label)))
+  local svg, least_px = graphs.svg(graph, root, label)
+  local wide = least_px > NARROW_PX
+  return h("div", { class = wide and "picture wide" or "picture" }, wide and h("p", { class = "hint" }, "wider than the window: scroll →"),
+    html.raw(svg))
 end
 
 function parts.legend()

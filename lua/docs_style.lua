@@ -45,11 +45,14 @@ th,td{padding:.3rem .8rem .3rem 0;vertical-align:top;border-bottom:1px solid var
 tr:last-child td{border-bottom:0}
 dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1rem;margin:.7rem 0 0;font-size:.93rem}
 dl.facts dt{color:var(--faint)}dl.facts dd{margin:0;overflow-wrap:anywhere}
-.picture{overflow-x:auto;border:1px solid var(--line);border-radius:.5rem;padding:.6rem;margin:1rem 0}
+.picture{overflow-x:auto;border:1px solid var(--line);border-radius:.5rem;padding:.6rem;margin:1rem 0;
+width:max-content;min-width:100%;max-width:calc(100vw - 2rem);position:relative;left:50%;transform:translateX(-50%)}
+.picture .hint{display:none;position:sticky;left:0;margin:0 0 .3rem;font-size:.82rem;color:var(--faint)}
 .picture svg{display:block;max-width:100%;height:auto;margin:0 auto}
 .legend{font-size:.82rem;color:var(--faint)}.legend .tag{margin-left:0;margin-right:.25rem}.legend .e{color:var(--event)}
 .legend .c{color:var(--command)}
 .behaviour{border-left:3px solid var(--good);padding:.1rem 0 .1rem .9rem;margin:1.2rem 0}
+.behaviour pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .behaviour.bad{border-color:var(--bad)}.behaviour.open{border-color:var(--faint)}
 .steps{display:grid;grid-template-columns:3.6rem minmax(0,1fr);gap:.1rem .5rem;margin:.35rem 0 .6rem}
 .steps dt{font-weight:600;color:var(--faint)}.steps dd{margin:0}.steps p{margin:0}
@@ -77,6 +80,9 @@ table.wide thead{display:none}.handlers td:last-child{text-align:left}
 table.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
 table.wide td{display:block;border:0;padding:.05rem 0}table.wide td[data-name]:not(:empty)::before{content:attr(data-name) " ";
 color:var(--faint)}
+.fields thead{display:none}.fields tr{display:block;padding:.3rem 0;border-bottom:1px solid var(--line)}
+.fields td{display:inline-block;max-width:100%;border:0;padding:0 .5rem 0 0}.fields code{font-size:.82em}
+.picture.wide .hint{display:block}
 .steps{grid-template-columns:1fr}.steps dt{margin-top:.3rem}
 .source .n{width:2.6rem;padding-right:.6rem}
 }

@@ -18,14 +18,15 @@ graphs.link_of = link_of
 
 -- --- the graph ---
 
-local function times(count) return count and (" ×%d"):format(count) or "" end
+-- Nothing where a part of it cannot be told.
+local function times(line) return line.count and not line.unknown and (" ×%d"):format(line.count) or "" end
 
 -- Every edge of the map: calls edge(kind, from, to, text, count).
 local function each_edge(edge)
   for _, flow in ipairs(book.flows) do
     if flow.kind == "handles" and flow.message.is_event then
       for _, giver in ipairs(book.publishers(flow.message)) do
-        edge("event", giver, flow.block, flow.message.name, giver.given and giver.given[flow.message.full])
+        edge("event", giver, flow.block, flow.message.name, book.times_given(giver, flow.message))
       end
     elseif flow.kind == "sends" then
       edge("command", flow.block, flow.target, flow.message and flow.message.name or "?", flow.count)
@@ -67,7 +68,8 @@ local function add_edge(graph, kind, from, to, text, count)
     edge.texts[text] = {}
     edge.order[#edge.order + 1] = text
   end
-  if count then edge.texts[text].count = (edge.texts[text].count or 0) + count end
+  local line = edge.texts[text]
+  if count then line.count = (line.count or 0) + count else line.unknown = true end
 end
 
 local function finish(graph)
@@ -82,7 +84,7 @@ local function finish(graph)
     table.sort(edge.order)
     edge.lines = {}
     for _, text in ipairs(edge.order) do
-      if text ~= "" then edge.lines[#edge.lines + 1] = text .. times(edge.texts[text].count) end
+      if text ~= "" then edge.lines[#edge.lines + 1] = text .. times(edge.texts[text]) end
     end
   end
   return graph
@@ -230,17 +232,18 @@ graphs.colours = [[
 --import:#333842;--good:#5fd083;--bad:#ff8080;--code:#1b1f28}}
 ]]
 
--- label: what it shows, for who cannot see it. alone: a file of its own.
+-- label: what it shows, for who cannot see it. alone: a file of its own. Also gives the width below which it is not shrunk.
 function graphs.svg(graph, root, label, alone)
   local svg = core.draw(graphs.dot(graph, root))
   svg = svg:gsub("^.-<svg", "<svg", 1):gsub("<!%-%-.-%-%->\n?", ""):gsub("<title>[^<]*</title>\n?", ""):gsub("xlink:title=\"[^\"]*\"", "")
     :gsub("xlink:href", "href"):gsub(' xmlns:xlink="[^"]*"', ""):gsub(' target="[^"]*"', "")
   local width, height = svg:match '^<svg width="([%d.]+)pt" height="([%d.]+)pt"'
-  local size = ('width="%s" height="%s" style="min-width:%dpx"'):format(width, height, math.floor(width * 0.85))
+  local least_px = math.floor(width * 0.75)
+  local size = ('width="%s" height="%s" style="min-width:%dpx"'):format(width, height, least_px)
   local head = ('<svg class="map" role="img" aria-label="%s" %s'):format(xml(label), size)
   svg = svg:gsub('^<svg width="[^"]*" height="[^"]*"', function() return head end, 1)
   if alone then svg = svg:gsub(">", ">\n<style>" .. graphs.colours .. graphs.style .. "</style>", 1) end
-  return (svg:gsub("%s+$", "\n"))
+  return svg:gsub("%s+$", "\n"), least_px
 end
 
 return graphs

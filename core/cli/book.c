@@ -10,7 +10,7 @@
 #include "codec/json.h"
 #include "vm/domain.h"
 #include "vm/scribe.h"
-#include "vm/sources.h"
+#include "vm/tokens.h"
 
 int book_print(void *user, struct slice path, struct slice text, struct fault *fault)
 {
@@ -56,13 +56,20 @@ static int book_put_lines(FILE *file, struct buf *json, struct fault *fault)
     return ferror(file) ? fault_errno(fault, errno, "what the specs say cannot be read") : 0;
 }
 
-static int book_run_specs(const char *scripts, const char *record, struct buf *json, struct fault *fault)
+static void book_tell_failed(uint64_t failed, bool shows_failed)
+{
+    const char *what = failed == 1 ? "it is shown as failing" : "they are shown as failing";
+    if (!shows_failed) what = failed == 1 ? "what it says is left out" : "what they say is left out";
+    fprintf(stderr, "lore: %llu %s: %s (lore test says why)\n", (unsigned long long)failed,
+            failed == 1 ? "spec fails" : "specs fail", what);
+}
+
+static int book_run_specs(const struct cli *cli, const char *record, bool shows_failed, struct buf *json,
+                          struct fault *fault)
 {
     struct specs specs = {.record = record};
-    int done = specs_run(scripts, SLICE_NONE, &specs, fault);
-    if (done == 0 && specs.failed)
-        fprintf(stderr, "lore: %llu of the specs fail: they are shown as failing (lore test says why)\n",
-                (unsigned long long)specs.failed);
+    int done = specs_run(cli->scripts, SLICE_NONE, &specs, fault);
+    if (done == 0 && specs.failed) book_tell_failed(specs.failed, shows_failed);
     FILE *file = done == 0 && specs.ran ? fopen(record, "r") : NULL;
     if (done == 0 && specs.ran && !file) done = fault_errno(fault, errno, "%s", record);
     if (file) {
@@ -74,7 +81,7 @@ static int book_run_specs(const char *scripts, const char *record, struct buf *j
 }
 
 /* The specs write into a file of ours, which has a name as long as they run. */
-static int book_put_scenarios(const char *scripts, struct buf *json, struct fault *fault)
+static int book_put_scenarios(const struct cli *cli, bool shows_failed, struct buf *json, struct fault *fault)
 {
     const char *folder = getenv("TMPDIR");
     struct buf path = {0};
@@ -84,7 +91,7 @@ static int book_put_scenarios(const char *scripts, struct buf *json, struct faul
         done = fault_errno(fault, errno, "%s", path.data);
     } else {
         close(fd);
-        done = book_run_specs(scripts, path.data, json, fault);
+        done = book_run_specs(cli, path.data, shows_failed, json, fault);
         unlink(path.data);
     }
     buf_release(&path);
@@ -104,6 +111,44 @@ static void book_put_title(const char *scripts, struct buf *json)
     free(path);
 }
 
+static bool book_declares(const struct source *source)
+{
+    static const char *const words[] = {"aggregate", "projection", "receptor", "service", "task"};
+    struct tokens tokens;
+    bool declares = false;
+    if (!tokens_read(source->text, &tokens)) return false;
+    for (size_t at = 1; at < tokens.count && !declares; at++) {
+        if (tokens.items[at].kind != TOKEN_STRING || tokens.items[at - 1].kind != TOKEN_NAME) continue;
+        declares = tokens_is_contracts(&tokens, at);
+        for (size_t word = 0; word < sizeof words / sizeof *words; word++)
+            declares = declares || token_is(&tokens.items[at - 1], words[word]);
+    }
+    tokens_release(&tokens);
+    return declares;
+}
+
+bool book_is_context(const struct sources *sources)
+{
+    bool is_context = false;
+    for (size_t at = 0; at < sources_count(sources); at++) {
+        const struct source *source = sources_at(sources, at);
+        bool declares = book_declares(source);
+        if (declares && source->kind == SOURCE_DECLARATION) return false;
+        is_context = is_context || (declares && source->kind == SOURCE_SHARED);
+    }
+    return is_context;
+}
+
+/* What does not load in a context that is taken for a scripts folder is nothing to mend. */
+static void book_tell_errors(const char *scripts, const struct sources *sources, const struct buf *errors,
+                             struct fault *fault)
+{
+    if (fault->code == FAULT_SCRIPTS && book_is_context(sources))
+        fault_set(fault, FAULT_SCRIPTS, "%s looks like a context: give the folder above it", scripts);
+    else
+        cli_tell_errors(errors, scripts, fault);
+}
+
 static int book_write(const struct cli *cli, const struct book_order *order, const struct sources *sources,
                       const struct domain *domain, struct fault *fault)
 {
@@ -114,7 +159,7 @@ static int book_write(const struct cli *cli, const struct book_order *order, con
     json_put_name(&json, "description");
     domain_describe(domain, &json);
     buf_format(&json, ",\"options\":{%.*s},\"scenarios\":[", SLICE_ARGS(order->options));
-    int done = order->with_specs ? book_put_scenarios(cli->scripts, &json, fault) : 0;
+    int done = order->with_specs ? book_put_scenarios(cli, order->shows_failed, &json, fault) : 0;
     buf_put_text(&json, "]}");
     struct scribe_job job = {.program = order->program,
                              .sources = sources,
@@ -137,7 +182,7 @@ int book_run(const struct cli *cli, const struct book_order *order)
     if (done == 0) {
         struct domain_options options = {.sources = sources};
         done = domain_open(&options, &domain, &errors, &fault);
-        if (done < 0) cli_tell_errors(&errors, cli->scripts, &fault);
+        if (done < 0) book_tell_errors(cli->scripts, sources, &errors, &fault);
     }
     if (done == 0) done = book_write(cli, order, sources, domain, &fault);
     domain_close(domain);

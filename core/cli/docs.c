@@ -17,6 +17,7 @@ static int docs_run(struct cli *cli)
     if (site_begin(&site, out, cli_flag(cli, "force"), &fault) < 0) return cli_fail(&fault);
     struct book_order order = {.program = "docs",
                                .with_specs = !cli_flag(cli, "no-specs"),
+                               .shows_failed = true,
                                .write = docs_put,
                                .draw = book_draw,
                                .user = &site};

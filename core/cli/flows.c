@@ -5,12 +5,14 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "cli/fields.h"
 #include "codec/json.h"
 
 struct flow {
     struct slice key;
     struct slice cause, actor, target, event;
+    bool is_derived;
     uint64_t events, commands;
     char command[256]; /* the id of the last one */
     size_t command_size;
@@ -87,12 +89,14 @@ static struct flow *flows_take(struct flows *flows, const struct flow *like)
         buf_put_slice(&flows->key, parts[at]);
         buf_put_byte(&flows->key, 0);
     }
+    buf_put_byte(&flows->key, like->is_derived);
     struct flow *flow = map_find(&flows->flows, buf_slice(&flows->key));
     if (flow) return flow;
     flow = arena_zero(&flows->arena, sizeof *flow);
     flow->key = arena_copy(&flows->arena, buf_slice(&flows->key));
     flow->cause = like->cause;
     flow->event = like->event;
+    flow->is_derived = like->is_derived;
     flow->actor = arena_copy(&flows->arena, like->actor);
     flow->target = arena_copy(&flows->arena, like->target);
     map_put(&flows->flows, flow->key, flow);
@@ -115,6 +119,13 @@ static struct slice flows_before(struct slice text, char mark)
     return found ? slice_make(text.data, (size_t)(found - text.data)) : SLICE_NONE;
 }
 
+/* Ids that are made of something are UUIDs of version 8: of an import's row, of what a hub sends by itself.
+ */
+static bool flows_is_derived(struct slice command)
+{
+    return command.size == RAND_UUID_SIZE && command.data[14] == '8';
+}
+
 static bool flows_line(void *user, struct slice line)
 {
     struct flows *flows = user;
@@ -132,7 +143,8 @@ static bool flows_line(void *user, struct slice line)
                                                  fields_text(&event, "causationid")),
                             .actor = fields_text(&event, "actor"),
                             .target = buf_slice(&target),
-                            .event = *type};
+                            .event = *type,
+                            .is_derived = flows_is_derived(fields_text(&event, "commandid"))};
         int64_t position = fields_int(&event, "position");
         if (position > 0) flows_keep_type(flows, (uint64_t)position, type);
         struct flow *flow = flows_take(flows, &like);
@@ -163,6 +175,7 @@ static void flows_put(const struct flows *flows, struct buf *json)
         json_put_text_member(json, "target", flow->target);
         json_put_text_member(json, "actor", flow->actor);
         if (flow->cause.size) json_put_text_member(json, "cause", flow->cause);
+        if (flow->is_derived) buf_put_text(json, ",\"derived\":true");
         json_put_int_member(json, "events", (int64_t)flow->events);
         json_put_int_member(json, "commands", (int64_t)flow->commands);
         buf_put_byte(json, '}');

@@ -1,6 +1,8 @@
 /* map.c: lore map: the context map with the flows of events and commands. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/book.h"
 #include "cli/client.h"
@@ -14,10 +16,21 @@ static bool map_is_format(const char *name)
     return false;
 }
 
+/* A hub tells how often, not what its scripts are: without the folder there is no need to ask it. */
+static int map_find_scripts(const struct cli *cli, struct fault *fault)
+{
+    if (access(cli->scripts, F_OK) == 0 || errno != ENOENT) return 0; /* the rest is told by who reads it */
+    return fault_set(fault, FAULT_NOT_FOUND,
+                     "%s: no such folder: the map is drawn of scripts, a hub only tells how often: name the "
+                     "folder of its scripts with --scripts DIR",
+                     cli->scripts);
+}
+
 /* Counts are asked for by naming a hub. */
 static int map_put_counts(const struct cli *cli, struct buf *options, struct fault *fault)
 {
     struct client *client;
+    if (map_find_scripts(cli, fault) < 0) return -1;
     if (!cli->to && cli_find_data(cli, fault) < 0) return -1;
     if (client_open(cli, CLIENT_LOG, &client, fault) < 0) return -1;
     buf_put_text(options, ",\"counts\":");

@@ -123,6 +123,24 @@ static int new_write(const char *path, const char *text, struct fault *fault)
     return 0;
 }
 
+/* A folder as a shell takes it. */
+static void new_put_word(struct buf *out, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+,:@%";
+    if (*word && word[strspn(word, plain)] == 0) {
+        buf_put_text(out, word);
+        return;
+    }
+    buf_put_byte(out, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            buf_put_text(out, "'\\''");
+        else
+            buf_put(out, word, 1);
+    }
+    buf_put_byte(out, '\'');
+}
+
 static int new_run(struct cli *cli)
 {
     struct fault fault;
@@ -138,8 +156,11 @@ static int new_run(struct cli *cli)
         buf_release(&path);
         if (done < 0) return cli_fail(&fault);
     }
-    printf("%s holds a small hub: cd %s, then lore test and lore serve; README.md says more\n", cli->rest[0],
-           cli->rest[0]);
+    struct buf folder = {0};
+    new_put_word(&folder, cli->rest[0]);
+    printf("%s holds a small hub: cd %.*s, then lore test and lore serve; README.md says more\n",
+           cli->rest[0], SLICE_ARGS(buf_slice(&folder)));
+    buf_release(&folder);
     return CLI_OK;
 }
 

@@ -79,8 +79,7 @@ static const struct cli_option serve_options[] = {
     {"shards", "N", "threads that decide commands (default: one a core)"},
     {"projectors", "N", "threads that build views (default: one a core)"},
     {"secrets", "FILE", "NAME=VALUE lines, readable by nobody else: env.NAME of services and tasks"},
-    {"as-of", "T",
-     "a read-only hub of the past: a time (by when events were recorded), a position or deploy:N"},
+    {"as-of", "T", "a read-only hub of the past: a time (of recording), a position or deploy:N"},
     {"live", NULL, "of a fork: receptors, timers and tasks run, too"},
     {"watch", NULL, "deploy the scripts folder whenever it was saved and its specs pass"},
     {"access-log", NULL, "say a line for each request"},
@@ -92,26 +91,24 @@ const struct cli_command cli_serve = {
     .summary = "run a hub",
     .arguments = "[SCRIPTS]",
     .help =
-        "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends "
-        "with 0. Views whose code\n"
-        "changed since the last start are built again beside the ones that answer; lore status shows how "
-        "far they are. SIGHUP deploys the scripts folder again, --watch does so whenever it was saved: with "
-        "the quick "
-        "gate, without\n"
-        "a replay. What does not load or is refused is told, and what runs goes on running. Tasks run at "
-        "their moments. Secrets of services and tasks, env.NAME, come from "
-        "--secrets FILE or from\n"
-        "the environment as LORE_SECRET_NAME. A fork (lore fork) sends nothing by itself unless --live.\n\n"
+        "Serves HTTP under /v1 until SIGINT or SIGTERM; then it answers what it took, flushes, and ends with "
+        "0.\n"
+        "Views whose code changed since the last start are built again beside the ones that answer; lore\n"
+        "status shows how far they are. Tasks run at their moments.\n\n"
+        "SIGHUP deploys the scripts folder again, --watch does so whenever it was saved: with the quick "
+        "gate,\n"
+        "without a replay. What does not load or is refused is told, and what runs goes on running.\n\n"
+        "Secrets of services and tasks, env.NAME, come from --secrets FILE or from the environment as\n"
+        "LORE_SECRET_NAME. A fork (lore fork) sends nothing by itself unless --live.\n\n"
         "  lore serve scripts --data data --listen 127.0.0.1:7070\n\n"
-        "With --as-of nothing of the data directory is written, and another hub may have it. The log ends at "
-        "the moment: events,\n"
-        "states and traces are as they were then, and every view is built up to there, in a folder under "
-        "TMPDIR that goes away at\n"
-        "the end (503 until it is; about 0.2 to 1 million events a second). Commands get 503; nothing is "
-        "sent, no "
-        "task runs. Scripts\n"
-        "are those of the folder. There is no socket in the data directory: other subcommands need --to "
-        "URL.\n\n"
+        "With --as-of nothing of the data directory is written, and another hub may have it. The log ends "
+        "at\n"
+        "the moment: events, states and traces are as they were then, and every view is built up to there, "
+        "in\n"
+        "a folder under TMPDIR that goes away at the end (503 until it is; about 0.2 to 1 million events a\n"
+        "second). Commands get 503; nothing is sent, no task runs. Scripts are those of the folder. There is "
+        "no\n"
+        "socket in the data directory: other subcommands need --to URL.\n\n"
         "  lore serve scripts --data data --listen 127.0.0.1:7071 --as-of 2026-02-01T08:26:00Z",
     .options = serve_options,
     .takes_scripts = true,

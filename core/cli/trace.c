@@ -107,18 +107,69 @@ static void trace_print_lines(const struct fields *answer)
     buf_release(&line);
 }
 
+static int trace_get(struct client *client, const char *tenant, struct slice id, struct reply *reply,
+                     struct fault *fault)
+{
+    struct buf path = {0};
+    buf_format(&path, "/v1/%s/trace/", tenant);
+    client_put_encoded(&path, id);
+    buf_put_byte(&path, 0);
+    int done = client_get(client, path.data, NULL, reply, fault);
+    buf_release(&path);
+    return done;
+}
+
+/* The id of the event at a position, or of the last event of a stream: as lore blame finds them. */
+static int trace_find_event(struct client *client, const struct cli *cli, const char *name, struct buf *id,
+                            struct fault *fault)
+{
+    struct buf path = {0};
+    struct reply reply = {0};
+    struct fields answer = {0}, commit, event;
+    const uint8_t *at = NULL, *at_event = NULL;
+    buf_format(&path, "/v1/%s/blame?%s=", cli->tenant, name);
+    client_put_encoded(&path, slice_of(cli->rest[0]));
+    buf_put_text(&path, strcmp(name, "stream") == 0 ? "&last=1" : "");
+    buf_put_byte(&path, 0);
+    int done = client_get(client, path.data, NULL, &reply, fault);
+    if (done == 0) done = fields_read(&answer, buf_slice(&reply.body), fault);
+    while (done == 0 && fields_next(&answer, "blame", &at, &commit)) {
+        while (fields_next(&commit, "events", &at_event, &event)) {
+            buf_clear(id);
+            buf_put_slice(id, fields_text(&event, "id"));
+        }
+    }
+    if (done == 0 && id->size == 0)
+        done = fault_set(fault, FAULT_NOT_FOUND, "there is no event of %s", cli->rest[0]);
+    fields_release(&answer);
+    buf_release(&reply.body);
+    buf_release(&path);
+    return done;
+}
+
+/* An id has no slash, but it may be a number: what is known under it goes before the position. */
+static int trace_ask(struct client *client, const struct cli *cli, struct reply *reply, struct fault *fault)
+{
+    const char *what = cli->rest[0];
+    bool is_position = what[strspn(what, "0123456789")] == 0, is_stream = strchr(what, '/') != NULL;
+    int done = is_stream ? -1 : trace_get(client, cli->tenant, slice_of(what), reply, fault);
+    if (!is_stream && (done == 0 || fault->code != FAULT_NOT_FOUND || !is_position)) return done;
+    struct buf id = {0};
+    buf_clear(&reply->body);
+    done = trace_find_event(client, cli, is_position ? "position" : "stream", &id, fault);
+    if (done == 0) done = trace_get(client, cli->tenant, buf_slice(&id), reply, fault);
+    buf_release(&id);
+    return done;
+}
+
 static int trace_run(struct cli *cli)
 {
     struct fault fault;
     struct client *client;
     if (client_open(cli, CLIENT_STATE, &client, &fault) < 0) return cli_fail(&fault);
-    struct buf path = {0};
     struct reply reply = {0};
     struct fields answer = {0};
-    buf_format(&path, "/v1/%s/trace/", cli->tenant);
-    client_put_encoded(&path, slice_of(cli->rest[0]));
-    buf_put_byte(&path, 0);
-    int done = client_get(client, path.data, NULL, &reply, &fault);
+    int done = trace_ask(client, cli, &reply, &fault);
     if (done == 0) done = fields_read(&answer, buf_slice(&reply.body), &fault);
     if (done == 0 && cli->json)
         trace_print_lines(&answer);
@@ -126,7 +177,6 @@ static int trace_run(struct cli *cli)
         trace_draw(&answer);
     fields_release(&answer);
     buf_release(&reply.body);
-    buf_release(&path);
     client_close(client);
     return done < 0 ? cli_fail(&fault) : CLI_OK;
 }
@@ -134,12 +184,15 @@ static int trace_run(struct cli *cli)
 const struct cli_command cli_trace = {
     .name = "trace",
     .summary = "what followed from what",
-    .arguments = "ID",
-    .help = "Draws the tree of commands and events that belong together, over all contexts, with times and "
-            "outcomes. ID is that of a\n"
-            "correlation, a command or an event. With --json one command or event a line, each behind its "
-            "parent.\n\n"
-            "  lore trace 0198c0de-0000-7000-8000-000000000000",
+    .arguments = "ID | POSITION | STREAM",
+    .help =
+        "Draws the tree of commands and events that belong together, over all contexts, with times and "
+        "outcomes. ID is that of a\n"
+        "correlation, a command or an event; a position stands for the event there, a stream for its last "
+        "one.\n"
+        "With --json one command or event a line, each behind its "
+        "parent.\n\n"
+        "  lore trace 0198c0de-0000-7000-8000-000000000000\n  lore trace shop/order/1",
     .takes_scripts = true,
     .takes_data = true,
     .takes_tenant = true,

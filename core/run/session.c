@@ -218,6 +218,9 @@ static void session_take(struct session *session, struct session_call *call)
     }
     if (is_last) session_forget(session);
     pthread_mutex_lock(&sessions->lock);
+    pthread_mutex_lock(&call->lock);
+    call->is_answered = true;
+    pthread_mutex_unlock(&call->lock);
     session->call = NULL;
     session->rested = ++sessions->rests;
     if (is_last) session_leave_table(session);

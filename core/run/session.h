@@ -56,8 +56,8 @@ struct session_call {
     pthread_mutex_t lock;
     pthread_cond_t room; /* something was taken, or it is cancelled */
     struct buf out;
-    bool is_over, has_left;
-    struct session *working; /* NULL: it has not begun, or is over */
+    bool is_over, has_left, is_answered; /* answered: cancelling it would hit the session's next one */
+    struct session *working;             /* NULL: it has not begun, or is over */
 };
 
 struct session_call *session_call_new(enum session_kind kind, void (*moved)(struct session_call *call),

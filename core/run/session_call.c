@@ -43,7 +43,7 @@ bool session_call_take(struct session_call *call, struct buf *out)
 
 static void cancel_locked(struct session_call *call)
 {
-    if (call->working) atomic_store(&call->working->cancelled, true);
+    if (call->working && !call->is_answered) atomic_store(&call->working->cancelled, true);
     pthread_cond_signal(&call->room);
 }
 

@@ -36,6 +36,9 @@ class Help(unittest.TestCase):
                     said = lore(command, f"--{option}" + ("=x" if value else ""), "--nonsense", check=2).stderr
                     self.assertIn("unknown option --nonsense", said, option)
 
+    def test_help_fits_a_window(self):
+        self.assertEqual([line for line in lore("serve", "--help", check=0).stdout.splitlines() if len(line) > 110], [])
+
     def test_help_of_a_command_by_its_name(self):
         for command in COMMANDS:
             self.assertEqual(lore("help", command, check=0).stdout, lore(command, "--help", check=0).stdout)
@@ -131,6 +134,14 @@ class New(Case):
             self.assertEqual(file.read(), "-- mine")
         os.remove(path)
         self.assertIn("README.md is there already", lore("new", folder, check=2).stderr)
+
+    def test_a_folder_that_a_shell_would_take_apart(self):
+        for name in "my shop", "it's; echo $HOME", "plain-1.0":
+            told = lore("new", name, check=0, cwd=self.dir).stdout
+            line = re.search(r"hub: (cd .*), then lore test", told)[1]
+            there = subprocess.run(["sh", "-c", line + " && pwd"], capture_output=True, text=True, cwd=self.dir)
+            self.assertEqual(there.stdout, os.path.join(os.path.realpath(self.dir), name) + "\n", line)
+        self.assertEqual(line, "cd plain-1.0")
 
     def test_where_nothing_can_be_made(self):
         self.assertRegex(lore("new", os.path.join(self.dir, "no", "where"), check=1).stderr, "cannot be made: No such file")

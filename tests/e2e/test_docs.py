@@ -161,7 +161,7 @@ class Docs(Case):
     def test_scripts_that_would_break_a_careless_writer(self):
         self.nasty()
         told = self.docs("--json")
-        self.assertIn("of the specs fail", told.stderr)
+        self.assertIn("specs fail: they are shown as failing", told.stderr)
         self.assertEqual(json.loads(told.stdout)["out"], self.site)
         pages = self.pages()
         self.assertIn(EVIL, pages["contexts/ring.html"].text)  # as text
@@ -184,7 +184,26 @@ class Docs(Case):
         self.assertIn("<i>boom</i>", odd.text)
         self.assertIn("broken_spec.lua", odd.text)
         self.assertIn("is not written yet", odd.text)
-        self.assertIn("6 behaviours, 4 of them not", pages["index.html"].text)
+        self.assertIn("6 behaviours, 4 do not hold", pages["index.html"].text)
+
+    def test_one_spec_that_fails(self):
+        self.put("scripts/odd/contracts.lua", ODD)
+        self.put("scripts/odd/thing.lua", 'local thing = aggregate "thing"\nfunction thing.execute.Do1() return Did1 { field_1 = "x" } end\n')
+        self.put("specs/odd/odd_spec.lua", 'it("does", function() aggregate("thing", "1"):when { Do1 { field_1 = "a" } }:expect {} end)\n')
+        self.assertIn("lore: 1 spec fails: it is shown as failing (lore test says why)\n", self.docs().stderr)
+        self.assertIn("1 behaviour, 1 does not hold.", self.pages()["behaviours.html"].text)
+        for command in ("openapi",), ("asyncapi",), ("map", "--json"):  # they show no specs
+            self.assertIn("lore: 1 spec fails: what it says is left out (lore test says why)\n",
+                          lore(command[0], self.scripts, *command[1:], check=0).stderr)
+
+    def test_the_folder_of_one_context(self):
+        self.example()
+        for command in ("docs", "--out", self.site), ("map",), ("openapi",), ("asyncapi",), ("types", "--out", self.dir):
+            told = lore(command[0], os.path.join(self.scripts, "fines"), *command[1:], check=1)
+            self.assertEqual((told.stdout, told.stderr), ("", f"lore: {self.scripts}/fines looks like a context: give the folder above it\n"))
+        self.put("scripts/lost.lua", 'local lost = projection "lost"\n')  # beside contexts: an error like others
+        self.put("scripts/fines/fine.lua", 'local lost = projection "lost"\nlost.no = 1\n')
+        self.assertNotIn("looks like a context", self.docs(check=1).stderr)
 
     def test_without_specs(self):
         self.example()
@@ -279,28 +298,50 @@ class Docs(Case):
 
     # --- in a browser ---
 
-    @unittest.skipUnless(shutil.which("chromium"), "skip: no chromium to look with")
-    def test_a_phone(self):
-        """No page is wider than a phone: what is wide scrolls in a box of its own."""
-        self.example()
-        self.docs()
-        names = ["index.html", "map.html", "messages.html", "contexts/billing.html", "behaviours/billing.html", "source/billing/invoice.lua.html"]
-        frames = "".join(f'<iframe src="site/{name}" width="360" height="700"></iframe>' for name in names)
-        self.put("phone.html", f"<body>{frames}<script>onload=()=>document.title=[...document.querySelectorAll('iframe')].map("
-                               "f=>f.contentDocument.documentElement.scrollWidth).join(' ')</script>")
-        shot = os.path.join(self.dir, "phone.png")
+    def measured(self, width, names, measure):
+        """What a function of JavaScript gives of each page's document in a window of that width; and the window's picture."""
+        frames = "".join(f'<iframe src="site/{name}" width="{width}" height="700"></iframe>' for name in names)
+        self.put("frames.html", f"<body>{frames}<script>onload=()=>document.title=JSON.stringify([...document.querySelectorAll('iframe')].map("
+                                f"f=>({measure})(f.contentDocument)))</script>")
+        shot = os.path.join(self.dir, "frames.png")
         common = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--hide-scrollbars", "--window-size=1200,1600",
+                  "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--hide-scrollbars", "--window-size=1300,1600",
                   f"--user-data-dir={self.dir}/profile"]
-        page = "file://" + os.path.join(self.dir, "phone.html")
+        page = "file://" + os.path.join(self.dir, "frames.html")
         dom = subprocess.run([*common, "--dump-dom", page], capture_output=True, text=True, timeout=300).stdout
-        widths = re.search(r"<title>([\d ]+)</title>", dom)[1].split()
-        self.assertEqual(widths, ["360"] * len(names))
         subprocess.run([*common, f"--screenshot={shot}", page], capture_output=True, timeout=300)
         with open(shot, "rb") as file:
-            picture = file.read()
+            return json.loads(re.search(r"<title>(.+?)</title>", dom)[1]), file.read()
+
+    @unittest.skipUnless(shutil.which("chromium"), "skip: no chromium to look with")
+    def test_a_phone(self):
+        """No page is wider than a phone: pictures and sources scroll in a box of their own, all else is wrapped, names of fields are not."""
+        self.example()
+        self.put("specs/billing/red_spec.lua", 'it("is red", function() error(("long "):rep(40) .. ("x"):rep(400)) end)\n')
+        self.docs()
+        names = ["index.html", "map.html", "messages.html", "contexts/billing.html", "behaviours/billing.html", "source/billing/invoice.lua.html"]
+        found, picture = self.measured(360, names, """d => ({ width: d.documentElement.scrollWidth,
+            cut: [...d.querySelectorAll('.behaviour pre')].map(e => e.scrollWidth > e.clientWidth),
+            broken: [...d.querySelectorAll('.fields code')].filter(e => !e.textContent.includes(' ') && e.getClientRects().length > 1).map(e => e.textContent),
+            unsaid: [...d.querySelectorAll('.picture')].filter(e => e.scrollWidth > 640 && !e.querySelector('.hint')?.offsetHeight).length,
+            said: d.querySelectorAll('.picture .hint').length, fields: d.querySelectorAll('.fields code').length })""")
+        self.assertEqual([page["width"] for page in found], [360] * len(names))
+        self.assertEqual(found[4]["cut"], [False])
+        self.assertEqual([page["broken"] for page in found], [[]] * len(names))
+        self.assertEqual([page["unsaid"] for page in found], [0] * len(names))
+        self.assertEqual((found[1]["said"], found[3]["fields"] > 10), (1, True))
         self.assertEqual(picture[:8], b"\x89PNG\r\n\x1a\n")
         self.assertGreater(len(picture), 50000)  # an empty page has some 5,000 bytes
+
+    @unittest.skipUnless(shutil.which("chromium"), "skip: no chromium to look with")
+    def test_a_window(self):
+        """A picture that is wider than the text has the window's width."""
+        self.example()
+        self.docs("--no-specs")
+        found, _ = self.measured(1200, ["map.html", "contexts/billing.html"], """d => { const e = d.querySelector('.picture'), r = e.getBoundingClientRect();
+            return [d.documentElement.scrollWidth, e.scrollWidth - e.clientWidth, r.left >= 0 && r.right <= 1200,
+                    r.width > d.querySelector('main').clientWidth] }""")
+        self.assertEqual(found, [[1200, 0, True, True]] * 2)
 
 
 if __name__ == "__main__":

@@ -125,14 +125,54 @@ class Map(Case):
         dot = self.map("--format", "dot", "--to", url)
         self.assertIn('label="CreateUser ×2\\nRemoveUser ×1"', dot)
         self.assertRegex(dot, r'"aggregate billing/invoice" -> "projection billing/revenue_by_month" .*"InvoiceCancelled ×1\\nInvoiceIssued ×3\\nPay')
-        self.assertIn("×", self.map("--overview", "--to", url))
+        overview = self.map("--overview", "--format", "dot", "--to", url)
+        self.assertIn('"billing" -> "mailing" [class="event", label="InvoiceExpired ×1", style=dashed]', overview)
 
     def test_counts_of_a_data_directory(self):
         hub = self.run_example()
         hub.stop()
         counted = json.loads(lore("map", self.scripts, "--json", "--no-specs", "--data", self.data, check=0).stdout)
         self.assertEqual(find(counted["flows"], kind="sends", message="billing.CreateUser")[0]["count"], 2)
+        told = subprocess.run([os.environ["LORE"], "map", "--to", "http://127.0.0.1:9"], capture_output=True, text=True, cwd=self.dir + "/specs")
+        self.assertEqual((told.returncode, told.stdout, told.stderr.count("\n")), (1, "", 1))
+        self.assertRegex(told.stderr, r"^lore: \./scripts: no such folder: .* with --scripts DIR$")
         self.assertIn("no data directory", lore("map", self.scripts, "--data", self.data + "x", check=1).stderr)
+
+    def test_counts_of_an_import(self):
+        """Rows are counted at their script, as long as it is the only one that may have read them; what the log does not have is ×0."""
+        self.write("a/contracts.lua", "contracts [[\n Do? (n: integer)\n Done!\n Stop?\n Stopped!\n Told!\n]]\n")
+        self.write("a/thing.lua", """local thing = aggregate "thing"
+function thing.execute.Do(_, c) return Done {}, c.n > 1 and Done {} or nil end
+function thing.execute.Stop() return Stopped {} end
+function thing.apply.Done() end
+local shown = projection "shown"
+function shown.when.Done() end
+function shown.when.Stopped() end
+function shown.when.Told() end
+""")
+        self.write("a/import/rows.lua", """return function(row)
+  if row.told then record.thing("1", Told {}) elseif row.n then send.thing("1", Do { n = row.n }) else send.thing("1", Stop {}) end
+end
+""")
+        rows = os.path.join(self.dir, "rows.ndjson")
+        with open(rows, "w") as file:
+            file.write('{"n":1}\n{"n":2}\n{"told":true}\n{"told":true}\n{"told":true}\n')
+        place = ("--scripts", self.scripts, "--data", self.data)
+        lore("import", rows, "--with", os.path.join(self.scripts, "a/import/rows.lua"), *place, check=0)
+        counted = lambda: self.map("--format", "dot", "--data", self.data)
+        for line in ('"import a/import/rows" -> "aggregate a/thing" [class="command", label="Do ×2\\nStop ×0"]',
+                     '"aggregate a/thing" -> "projection a/shown" [class="event", label="Done ×3\\nStopped ×0", style=dashed]',
+                     '"import a/import/rows" -> "projection a/shown" [class="event", label="Told ×3", style=dashed]'):
+            self.assertIn(line, counted())
+        self.assertNotIn("×", self.map("--format", "dot"))
+        lore("send", "a/thing/2", "Do", '{"n":1}', *place, check=0)  # by hand
+        self.assertIn('label="Do ×2\\nStop ×0"', counted())
+        self.write("a/import/other.lua", 'return function(row) send.thing("1", Do { n = 1 }) record.thing("1", Told {}) end\n')
+        dot = counted()
+        self.assertIn('"import a/import/rows" -> "aggregate a/thing" [class="command", label="Do\\nStop ×0"]', dot)
+        self.assertIn('"import a/import/other" -> "aggregate a/thing" [class="command", label="Do"]', dot)
+        self.assertIn('"import a/import/other" -> "projection a/shown" [class="event", label="Told", style=dashed]', dot)
+        self.assertIn('"aggregate a/thing" -> "projection a/shown" [class="event", label="Done ×4\\nStopped ×0", style=dashed]', dot)
 
     # --- what is seen in the source ---
 

@@ -34,6 +34,18 @@ class Trace(Case):
         for line in drawn[1:]:
             self.assertRegex(line[:26], r"^ *\+\d+\.\d{3} s  $")
         self.assertIn("nothing", lore("trace", "nothing", *place, check=1).stderr)
+        # an event by its position, and the last one of a stream
+        whole = lore("trace", "c1", *place, check=0).stdout
+        for what in "3", "5", "billing/bill/2", "billing/bill/1":
+            self.assertEqual(lore("trace", what, *place, check=0).stdout, whole, what)
+        self.assertIn("billing/bill/0", lore("trace", "1", *place, check=0).stdout)
+        self.assertEqual([line[26:] for line in lore("trace", "billing/bill/7", *place, check=0).stdout.splitlines()],
+                         ["CreateBill  billing/bill/7  done", "└─ BillCreated  billing/bill/7  version 1, position 7"])  # "7" is an id
+        self.assertEqual(lore("trace", "7", *place, check=0).stdout, lore("trace", "billing/bill/8", *place, check=0).stdout)
+        for what, said in ("99", "99"), ("billing/bill/none", "billing/bill/none"), ("billing/none/1", "none"), ("0", "position"), ("9" * 30, "position"):
+            told = lore("trace", what, *place)
+            self.assertEqual((told.returncode > 0, told.stdout), (True, ""), what)
+            self.assertIn(said, told.stderr)
 
     def client_says(self, it):
         send = lambda id, type, data=None, status=200, **headers: it.send(
@@ -46,6 +58,8 @@ class Trace(Case):
         send(1, "CreateBill", BILL, 422, Correlation_Id="c1", Causation_Id=created["id"], Idempotency_Key="again")
         send(2, "CreateBill", BILL, Correlation_Id="c1", Causation_Id="somewhere else")
         send(3, "CreateBill", BILL, Correlation_Id="c10")
+        send(7, "CreateBill", BILL)
+        send(8, "CreateBill", BILL, Correlation_Id="7")
         found = it.get("/v1/main/trace/c1")
         self.nodes = found["trace"]
         self.assertEqual(found["correlation"], "c1")
