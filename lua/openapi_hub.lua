@@ -13,6 +13,12 @@ local components = {
     stream = { type = "string", description = "context/aggregate/id, or context/service" } }),
   deploy = object({ "number", "time", "state" }, { number = NUMBER, time = TEXT, actor = TEXT, note = TEXT, folder = TEXT, state = TEXT,
     forced = { type = "boolean" }, digest = TEXT }),
+  question = object({}, { session = { type = "string", description = "the id that open gave; a source without one is asked in a session of its own" },
+    open = { type = "boolean" }, close = { type = "boolean" }, cancel = { type = "boolean" },
+    write = { type = "boolean", description = "whether send may be called from here on" },
+    source = { type = "string", description = "an expression, or statements" }, rows = { type = "integer", minimum = 0,
+    description = "of a query: so many are told, 0: all" }, complete = { type = "string", description = "what stands before the cursor" },
+    help = { type = "string", description = "a name, or nothing" } }),
   order = object({ "scripts" }, { note = TEXT, force = { type = "boolean" },
     plan = { type = "boolean", description = "only say what would change" },
     scripts = { type = "object", additionalProperties = TEXT, description = "text of each script by its path in the folder" } }),
@@ -52,6 +58,11 @@ return function(paths, schemas)
   add("get", "/v1/{tenant}/blame", "hub", "which deploy, file and command made it", { id = "blame", path = use "tenant",
     parameters = BLAMED,
     responses = answers(answer("who made it", object({}, { blame = { type = "array", items = OBJECT } })), 400, 404, 503) })
+
+  add("post", "/v1/{tenant}/repl", "hub", "questions in Lua, each in a session", { id = "repl", path = use "tenant",
+    body = { required = true, content = { ["application/json"] = { schema = ref "question" } } },
+    responses = answers({ description = "of a source: lines as they come, the last one a value, none, incomplete or an error; else one line",
+      content = { ["application/x-ndjson"] = { schema = OBJECT } } }, 400, 404, 409, 429, 503) })
 
   add("get", "/v1/status", "operations", "what runs, and where it stands", { id = "status",
     responses = answers(answer("a list", list_of("status", object({ "kind" }, { kind = TEXT })), nil,
