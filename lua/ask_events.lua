@@ -322,7 +322,9 @@ local file_meta = host.shown("file", function(file) host.tell { file = { name = 
 -- The query of what its :count() or :sum(f) gave, and f.
 local function query_of(result)
   local query, ending, f = host.origin(result)
-  if query and ending ~= "count" and ending ~= "sum" then refuse((":%s(…) cannot be kept up to date: only :count() and :sum(…)"):format(ending)) end
+  if query and ending ~= "count" and ending ~= "sum" then
+    refuse((":%s(…) cannot be kept up to date: only :count() and :sum(…)"):format(ending))
+  end
   return query, f
 end
 

@@ -86,13 +86,14 @@ group("Events", {
     text = "A plot: bars, by times a line; of a list of numbers a histogram.", example = "it:plot()" },
   { name = "result:save", args = "(file)",
     text = "Into a .csv or .ndjson file, here and not in the hub.", example = 'it:save "months.csv"' },
-  { name = "plot", args = "(t, title)", text = "A plot of a table of your own: { label = number }, a list of numbers, or of { label, number }.",
+  { name = "plot", args = "(t, title)",
+    text = "A plot of a table of your own: { label = number }, a list of numbers, or of { label, number }.",
     example = 'plot({ { "a", 1 }, { "b", 2 } }, "two")' },
   { name = "save", args = "(t, file)", text = "A table of your own into a .csv or .ndjson file, here and not in the hub.",
     example = 'save({ { a = 1 }, { a = 2 } }, "a.csv")' },
   { name = "projection_from", args = "(name, query, sum)",
-    text = "The file of a projection that keeps what a grouped query counts, and the sum of a field: only :where and :group, by functions "
-      .. "that use nothing from outside.",
+    text = "The file of a projection that keeps what a grouped query counts, and the sum of a field; in place of the query also what its "
+      .. ":count() or :sum(f) gave. Only :where and :group, by functions that use nothing from outside.",
     example = 'projection_from("closed_by_month", events { type = "BillClosed" }:group("month"), "total")' },
 })
 
@@ -113,7 +114,8 @@ group("Ahead, behind, and the past", {
   { name = "at", args = "(moment)",
     text = 'The session goes to a time (by when events were recorded), a position or "deploy:N"; at() comes back to now.',
     example = 'at "2026-05-01"' },
-  { name = "trace", args = "(x)", text = "Causes and effects around an event, its position, a stream (its last event), also as text, or an id.", example = "trace(812)" },
+  { name = "trace", args = "(x)",
+    text = "Causes and effects around an event, its position, a stream (its last event), also as text, or an id.", example = "trace(812)" },
   { name = "blame", args = "(x, key)", text = "Which deploy, file, line and command made an event, a stream, or a document of a view.",
     example = 'blame(views.open_bills, "7")' },
   { name = "spec_from", args = "(stream, from, to)",
