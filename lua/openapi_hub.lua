@@ -13,7 +13,7 @@ local components = {
     stream = { type = "string", description = "context/aggregate/id, or context/service" } }),
   deploy = object({ "number", "time", "state" }, { number = NUMBER, time = TEXT, actor = TEXT, note = TEXT, folder = TEXT, state = TEXT,
     forced = { type = "boolean" }, digest = TEXT }),
-  question = object({}, { session = { type = "string", description = "the id that open gave; a source without one is asked in a session of its own" },
+  question = object({}, { session = { type = "string", description = "the id that open gave; a source without one has its own session" },
     open = { type = "boolean" }, close = { type = "boolean" }, cancel = { type = "boolean" },
     write = { type = "boolean", description = "whether send may be called from here on" },
     source = { type = "string", description = "an expression, or statements" }, rows = { type = "integer", minimum = 0,
@@ -61,7 +61,7 @@ return function(paths, schemas)
 
   add("post", "/v1/{tenant}/repl", "hub", "questions in Lua, each in a session", { id = "repl", path = use "tenant",
     body = { required = true, content = { ["application/json"] = { schema = ref "question" } } },
-    responses = answers({ description = "of a source: lines as they come, the last one a value, none, incomplete or an error; else one line",
+    responses = answers({ description = "of a source: lines as they come, the last a value, none, incomplete or an error; else one line",
       content = { ["application/x-ndjson"] = { schema = OBJECT } } }, 400, 404, 409, 429, 503) })
 
   add("get", "/v1/status", "operations", "what runs, and where it stands", { id = "status",
