@@ -10,7 +10,7 @@ ROUTES = {
     "deploys": "/v1/deploys", "deploy_undo": "/v1/deploys/undo", "deploy": "/v1/deploys/1", "deploy_scripts": "/v1/deploys/1/scripts", "blame": "/v1/main/blame",
     "retry": "/v1/status/retry/courier", "task_run": "/v1/status/run/billing/reminders",
     "events": "/v1/main/events", "view": "/v1/main/views/billing/open_bills", "document": "/v1/main/views/billing/open_bills/7",
-    "bulk": "/v1/main/commands", "trace": "/v1/main/trace/x", "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
+    "bulk": "/v1/main/commands", "repl": "/v1/main/repl", "trace": "/v1/main/trace/x", "service": "/v1/main/billing/mail", "stream": "/v1/main/billing/bill/7", "stream_events": "/v1/main/billing/bill/7/events",
 }
 PARAMETERS = ["from", "until", "limit", "type", "context", "subject", "correlation", "deploy", "version", "at", "wait", "timeout", "index", "min", "max", "cursor", "ordered", "tenant", "below", "event", "view", "stream", "last", "position", "key"]
 VALUES = ["", "-1", "0", "x", "1e9", "99999999999999999999999", "1.5", "%00", "%", "%zz", "%ff", "%F0%9F%98%80", "'", "%22", "../..", "null", "a" * 4000,
@@ -300,7 +300,8 @@ class BadArguments(Case):
             "new": [os.path.join(self.dir, "fresh")], "serve": [], "check": [], "test": [], "send": ["billing/bill/1", "ReopenBill"],
             "import": [self.file("rows", b'{"a":1}\n'), "--with", os.path.join(self.scripts, "billing/import/x.lua")], "export": [], "events": [],
             "state": ["billing/bill/1"], "view": ["open_bills"], "status": [], "rebuild": ["open_bills"], "retry": ["courier"], "verify": [],
-            "digest": [], "task": ["list"], "trace": ["x"], "rollback": ["--to", "0", "--plan"], "backup": ["/dev/full"], "deploys": [], "blame": ["1"], "deploy": ["--plan"], "undeploy": [], "restore": [self.file("junk.lore", b"LORELOG1" * 9)], "fork": [os.path.join(self.dir, "scripts")], "bench": ["disc"],  # a work that it does not know: else it would measure for a minute
+            "digest": [], "task": ["list"], "trace": ["x"], "rollback": ["--to", "0", "--plan"], "backup": ["/dev/full"], "deploys": [], "blame": ["1"], "deploy": ["--plan"], "undeploy": [], "restore": [self.file("junk.lore", b"LORELOG1" * 9)], "fork": [os.path.join(self.dir, "scripts")],
+            "repl": ["-e", "nobody.knows()"], "docs": [], "map": [], "openapi": [], "asyncapi": [], "types": [], "bench": ["disc"],  # a work that it does not know: else it would measure for a minute
         }
         self.write("billing/import/x.lua", "return function(row) end\n")
 
@@ -347,7 +348,7 @@ class BadArguments(Case):
             known = dict(self.options(command))
             always = [part for option, path in (("scripts", self.scripts), ("data", data)) if option in known for part in (f"--{option}", path)]
             for option, value in known.items():
-                if not value or (command, option) == ("serve", "listen"):
+                if not value or (command, option) in (("serve", "listen"), ("types", "out")):  # types would write into any folder, / too
                     continue
                 for bad in paths if value in ("DIR", "FILE", "SCRIPT") else numbers + ["../..", "\xff", "a" * 5000]:
                     where = [part for n, part in enumerate(always) if always[n - n % 2] != f"--{option}"]
