@@ -124,6 +124,8 @@ class Interfaces(Case):
             ("/v1/deploys/1/scripts", "/v1/deploys/{number}/scripts", None), ("/healthz", None, None), ("/readyz", None, None), ("/metrics", None, None))]
         exchanges += [self.ask(hub, "POST", "/v1/status/rebuild/billing/open_bills", None, "/v1/status/rebuild/{name}"),
                       self.ask(hub, "POST", "/v1/status/run/billing/invoice_expiration", None, "/v1/status/run/{name}"),
+                      self.ask(hub, "POST", "/v1/main/repl", {"source": "1 + 1"}, "/v1/{tenant}/repl", "application/x-ndjson"),
+                      self.ask(hub, "POST", "/v1/main/repl", {"help": ""}, "/v1/{tenant}/repl"),
                       self.ask(hub, "POST", "/v1/rollback", {"to": "1", "plan": True}), self.ask(hub, "POST", "/v1/deploys/undo", {})]
         found = self.validate(exchanges)
         wrong = [(each, problem) for each, problem in zip(exchanges, found["exchanges"]) if problem]
@@ -138,7 +140,7 @@ class Interfaces(Case):
                   "task_run": "/v1/status/run/{name}", "retry": "/v1/status/retry/{name}", "deploys": "/v1/deploys", "deploy_undo": "/v1/deploys/undo",
                   "deploy": "/v1/deploys/{number}", "deploy_scripts": "/v1/deploys/{number}/scripts", "rollback": "/v1/rollback",
                   "events": "/v1/{tenant}/events", "bulk": "/v1/{tenant}/commands", "trace": "/v1/{tenant}/trace/{correlation}",
-                  "blame": "/v1/{tenant}/blame", "view": "/v1/{tenant}/views/billing/open_bills", "document": "/v1/{tenant}/views/billing/open_bills/{key}",
+                  "blame": "/v1/{tenant}/blame", "repl": "/v1/{tenant}/repl", "view": "/v1/{tenant}/views/billing/open_bills", "document": "/v1/{tenant}/views/billing/open_bills/{key}",
                   "service": "/v1/{tenant}/mailing/mail", "stream": "/v1/{tenant}/billing/bill/{id}", "stream_events": "/v1/{tenant}/billing/bill/{id}/events"}
         self.assertEqual(sorted(routes), sorted(label for label, _ in labels))
         for label, methods in labels:
