@@ -210,7 +210,7 @@ class Model(Part):
         seed = int(os.environ.get("LORE_TEST_SEED", random.randrange(10**6)))
         print(f"seed {seed}")
         draw = random.Random(seed)
-        queries = [Query(draw, self.events) for _ in range(60 if SMALL else 200)]
+        queries = [Query(draw, self.events) for _ in range(60 if SMALL else 120)]
         answers = [self.session.value(query.text) for query in queries]
         for query, answer in zip(queries, answers):
             found = plain(answer, query.expected)
