@@ -87,34 +87,34 @@ static int push_json(lua_State *lua, struct ask *ask, const struct buf *json)
 
 /* --- ahead --- */
 
-static int word_dry(lua_State *lua)
-{
-    struct ask *ask = ask_of(lua);
-    struct ask_command commands[ASK_COMMANDS_MAX];
-    struct fault fault;
-    struct target target = target_of(lua, 1, "dry", true);
-    size_t count = take_commands(lua, ask, 2, commands);
-    buf_clear(&ask->line);
-    if (ask->host->dry(ask->host->user, target.context, target.name, target.id, commands, count, &ask->line,
-                       &fault) < 0)
-        return ask_raise(lua, &fault);
-    return push_json(lua, ask, &ask->line);
-}
+typedef int (*commands_to)(void *user, struct slice context, struct slice name, struct slice id,
+                           const struct ask_command *commands, size_t count, struct buf *json,
+                           struct fault *fault);
 
-static int word_send(lua_State *lua)
+static int give_commands(lua_State *lua, const char *word, commands_to give)
 {
     struct ask *ask = ask_of(lua);
     struct ask_command commands[ASK_COMMANDS_MAX];
     struct fault fault;
-    struct target target = target_of(lua, 1, "send", true);
+    struct target target = target_of(lua, 1, word, true);
     size_t count = take_commands(lua, ask, 2, commands);
     buf_clear(&ask->line);
-    if (ask->host->send(ask->host->user, target.context, target.name, target.id, commands, count, &ask->line,
-                        &fault) < 0)
+    if (give(ask->host->user, target.context, target.name, target.id, commands, count, &ask->line, &fault) <
+        0)
         return fault.code == FAULT_REJECTED
                    ? vm_raise(lua, FAULT_SCRIPT, 1, "rejected (%s): %s", fault.reason, fault.text)
                    : ask_raise(lua, &fault);
     return push_json(lua, ask, &ask->line);
+}
+
+static int word_dry(lua_State *lua)
+{
+    return give_commands(lua, "dry", ask_of(lua)->host->dry);
+}
+
+static int word_send(lua_State *lua)
+{
+    return give_commands(lua, "send", ask_of(lua)->host->send);
 }
 
 /* --- behind --- */
