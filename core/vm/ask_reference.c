@@ -9,11 +9,6 @@
 
 enum { NAMES_MAX = 1000, HELP_SECONDS = 5 };
 
-static void push_slice(lua_State *lua, struct slice text)
-{
-    lua_pushlstring(lua, text.data ? text.data : "", text.size);
-}
-
 static struct slice text_at(lua_State *lua, int index)
 {
     struct slice text;
@@ -115,9 +110,9 @@ static void push_fields(lua_State *lua, struct ask *ask, const struct contract_m
         contract_put_type(&ask->bytes, &field->type);
         if (field->optional) buf_put_byte(&ask->bytes, '?');
         lua_createtable(lua, 0, 2);
-        push_slice(lua, field->name);
+        vm_push_slice(lua, field->name);
         lua_setfield(lua, -2, "name");
-        push_slice(lua, buf_slice(&ask->bytes));
+        vm_push_slice(lua, buf_slice(&ask->bytes));
         lua_setfield(lua, -2, "type");
         lua_rawseti(lua, -2, (lua_Integer)at + 1);
     }
@@ -137,9 +132,9 @@ static int host_message(lua_State *lua)
         lua_pop(lua, 1);
         if (!is_it) continue;
         lua_createtable(lua, 0, 4);
-        push_slice(lua, message->name);
+        vm_push_slice(lua, message->name);
         lua_setfield(lua, -2, "name");
-        push_slice(lua, message->context);
+        vm_push_slice(lua, message->context);
         lua_setfield(lua, -2, "context");
         lua_pushboolean(lua, message->is_event);
         lua_setfield(lua, -2, "event");
@@ -158,7 +153,7 @@ static int host_types(lua_State *lua)
     lua_newtable(lua);
     for (size_t at = 0; at < contracts_count(contracts); at++) {
         if (!contracts_at(contracts, at)->is_event) continue;
-        push_slice(lua, contracts_at(contracts, at)->name);
+        vm_push_slice(lua, contracts_at(contracts, at)->name);
         lua_rawseti(lua, -2, ++count);
     }
     return 1;
@@ -225,7 +220,7 @@ static int host_nearest(lua_State *lua)
         nearest_offer(&nearest, text_at(lua, -1)); /* the list keeps the text */
         lua_pop(lua, 1);
     }
-    push_slice(lua, nearest_found(&nearest));
+    vm_push_slice(lua, nearest_found(&nearest));
     return 1;
 }
 
@@ -297,7 +292,7 @@ static int look_up(lua_State *lua)
     struct lookup *lookup = lua_touserdata(lua, 1);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, lookup->ask->module_ref);
     lua_getfield(lua, -1, lookup->function);
-    push_slice(lua, lookup->text);
+    vm_push_slice(lua, lookup->text);
     lua_call(lua, 1, 3);
     return 3;
 }

@@ -6,11 +6,6 @@
 #include "vm/ask_core.h"
 #include "vm/value.h"
 
-static void push_slice(lua_State *lua, struct slice text)
-{
-    lua_pushlstring(lua, text.data ? text.data : "", text.size);
-}
-
 static const struct loader_projection *view_at(lua_State *lua, const char *method)
 {
     const struct loader_projection *const *held = luaL_testudata(lua, 1, "view");
@@ -106,7 +101,7 @@ void ask_add_views(struct ask *ask)
         for (size_t index = 0; index < loader_projection_count(loader); index++) {
             const struct loader_projection *view = loader_projection(loader, index);
             if (!slice_equal(view->declared.context, context)) continue;
-            push_slice(lua, view->short_name);
+            vm_push_slice(lua, view->short_name);
             push_view(ask, view);
             if (is_unique(loader, view->short_name)) {
                 lua_pushvalue(lua, -2);
@@ -117,7 +112,7 @@ void ask_add_views(struct ask *ask)
         }
         snprintf(what, sizeof what, "views.%.*s", SLICE_ARGS(context));
         ask_seal(ask, what);
-        push_slice(lua, context);
+        vm_push_slice(lua, context);
         lua_insert(lua, -2);
         lua_rawset(lua, -3);
     }

@@ -15,11 +15,6 @@ enum { PRINTED_SIZE_MAX = 4096 }; /* about, of a table by print */
 
 /* --- streams --- */
 
-static void push_slice(lua_State *lua, struct slice text)
-{
-    lua_pushlstring(lua, text.data ? text.data : "", text.size);
-}
-
 static const luaL_Reg stream_methods[];
 
 /* Pushes { stream, version, position, state } as of the moment (empty: the session's). */
@@ -140,14 +135,14 @@ static void push_context(struct ask *ask, struct slice context)
     for (size_t at = 0; at < loader_aggregate_count(loader); at++) {
         const struct loader_aggregate *aggregate = loader_aggregate(loader, at);
         if (!slice_equal(aggregate->declared.context, context)) continue;
-        push_slice(lua, aggregate->short_name);
+        vm_push_slice(lua, aggregate->short_name);
         push_aggregate(ask, (int)at);
         lua_rawset(lua, -3);
     }
     for (size_t at = 0; at < contracts_count(contracts); at++) {
         const struct contract_message *message = contracts_at(contracts, at);
         if (!slice_equal(message->context, context)) continue;
-        push_slice(lua, message->name);
+        vm_push_slice(lua, message->name);
         lua_rawgeti(lua, LUA_REGISTRYINDEX, message->constructor);
         lua_rawset(lua, -3);
     }
@@ -178,7 +173,7 @@ static void add_contexts(struct ask *ask)
     for (size_t at = 0; at < loader_context_count(loader); at++) {
         struct slice name = loader_context(loader, at);
         push_context(ask, name);
-        push_slice(lua, name);
+        vm_push_slice(lua, name);
         if (!is_taken(ask, words)) {
             lua_pushvalue(lua, -1);
             lua_pushvalue(lua, -3);
@@ -203,7 +198,7 @@ static void add_messages(struct ask *ask)
         bool unique = true;
         for (size_t other = 0; other < count && unique; other++)
             unique = other == at || !slice_equal(contracts_at(contracts, other)->name, message->name);
-        push_slice(lua, message->name);
+        vm_push_slice(lua, message->name);
         if (unique && !is_taken(ask, words)) {
             lua_rawgeti(lua, LUA_REGISTRYINDEX, message->constructor);
             lua_rawset(lua, words);
@@ -268,7 +263,7 @@ static int word_tenant(lua_State *lua)
     if (!lua_isnoneornil(lua, 1) &&
         ask->host->set_tenant(ask->host->user, ask_text(lua, 1, "a tenant"), &fault) < 0)
         return ask_raise(lua, &fault);
-    push_slice(lua, ask->host->tenant(ask->host->user));
+    vm_push_slice(lua, ask->host->tenant(ask->host->user));
     return 1;
 }
 

@@ -34,11 +34,6 @@ void loader_push(struct loader *loader, const char *function)
     lua_remove(lua, -2);
 }
 
-static void push_slice(lua_State *lua, struct slice text)
-{
-    lua_pushlstring(lua, text.data ? text.data : "", text.size);
-}
-
 /* Runs a step of trusted code; the fault tells of a bug or of memory. */
 static int run_step(struct loader *loader, lua_CFunction function, struct step step, struct fault *fault)
 {
@@ -64,7 +59,7 @@ static int open_context(lua_State *lua)
 {
     struct step *step = lua_touserdata(lua, 1);
     loader_push(step->loader, "open");
-    push_slice(lua, step->loader->contexts[step->index]);
+    vm_push_slice(lua, step->loader->contexts[step->index]);
     lua_call(lua, 1, 0);
     return 0;
 }
@@ -83,17 +78,17 @@ static int add_file(lua_State *lua)
     const struct source *source = sources_at(loader->sources, step->index);
     const struct tokens *tokens = &loader->files[step->index].tokens;
     loader_push(loader, "file");
-    push_slice(lua, source->path);
-    push_slice(lua, source->context);
+    vm_push_slice(lua, source->path);
+    vm_push_slice(lua, source->context);
     lua_pushstring(lua, kind_name(source->kind));
     lua_pushboolean(lua, loader->files[step->index].compiled);
     lua_call(lua, 4, 0);
     for (size_t i = 0; i < tokens->count; i++) {
         if (!tokens_is_contracts(tokens, i)) continue;
         loader_push(loader, "contracts");
-        push_slice(lua, source->path);
+        vm_push_slice(lua, source->path);
         lua_pushinteger(lua, tokens->items[i].text_line);
-        push_slice(lua, tokens->items[i].text);
+        vm_push_slice(lua, tokens->items[i].text);
         lua_call(lua, 3, 0);
     }
     return 0;
@@ -173,14 +168,14 @@ static int tell_findings(lua_State *lua)
     for (size_t i = 0; i < step->inspection->count; i++) {
         const struct finding *finding = &step->inspection->items[i];
         loader_push(step->loader, "finding");
-        push_slice(lua, source->path);
+        vm_push_slice(lua, source->path);
         lua_pushstring(lua, finding_name(finding->kind));
-        push_slice(lua, finding->name);
+        vm_push_slice(lua, finding->name);
         lua_pushinteger(lua, finding->line);
         lua_pushinteger(lua, finding->parameter);
         lua_pushinteger(lua, finding->function_line);
-        push_slice(lua, finding->near);
-        push_slice(lua, finding->of);
+        vm_push_slice(lua, finding->near);
+        vm_push_slice(lua, finding->of);
         lua_call(lua, 8, 0);
     }
     return 0;
@@ -206,8 +201,8 @@ static int run_file(lua_State *lua)
 {
     struct step *step = lua_touserdata(lua, 1);
     loader_push(step->loader, "run_in");
-    push_slice(lua, step->context);
-    push_slice(lua, step->path);
+    vm_push_slice(lua, step->context);
+    vm_push_slice(lua, step->path);
     lua_call(lua, 2, 0);
     return 0;
 }
@@ -537,7 +532,7 @@ static int run_on_demand(lua_State *lua)
 {
     struct step *step = lua_touserdata(lua, 1);
     loader_push(step->loader, "run_on_demand");
-    push_slice(lua, step->path);
+    vm_push_slice(lua, step->path);
     if (step->globals == LUA_NOREF)
         lua_pushnil(lua);
     else
@@ -590,7 +585,7 @@ static int push_env(lua_State *lua)
 {
     struct step *step = lua_touserdata(lua, 1);
     loader_push(step->loader, "env_with");
-    push_slice(lua, step->context);
+    vm_push_slice(lua, step->context);
     if (step->globals == LUA_NOREF)
         lua_pushnil(lua);
     else
@@ -600,13 +595,13 @@ static int push_env(lua_State *lua)
     for (size_t i = 0; i < step->inspection->count; i++) {
         const struct finding *finding = &step->inspection->items[i];
         loader_push(step->loader, "text_finding");
-        push_slice(lua, step->path);
+        vm_push_slice(lua, step->path);
         lua_pushstring(lua, finding_name(finding->kind));
-        push_slice(lua, finding->name);
+        vm_push_slice(lua, finding->name);
         lua_pushinteger(lua, finding->line);
-        push_slice(lua, step->context);
+        vm_push_slice(lua, step->context);
         lua_pushvalue(lua, env);
-        push_slice(lua, finding->near);
+        vm_push_slice(lua, finding->near);
         lua_call(lua, 7, 0);
     }
     return 1;

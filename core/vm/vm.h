@@ -155,6 +155,12 @@ void vm_push_meta(lua_State *lua, enum vm_meta meta);
  * env_index: stack index of the table that becomes its _ENV. Pushes the function. */
 int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, struct fault *fault);
 
+/* Pushes a text that may be empty without an address. May raise (memory). */
+static inline void vm_push_slice(lua_State *lua, struct slice text)
+{
+    lua_pushlstring(lua, text.data ? text.data : "", text.size);
+}
+
 /* Starts the calling thread's watchdog timer; idempotent. vm_watchdog_stop before the thread ends. */
 void vm_watchdog_start(void);
 void vm_watchdog_stop(void);
