@@ -10,71 +10,118 @@ static uint64_t map_hash(struct slice key)
     return hash ? hash : 1;
 }
 
+/* Each change moves so many slots: all have moved long before the table is full again. */
+enum { MOVE_SLOTS = 8 };
+
 /* The slot that holds key, or the empty one where it would go. */
-static struct map_slot *map_slot_of(const struct map *map, struct slice key, uint64_t hash)
+static struct map_slot *slot_of(const struct map_table *table, struct slice key, uint64_t hash)
 {
-    size_t mask = map->size_max - 1;
+    size_t mask = table->size_max - 1;
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
-        struct map_slot *slot = &map->slots[at];
+        struct map_slot *slot = &table->slots[at];
         if (slot->hash == 0) return slot;
         if (slot->hash == hash && slice_equal(slot->key, key)) return slot;
     }
 }
 
-static void map_grow(struct map *map)
+/* The slot that holds key, in either table, or NULL. */
+static struct map_slot *find_slot(const struct map *map, struct slice key, uint64_t hash,
+                                  const struct map_table **in)
 {
-    struct map old = *map;
-    map->size_max = old.size_max ? old.size_max * 2 : 16;
-    map->slots = mem_zero(map->size_max * sizeof *map->slots);
-    for (size_t at = 0; at < old.size_max; at++)
-        if (old.slots[at].hash) *map_slot_of(map, old.slots[at].key, old.slots[at].hash) = old.slots[at];
-    mem_free(old.slots);
+    *in = &map->table;
+    struct map_slot *slot = slot_of(*in, key, hash);
+    if (slot->hash) return slot;
+    if (!map->old.slots) return NULL;
+    *in = &map->old;
+    slot = slot_of(*in, key, hash);
+    return slot->hash ? slot : NULL;
+}
+
+/* Closes the gap: whoever probed past this slot moves up, so no tombstones are needed. */
+static void empty_slot(const struct map_table *table, struct map_slot *slot)
+{
+    size_t mask = table->size_max - 1;
+    size_t gap = (size_t)(slot - table->slots);
+    for (size_t at = (gap + 1) & mask; table->slots[at].hash; at = (at + 1) & mask) {
+        size_t home = (size_t)table->slots[at].hash & mask;
+        if (((at - home) & mask) >= ((at - gap) & mask)) {
+            table->slots[gap] = table->slots[at];
+            gap = at;
+        }
+    }
+    table->slots[gap] = (struct map_slot){0};
+}
+
+static void move_some(struct map *map)
+{
+    if (!map->old.slots) return;
+    for (int left = MOVE_SLOTS; left > 0; left--) {
+        struct map_slot *slot = &map->old.slots[map->moved];
+        if (slot->hash) {
+            *slot_of(&map->table, slot->key, slot->hash) = *slot;
+            empty_slot(&map->old, slot); /* another one may be there now */
+        } else if (++map->moved == map->old.size_max) {
+            mem_free(map->old.slots);
+            map->old = (struct map_table){0};
+            return;
+        }
+    }
+}
+
+static void grow(struct map *map)
+{
+    CHECK(!map->old.slots);
+    map->old = map->table;
+    map->moved = 0;
+    map->table.size_max = map->old.size_max ? map->old.size_max * 2 : 16;
+    map->table.slots = mem_zero(map->table.size_max * sizeof *map->table.slots);
 }
 
 void *map_find(const struct map *map, struct slice key)
 {
+    const struct map_table *in;
     if (map->size == 0) return NULL;
-    struct map_slot *slot = map_slot_of(map, key, map_hash(key));
-    return slot->hash ? slot->value : NULL;
+    struct map_slot *slot = find_slot(map, key, map_hash(key), &in);
+    return slot ? slot->value : NULL;
 }
 
 void *map_put(struct map *map, struct slice key, void *value)
 {
+    const struct map_table *in;
     CHECK(value != NULL);
-    if (map->size * 4 >= map->size_max * 3) map_grow(map);
+    move_some(map);
+    if (map->size * 4 >= map->table.size_max * 3) grow(map);
     uint64_t hash = map_hash(key);
-    struct map_slot *slot = map_slot_of(map, key, hash);
-    void *replaced = slot->hash ? slot->value : NULL;
-    if (!replaced) map->size++;
+    struct map_slot *slot = find_slot(map, key, hash, &in);
+    void *replaced = slot ? slot->value : NULL;
+    if (!slot) {
+        slot = slot_of(&map->table, key, hash);
+        map->size++;
+    }
     *slot = (struct map_slot){.key = key, .hash = hash, .value = value};
     return replaced;
 }
 
 void *map_remove(struct map *map, struct slice key)
 {
+    const struct map_table *in;
     if (map->size == 0) return NULL;
-    size_t mask = map->size_max - 1;
-    struct map_slot *slot = map_slot_of(map, key, map_hash(key));
-    if (!slot->hash) return NULL;
+    move_some(map);
+    struct map_slot *slot = find_slot(map, key, map_hash(key), &in);
+    if (!slot) return NULL;
     void *removed = slot->value;
     map->size--;
-    /* Closes the gap: whoever probed past this slot moves up, so no tombstones are needed. */
-    size_t gap = (size_t)(slot - map->slots);
-    for (size_t at = (gap + 1) & mask; map->slots[at].hash; at = (at + 1) & mask) {
-        size_t home = (size_t)map->slots[at].hash & mask;
-        if (((at - home) & mask) >= ((at - gap) & mask)) {
-            map->slots[gap] = map->slots[at];
-            gap = at;
-        }
-    }
-    map->slots[gap] = (struct map_slot){0};
+    empty_slot(in, slot);
     return removed;
 }
 
 void *map_next(const struct map *map, size_t *at)
 {
-    while (*at < map->size_max) {
-        struct map_slot *slot = &map->slots[(*at)++];
+    while (*at < map->table.size_max + map->old.size_max) {
+        size_t place = (*at)++;
+        const struct map_slot *slot = place < map->table.size_max
+                                          ? &map->table.slots[place]
+                                          : &map->old.slots[place - map->table.size_max];
         if (slot->hash) return slot->value;
     }
     return NULL;
@@ -82,6 +129,7 @@ void *map_next(const struct map *map, size_t *at)
 
 void map_release(struct map *map)
 {
-    mem_free(map->slots);
+    mem_free(map->table.slots);
+    mem_free(map->old.slots);
     *map = (struct map){0};
 }

@@ -1,5 +1,8 @@
 /* map.h: bytes -> pointer hash map (open addressing). Keys are borrowed: they must live as long as the entry,
- * usually inside the value. Iteration order is unspecified. Threads: one at a time.
+ * usually inside the value. Iteration order is unspecified. Threads: one at a time, or many that only find.
+ *
+ * No call takes long, however large the map is: when it grows, the entries move to the new table a few at a
+ * time, with each change that follows.
  *
  *     map_put(&map, slice_of("bill"), entry);
  *     struct entry *entry = map_find(&map, slice_of("bill"));
@@ -17,10 +20,17 @@ struct map_slot {
     void *value;
 };
 
-struct map {
+struct map_table {
     struct map_slot *slots; /* size_max slots, a power of two, or NULL */
-    size_t size;            /* entries */
     size_t size_max;
+};
+
+struct map {
+    size_t size; /* entries, of both tables */
+    struct map_table table;
+    struct map_table
+        old; /* while it grew: entries that have not moved yet, all of them in slots from moved on */
+    size_t moved;
 };
 
 /* The value or NULL. */

@@ -12,9 +12,11 @@
 enum {
     CACHE_STREAMS_MAX = 200000, /* of one shard */
     CACHE_LONG_MAX = 4096,      /* streams of one shard whose states are folded before a deploy */
-    CACHE_STREAM_SIZE = 320, /* of one stream beside its state: the struct, its key, its place in the map */
-    CACHE_MEMORY_LOOK = 256, /* commands between two looks at the memory */
-    CACHE_TRIM_PART = 8      /* when there is too much, this part of the states goes at once */
+    CACHE_STREAM_SIZE = 480,    /* of one stream beside its state: the struct, its key, its place in the map,
+                                   what    malloc adds (measured, between two growths of the map) */
+    CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the memory */
+    CACHE_TRIM_PART = 8,        /* when there is too much, this part of the states goes */
+    CACHE_TRIM_AT_ONCE = 16     /* of them at each command, so that none waits for all */
 };
 
 static void cache_newest(struct shard *shard, struct stream *stream)
@@ -186,16 +188,21 @@ static void cache_drop_oldest(struct shard *shard, size_t count)
 
 void cache_trim(struct shard *shard)
 {
-    if (shard->streams.size > CACHE_STREAMS_MAX)
-        cache_drop_oldest(shard, CACHE_STREAMS_MAX / CACHE_TRIM_PART);
+    if (shard->streams.size > CACHE_STREAMS_MAX && shard->to_drop == 0)
+        shard->to_drop = CACHE_STREAMS_MAX / CACHE_TRIM_PART;
+    if (shard->to_drop > 0) {
+        size_t count = shard->to_drop < CACHE_TRIM_AT_ONCE ? shard->to_drop : CACHE_TRIM_AT_ONCE;
+        cache_drop_oldest(shard, count);
+        shard->to_drop -= count;
+    }
     if (shard->until_memory_look-- > 0) return;
     shard->until_memory_look = CACHE_MEMORY_LOOK;
     size_t memory = domain_memory(shard->domain);
     atomic_store_explicit(&shard->memory, memory, memory_order_relaxed);
-    if (memory + shard->streams.size * CACHE_STREAM_SIZE <= shard->memory_max) return;
+    if (shard->to_drop > 0 || memory + shard->streams.size * CACHE_STREAM_SIZE <= shard->memory_max) return;
     /* The collector gives the memory back some time later, so the next look waits for that many commands
      * more. */
-    cache_drop_oldest(shard, shard->streams.size / CACHE_TRIM_PART + 1);
+    shard->to_drop = shard->streams.size / CACHE_TRIM_PART + 1;
     shard->until_memory_look = CACHE_MEMORY_LOOK * CACHE_TRIM_PART;
 }
 
@@ -225,6 +232,7 @@ void cache_leave(struct shard *shard, struct shard_order *order)
     order->by_key = shard->streams;
     shard->newest = shard->oldest = NULL;
     shard->streams = (struct map){0};
+    shard->to_drop = 0;
     atomic_store_explicit(&shard->cached, 0, memory_order_relaxed);
 }
 

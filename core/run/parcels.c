@@ -123,10 +123,12 @@ void parcels_let_go(struct parcels *parcels)
         parcels_forget(parcels, parcel);
         parcel->stray = true;
     }
-    for (size_t at = 0; (parcel = map_next(&parcels->entries, &at)); at = 0) {
-        parcels_forget(parcels, parcel);
-        parcel->stray = true;
-    }
+    /* Removing moves others, past which a walk may have been. */
+    while (parcels->entries.size > 0)
+        for (size_t at = 0; (parcel = map_next(&parcels->entries, &at));) {
+            parcels_forget(parcels, parcel);
+            parcel->stray = true;
+        }
     for (struct lane *lane = parcels->lanes; lane; lane = lane->next) {
         lane->waits = false;
         lane_rewind(lane);

@@ -130,6 +130,7 @@ struct shard {
     struct stream *newest, *oldest;
     size_t memory_max; /* of the domain and the streams before streams are dropped */
     size_t until_memory_look;
+    size_t to_drop; /* streams, oldest first: there was too much */
     /* for status and metrics, read by anybody */
     atomic_ullong outcomes[SHARD_OUTCOMES]; /* by fault code; FAULT_NONE: done */
     atomic_ullong repeated, retried, loads;

@@ -17,7 +17,7 @@
 
 enum {
     VALUE_SIZE_MAX = 16 << 20,
-    TIDY_STEP_KB = 256,
+    TIDY_STEP_KB = 1024,
     ROOM_LEAST = 1 << 20 /* what a session that kept too much must have left, or it loses its variables */
 };
 

@@ -85,6 +85,7 @@ void domain_close(struct domain *domain)
     rows_import_free(domain->import);
     vm_free(domain->vm); /* frees the two m with it */
     if (domain->loader) loader_free(domain->loader);
+    handles_release(&domain->states);
     buf_release(&domain->scratch);
     plain_seen_release(&domain->seen);
     mem_free(domain);

@@ -57,24 +57,25 @@ struct domain_state *domain_state_new(struct domain *domain, int aggregate)
     struct domain_state *state = MEM_NEW(struct domain_state);
     state->domain = domain;
     state->aggregate = aggregate;
-    state->ref = LUA_NOREF;
+    state->handle = HANDLE_NONE;
     return state;
 }
 
 void domain_state_free(struct domain *domain, struct domain_state *state)
 {
     if (!state) return;
-    luaL_unref(domain->vm->lua, LUA_REGISTRYINDEX, state->ref);
+    handles_give(&domain->states, domain->vm->lua, state->handle);
     mem_free(state);
 }
 
 static void push_state(lua_State *lua, struct domain_state *state)
 {
-    if (state->ref == LUA_NOREF) {
+    struct handles *states = &state->domain->states;
+    if (state->handle == HANDLE_NONE) {
         value_push(lua, loader_aggregate(state->domain->loader, (size_t)state->aggregate)->initial);
-        state->ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+        state->handle = handles_take(states, lua);
     }
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, state->ref);
+    handles_push(states, lua, state->handle);
 }
 
 static int encode_state(lua_State *lua)
@@ -120,7 +121,7 @@ static int decode_state(lua_State *lua)
     struct state_bytes *decoding = lua_touserdata(lua, 1);
     value_push(lua, decoding->bytes);
     if (!lua_istable(lua, -1)) vm_raise(lua, FAULT_CORRUPT, 0, "a stored state is no map");
-    decoding->state->ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    decoding->state->handle = handles_take(&decoding->state->domain->states, lua);
     return 0;
 }
 

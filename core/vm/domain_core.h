@@ -12,6 +12,7 @@
 
 #include "vm/domain.h"
 #include "vm/envelope.h"
+#include "vm/handles.h"
 #include "vm/loader.h"
 #include "vm/plain.h"
 #include "vm/vm.h"
@@ -37,6 +38,7 @@ struct domain {
     const struct loader_handler *checking; /* whose state is being checked: the error gets its place */
     struct buf scratch;                    /* where a value is encoded before it is copied to its owner */
     struct plain_seen seen;
+    struct handles states;  /* of struct domain_state */
     bool collector_stopped; /* projections: by a fold, until the flush */
     size_t collect_at;      /* projections: memory in use at which the collector runs */
     size_t collect_soon;    /* the same at a flush */
@@ -45,8 +47,8 @@ struct domain {
 struct domain_state {
     struct domain *domain;
     int aggregate;
-    int ref;    /* registry reference of its table; LUA_NOREF until it is first used: making it may fail */
-    bool heavy; /* it may be more than a state is allowed: it is weighed */
+    int handle;                     /* of its table; HANDLE_NONE until it is first used: making it may fail */
+    bool heavy;                     /* it may be more than a state is allowed: it is weighed */
     size_t events_left, bytes_left; /* heavy: what events may bring until it is weighed again */
 };
 

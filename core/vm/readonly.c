@@ -26,6 +26,29 @@ bool readonly_push_target(lua_State *lua, int index)
     return false;
 }
 
+enum { VIEWS_MAX = 1024 };
+
+static void new_views(lua_State *lua)
+{
+    lua_newtable(lua);
+    lua_newtable(lua);
+    lua_pushliteral(lua, "kv");
+    lua_setfield(lua, -2, "__mode");
+    lua_setmetatable(lua, -2);
+    lua_rawsetp(lua, LUA_REGISTRYINDEX, &views_key);
+    vm_of(lua)->views_made = 0;
+}
+
+/* Nobody compares a view with one of an earlier call, unless it is of a run that went on: a table of all of
+ * them would be cleared by the collector in one go. */
+static void note_view(lua_State *lua)
+{
+    struct vm *vm = vm_of(lua);
+    if (vm->views_serial != vm->call_serial && vm->views_made > VIEWS_MAX && !vm->owners.list) new_views(lua);
+    vm->views_serial = vm->call_serial;
+    vm->views_made++;
+}
+
 void value_push_readonly(lua_State *lua, int index)
 {
     index = lua_absindex(lua, index);
@@ -38,7 +61,9 @@ void value_push_readonly(lua_State *lua, int index)
     lua_rawgetp(lua, LUA_REGISTRYINDEX, &views_key);
     lua_pushvalue(lua, index);
     if (lua_rawget(lua, -2) == LUA_TNIL) {
-        lua_pop(lua, 1);
+        lua_pop(lua, 2);
+        note_view(lua);
+        lua_rawgetp(lua, LUA_REGISTRYINDEX, &views_key);
         lua_createtable(lua, 0, 1);
         lua_pushvalue(lua, index);
         lua_rawsetp(lua, -2, &target_key);
@@ -284,12 +309,7 @@ void readonly_open(lua_State *lua)
         {"__index", view_index}, {"__len", view_length}, {"__newindex", view_refuse}, {NULL, NULL}};
     vm_new_meta(lua, VM_META_READONLY, "state", functions);
     lua_pop(lua, 1);
-    lua_newtable(lua);
-    lua_newtable(lua);
-    lua_pushliteral(lua, "kv");
-    lua_setfield(lua, -2, "__mode");
-    lua_setmetatable(lua, -2);
-    lua_rawsetp(lua, LUA_REGISTRYINDEX, &views_key);
+    new_views(lua);
     lua_newtable(lua);
     lua_rawsetp(lua, LUA_REGISTRYINDEX, &frozen_key);
 }

@@ -39,6 +39,10 @@ static void random_operations(void **state)
     struct map map = {0};
     for (size_t n = 0; n < KEYS; n++) snprintf(keys[n], sizeof keys[n], "%zu%s", n, n % 3 ? "" : "-longer");
     for (size_t n = 0; n < sizeof values; n++) {
+        if (n % 2500 == 0) { /* a new one, which grows with everything else going on */
+            map_release(&map);
+            memset(model, 0, sizeof model);
+        }
         size_t key = draw(n % 20000 < 10000 ? KEYS : 20); /* full and nearly empty by turns */
         struct slice name = slice_of(keys[key]);
         switch (draw(n % 20000 < 10000 ? 4 : 3)) {
@@ -49,11 +53,31 @@ static void random_operations(void **state)
         case 1: assert_ptr_equal(map_find(&map, name), model[key]); break;
         default: assert_ptr_equal(map_put(&map, name, &values[n]), model[key]); model[key] = &values[n];
         }
-        if (n % 997 == 0) agrees(&map, model, seen);
+        if (n % 97 == 0) agrees(&map, model, seen);
     }
     for (size_t key = 0; key < KEYS; key++)
         assert_ptr_equal(map_remove(&map, slice_of(keys[key])), model[key]);
     assert_int_equal(map.size, 0);
+    map_release(&map);
+}
+
+/* Entries of the old table are found, replaced and removed while others move; a key is never in both. */
+static void grows_while_used(void **state)
+{
+    enum { MANY = 50000 };
+    static char keys[MANY][8], values[2 * MANY];
+    struct map map = {0};
+    for (size_t n = 0; n < MANY; n++) {
+        snprintf(keys[n], sizeof keys[n], "%zu", n);
+        assert_null(map_put(&map, slice_of(keys[n]), &values[n]));
+        size_t other = draw((uint32_t)n + 1);
+        assert_ptr_equal(map_find(&map, slice_of(keys[other])), &values[other]);
+        assert_ptr_equal(map_put(&map, slice_of(keys[other]), &values[MANY + other]), &values[other]);
+        assert_ptr_equal(map_remove(&map, slice_of(keys[other])), &values[MANY + other]);
+        assert_null(map_find(&map, slice_of(keys[other])));
+        assert_null(map_put(&map, slice_of(keys[other]), &values[other]));
+        assert_int_equal(map.size, n + 1);
+    }
     map_release(&map);
 }
 
@@ -73,6 +97,7 @@ static void empty_map(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_operations), cmocka_unit_test(empty_map)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_operations),
+                                       cmocka_unit_test(grows_while_used), cmocka_unit_test(empty_map)};
     return cmocka_run_group_tests_name("base/map", tests, NULL, NULL);
 }

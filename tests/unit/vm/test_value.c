@@ -283,6 +283,20 @@ static void views_are_read_only(void **state)
     buf_release(&job.out);
 }
 
+/* Within a call the same table always gives the same view, however many there are; from call to call they are
+ * not kept. */
+static void views_last_a_call(void **state)
+{
+    struct vm *vm = *state;
+    with_functions(vm,
+                   "local s = {} for i = 1, 5000 do s[i] = {} end local v, seen = freeze(s), {} "
+                   "for i = 1, 5000 do seen[i] = v[i] end for i = 1, 5000 do assert(v[i] == seen[i]) end",
+                   FAULT_NONE, "");
+    assert_true(vm->views_made > 5000);
+    with_functions(vm, "local s = freeze {{}} assert(s[1] == s[1])", FAULT_NONE, "");
+    assert_int_equal(vm->views_made, 2);
+}
+
 /* Six fields in about a microsecond: a wide margin, so that only a gross loss of speed fails. */
 static void decoding_is_fast(void **state)
 {
@@ -328,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(damage_is_found, make, drop),
         cmocka_unit_test_setup_teardown(copies_are_deep, make, drop),
         cmocka_unit_test_setup_teardown(views_are_read_only, make, drop),
+        cmocka_unit_test_setup_teardown(views_last_a_call, make, drop),
         cmocka_unit_test_setup_teardown(decoding_is_fast, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
