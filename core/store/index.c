@@ -178,6 +178,7 @@ void index_close(struct index *index)
 {
     if (!index) return;
     char file[4096];
+    index_fill_end(index, true);
     bool complete = !index->frozen && index->active->events == 0;
     if (index->env && index->marked_dirty && complete && !index->damaged && !fault_point(POINT_INDEX_SYNC) &&
         lmdb_env_sync(index->env, NULL) == 0)

@@ -6,8 +6,9 @@
 #include "base/mem.h"
 
 enum {
-    BLOCK_WORDS = 8, /* one cache line */
-    BLOCK_KEYS = 40, /* 12.8 bits a key */
+    BLOCK_WORDS = 8,       /* one cache line */
+    BLOCK_KEYS = 40,       /* 12.8 bits a key: one in two hundred others is taken for one of them */
+    BLOCK_KEYS_FULL = 128, /* 4 bits a key, where a filter may not be larger: one in five */
     PROBES = 5,
     PROBE_BITS = 9, /* which of a block's 512 bits */
     BLOCK_BITS_MIN = 13,
@@ -24,8 +25,8 @@ struct index_filter {
 struct index_filter *index_filter_new(uint64_t keys)
 {
     unsigned bits = BLOCK_BITS_MIN;
-    while (bits <= BLOCK_BITS_MAX && keys > (uint64_t)BLOCK_KEYS << bits) bits++;
-    if (bits > BLOCK_BITS_MAX) return NULL;
+    while (bits < BLOCK_BITS_MAX && keys > (uint64_t)BLOCK_KEYS << bits) bits++;
+    if (keys > (uint64_t)BLOCK_KEYS_FULL << bits) return NULL;
     struct index_filter *filter = mem_zero(sizeof *filter + (BLOCK_WORDS * sizeof(uint64_t) << bits));
     filter->block_count = 1ULL << bits;
     return filter;
@@ -38,21 +39,35 @@ void index_filter_free(struct index_filter *filter)
 
 bool index_filter_has_room(const struct index_filter *filter, uint64_t keys)
 {
-    return filter->keys + keys <= filter->block_count * BLOCK_KEYS;
+    bool is_largest = filter->block_count == 1ULL << BLOCK_BITS_MAX;
+    return filter->keys + keys <= filter->block_count * (is_largest ? BLOCK_KEYS_FULL : BLOCK_KEYS);
+}
+
+static _Atomic uint64_t *block_of(const struct index_filter *filter, uint64_t hash)
+{
+    return (_Atomic uint64_t *)filter->words + (hash & (filter->block_count - 1)) * BLOCK_WORDS;
 }
 
 void index_filter_add(struct index_filter *filter, uint64_t hash)
 {
-    _Atomic uint64_t *block = filter->words + (hash & (filter->block_count - 1)) * BLOCK_WORDS;
+    _Atomic uint64_t *block = block_of(filter, hash);
     hash >>= BLOCK_BITS_MAX;
-    for (int probe = 0; probe < PROBES; probe++, hash >>= PROBE_BITS)
-        atomic_fetch_or_explicit(&block[hash >> 6 & 7], 1ULL << (hash & 63), memory_order_relaxed);
+    for (int probe = 0; probe < PROBES; probe++, hash >>= PROBE_BITS) {
+        _Atomic uint64_t *word = &block[hash >> 6 & 7];
+        uint64_t bits = atomic_load_explicit(word, memory_order_relaxed); /* only one adds */
+        atomic_store_explicit(word, bits | 1ULL << (hash & 63), memory_order_relaxed);
+    }
     filter->keys++;
+}
+
+void index_filter_expect(const struct index_filter *filter, uint64_t hash)
+{
+    __builtin_prefetch((const void *)(uintptr_t)block_of(filter, hash), 1);
 }
 
 bool index_filter_may_have(const struct index_filter *filter, uint64_t hash)
 {
-    const _Atomic uint64_t *block = filter->words + (hash & (filter->block_count - 1)) * BLOCK_WORDS;
+    const _Atomic uint64_t *block = block_of(filter, hash);
     hash >>= BLOCK_BITS_MAX;
     for (int probe = 0; probe < PROBES; probe++, hash >>= PROBE_BITS)
         if (!(atomic_load_explicit(&block[hash >> 6 & 7], memory_order_relaxed) >> (hash & 63) & 1))
@@ -70,11 +85,12 @@ uint64_t index_filter_of_id(uint64_t id_hash)
     return hash_fast(slice_make(&id_hash, sizeof id_hash), 2);
 }
 
-void index_filter_add_tail(struct index_filter *filter, const struct index_tail *tail)
+void index_filter_each_of_tail(const struct index_tail *tail, void (*each)(void *user, uint64_t hash),
+                               void *user)
 {
     size_t at = 0;
     for (const struct index_stream *stream; (stream = map_next(&tail->streams, &at));)
-        index_filter_add(filter, index_filter_of_stream(stream->key));
+        each(user, index_filter_of_stream(stream->key));
     for (at = 0; at < tail->id_max; at++)
-        if (tail->ids[at].place) index_filter_add(filter, index_filter_of_id(tail->ids[at].hash));
+        if (tail->ids[at].place) each(user, index_filter_of_id(tail->ids[at].hash));
 }

@@ -4,7 +4,8 @@
  *
  * A Bloom filter whose bits of one key lie in one cache line. It holds every key of the runs: what was
  * written with each flush is added before the memory gives it up. There is none (NULL) until a flush finds it
- * worth reading the runs once, nor where they have too many keys; then every look-up asks the runs.
+ * worth reading the runs once (index_fill.c), nor where they have too many keys; then every look-up asks the
+ * runs.
  *
  *     if (!filter || index_filter_may_have(filter, index_filter_of_id(hash))) … ask the runs
  *
@@ -24,8 +25,13 @@ void index_filter_free(struct index_filter *filter);
 /* Whether so many more keys can be added. */
 bool index_filter_has_room(const struct index_filter *filter, uint64_t keys);
 void index_filter_add(struct index_filter *filter, uint64_t hash);
-void index_filter_add_tail(struct index_filter *filter, const struct index_tail *tail);
-/* False: it was never added. True: it was, or one in two hundred or less that were not. */
+/* It will be added soon: its place is brought near meanwhile. */
+void index_filter_expect(const struct index_filter *filter, uint64_t hash);
+/* The hashes of all keys of a tail. */
+void index_filter_each_of_tail(const struct index_tail *tail, void (*each)(void *user, uint64_t hash),
+                               void *user);
+/* False: it was never added. True: it was, or is one in two hundred or less that were not; in the largest
+ * filter, of 16 MiB, one in two hundred with 10 million keys, one in five with 33 million. */
 bool index_filter_may_have(const struct index_filter *filter, uint64_t hash);
 /* What stands for a stream, and for an index_id_hash. */
 uint64_t index_filter_of_stream(struct slice key);

@@ -12,7 +12,7 @@ static void put_hash(char *to, uint64_t hash)
     for (int at = 0; at < INDEX_HASH_SIZE; at++) to[at] = (char)(hash >> (8 * (INDEX_HASH_SIZE - 1 - at)));
 }
 
-static uint64_t read_hash(struct slice key)
+uint64_t index_read_hash(struct slice key)
 {
     uint64_t hash = 0;
     for (int at = 0; at < INDEX_HASH_SIZE; at++) hash = hash << 8 | (uint8_t)key.data[at];
@@ -280,7 +280,7 @@ int index_disk_ids(struct index *index, bool (*each)(void *user, uint64_t hash, 
             result = index_fault(index, MDB_CORRUPTED, fault);
             break;
         }
-        if (!each(user, read_hash(key), place)) break;
+        if (!each(user, index_read_hash(key), place)) break;
         int code = scan_next(scan);
         if (code) result = index_fault(index, code, fault);
     }

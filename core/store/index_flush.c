@@ -259,76 +259,6 @@ static void freeze(struct index *index)
     pthread_rwlock_unlock(&index->lock);
 }
 
-/* --- the filter --- */
-
-/* A hub under load; what only flushes a little before it goes does not read all runs for that. */
-enum { FILTER_EVENTS_MIN = LIMIT_INDEX_BEHIND / 2, FILTER_GROWTH = 4 };
-
-struct fill {
-    struct index_filter *filter;
-    uint64_t last; /* a stream's commits follow each other */
-};
-
-static bool fill_stream(void *user, struct slice key, const struct index_commit *commit)
-{
-    struct fill *fill = user;
-    uint64_t hash = index_filter_of_stream(key);
-    if (hash != fill->last) index_filter_add(fill->filter, hash);
-    fill->last = hash;
-    return true;
-}
-
-static bool fill_id(void *user, uint64_t hash, uint64_t place)
-{
-    struct fill *fill = user;
-    index_filter_add(fill->filter, index_filter_of_id(hash));
-    return true;
-}
-
-static uint64_t runs_entries(const struct index_runs *runs)
-{
-    uint64_t entries = 0;
-    for (size_t at = 0; at < runs->count; at++) entries += runs->runs[at].entries;
-    return entries;
-}
-
-/* Of all that is in the runs, with room to grow; NULL if they have too much, or are damaged. */
-static struct index_filter *filter_of_runs(struct index *index)
-{
-    struct lmdb_env_read *read;
-    struct index_state state;
-    if (lmdb_env_begin(index->env, &read, NULL) < 0) return NULL;
-    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
-    lmdb_env_end(read);
-    if (code) return NULL;
-    uint64_t keys = runs_entries(&state.streams) + runs_entries(&state.ids);
-    struct index_filter *filter = index_filter_new(keys * FILTER_GROWTH);
-    if (!filter) filter = index_filter_new(keys + keys / 2);
-    struct fill fill = {.filter = filter};
-    if (filter && (index_disk_streams(index, fill_stream, &fill, NULL) < 0 ||
-                   index_disk_ids(index, fill_id, &fill, NULL) < 0)) {
-        index_filter_free(filter);
-        return NULL;
-    }
-    return filter;
-}
-
-/* What is in the runs by now, the frozen tail last, is in the filter; or there is none. */
-static void cover_frozen(struct index *index)
-{
-    const struct index_tail *frozen = index->frozen;
-    struct index_filter *old = index->filter; /* only flush changes it */
-    if (old && index_filter_has_room(old, frozen->streams.size + frozen->id_count)) {
-        index_filter_add_tail(old, frozen);
-        return;
-    }
-    struct index_filter *made = frozen->events >= FILTER_EVENTS_MIN ? filter_of_runs(index) : NULL;
-    pthread_rwlock_wrlock(&index->lock);
-    index->filter = made;
-    pthread_rwlock_unlock(&index->lock);
-    index_filter_free(old);
-}
-
 static int flush_frozen(struct index *index, uint64_t *events, struct fault *fault)
 {
     struct index_tail *frozen = index->frozen;
@@ -336,7 +266,7 @@ static int flush_frozen(struct index *index, uint64_t *events, struct fault *fau
     lmdb_env_check_readers(index->env);
     if (lmdb_env_update(index->env, frozen->events * 64, write_tail, &flush, fault) < 0)
         return flush.code == MDB_CORRUPTED ? index_fault(index, flush.code, fault) : -1;
-    cover_frozen(index);
+    index_fill_cover(index);
     pthread_rwlock_wrlock(&index->lock);
     index->frozen = NULL;
     pthread_rwlock_unlock(&index->lock);

@@ -7,6 +7,7 @@
 
 #include "store/index.h"
 #include "store/index_filter.h"
+#include "store/index_run.h"
 
 enum { INDEX_DB_META, INDEX_DB_STREAMS, INDEX_DB_IDS };
 /* Each run is at least four times as long as the next, so there are never many. */
@@ -42,6 +43,7 @@ struct index {
     struct index_tail *active, *frozen;
     struct index_filter *filter; /* of all keys on disk; NULL: none */
     pthread_mutex_t flush_lock;
+    struct index_fill *fill; /* a filter that is being filled, or was; NULL: none. flush_lock */
 };
 
 /* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. */
@@ -54,6 +56,8 @@ struct index_entry {
     struct index_commit commits[INDEX_ENTRY_COMMITS_MAX];
     size_t count;
 };
+/* The stream's key within an entry's; empty: the key is damaged. */
+struct slice index_entry_stream(struct slice key);
 bool index_entry_read(struct slice key, struct slice value, struct index_entry *entry);
 void index_entry_value(const struct index_commit *commits, size_t count, struct buf *value);
 static inline uint64_t index_commit_end(const struct index_commit *commit)
@@ -66,6 +70,17 @@ static inline bool index_runs_may_have(const struct index *index, uint64_t hash)
 {
     return !index->filter || index_filter_may_have(index->filter, hash);
 }
+
+/* The hash that the key of an entry of ids begins with. */
+uint64_t index_read_hash(struct slice key);
+
+/* index_fill.c: what is in the runs by now, the frozen tail last, is in the filter, if there is one. Where it
+ * has become too small, or is worth having, another one is filled by a thread of its own. Under flush_lock.
+ */
+void index_fill_cover(struct index *index);
+/* Waits until nothing is being filled, which stop hastens. Not under flush_lock, nobody flushes. */
+void index_fill_end(struct index *index, bool stop);
+bool index_fill_is_under_way(struct index *index);
 
 /* The fault of an LMDB code met while reading the index. */
 int index_fault(struct index *index, int code, struct fault *fault);

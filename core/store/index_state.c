@@ -90,15 +90,21 @@ void index_entry_value(const struct index_commit *commits, size_t count, struct 
     }
 }
 
-bool index_entry_read(struct slice key, struct slice value, struct index_entry *entry)
+struct slice index_entry_stream(struct slice key)
 {
     /* tenant, aggregate, id without a 0 byte, 0, number */
     const char *zero = key.size > 8 ? memchr(key.data + 8, 0, key.size - 8) : NULL;
+    size_t size = zero ? (size_t)(zero + 1 - key.data) : 0;
+    return size > INDEX_KEY_SIZE_MAX ? SLICE_NONE : slice_make(key.data, size);
+}
+
+bool index_entry_read(struct slice key, struct slice value, struct index_entry *entry)
+{
     uint64_t version, end = 0;
-    if (!zero) return false;
-    entry->key = slice_make(key.data, (size_t)(zero + 1 - key.data));
-    if (entry->key.size > INDEX_KEY_SIZE_MAX) return false;
-    if (!index_run_read_number(slice_make(zero + 1, key.size - entry->key.size), &version)) return false;
+    entry->key = index_entry_stream(key);
+    if (entry->key.size == 0) return false;
+    struct slice number = slice_make(key.data + entry->key.size, key.size - entry->key.size);
+    if (!index_run_read_number(number, &version)) return false;
     const uint8_t *at = (const uint8_t *)value.data, *stop = at + value.size;
     for (entry->count = 0; at < stop; entry->count++) {
         uint64_t between;

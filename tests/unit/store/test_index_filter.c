@@ -3,11 +3,30 @@
 #include "base/faultpoint.h"
 #include "base/hash.h"
 #include "contract/engine_cases.h"
+#include "store/engine_lmdb.h"
 #include "store/index_filter.h"
+#include "store/index_inside.h"
 
 static uint64_t hash_of_number(uint64_t number)
 {
     return index_filter_of_id(number);
+}
+
+/* The largest filter takes more keys than it has bits for at their best, and is worth less. */
+static void a_full_one_is_worth_less(void **state)
+{
+    enum { KEYS = 20000000, ASKED = 100000 };
+    struct index_filter *filter = index_filter_new(KEYS);
+    for (uint64_t number = 0; number < KEYS; number++) index_filter_add(filter, hash_of_number(number));
+    unsigned supposed = 0;
+    for (uint64_t number = 0; number < ASKED; number++) {
+        assert_true(index_filter_may_have(filter, hash_of_number(number * (KEYS / ASKED))));
+        supposed += index_filter_may_have(filter, hash_of_number(KEYS + number));
+    }
+    assert_in_range(supposed, 1, ASKED / 10);
+    assert_true(index_filter_has_room(filter, KEYS / 2));
+    assert_false(index_filter_has_room(filter, KEYS));
+    index_filter_free(filter);
 }
 
 static void what_was_added_is_never_denied(void **state)
@@ -36,11 +55,16 @@ static struct engine *open_at(const char *path)
     return engine;
 }
 
-enum { STREAMS = 50, EVENTS = 600 }; /* so many events are worth a filter */
+enum { STREAMS = 50, EVENTS = 600, NEW = 1u << 30 }; /* so many events are worth a filter */
 
 static struct stream_id stream_of(struct arena *arena, unsigned number)
 {
     return case_stream("acme", arena_format(arena, "stream-%u", number).data);
+}
+
+static struct index *index_of(struct engine *engine)
+{
+    return ((struct engine_lmdb *)engine)->index;
 }
 
 static void append_streams(struct engine *engine, unsigned first)
@@ -79,7 +103,7 @@ static bool look_up(struct engine *engine, unsigned number, bool found)
 static unsigned new_ones_read(struct engine *engine)
 {
     unsigned read = 0;
-    for (unsigned number = 1000; number < 1100; number++) read += look_up(engine, number, false);
+    for (unsigned number = NEW; number < NEW + 100; number++) read += look_up(engine, number, false);
     return read;
 }
 
@@ -103,8 +127,66 @@ static void new_keys_do_not_read_the_disk(void **state)
     engine = open_at(path);
     assert_int_equal(new_ones_read(engine), 100);
     append_streams(engine, STREAMS);
+    index_fill_end(index_of(engine), false);
     assert_true(new_ones_read(engine) < 10);
     assert_all_found(engine, 2 * STREAMS);
+    engine_close(engine);
+    fault_points_disarm();
+    case_remove(path);
+}
+
+static void append_small(struct engine *engine, unsigned first, unsigned count)
+{
+    struct arena arena = {0};
+    uint64_t events;
+    struct append *batch = arena_zero(&arena, count * sizeof *batch);
+    for (unsigned at = 0; at < count; at++)
+        batch[at].commit = case_commit(&arena, stream_of(&arena, first + at), 0, 1,
+                                       arena_format(&arena, "command-%u", first + at).data);
+    assert_int_equal(engine_append(engine, batch, count, NULL), 0);
+    arena_release(&arena);
+    assert_int_equal(engine_flush_index(engine, &events, NULL), 0);
+    assert_int_equal(events, count);
+}
+
+static unsigned small_missed(struct engine *engine, unsigned from, unsigned to)
+{
+    unsigned missed = 0;
+    for (unsigned number = from; number < to; number++) {
+        struct arena arena = {0};
+        uint64_t version, position;
+        struct stream_id stream = stream_of(&arena, number);
+        assert_int_equal(engine_stream_head(engine, &stream, &version, &position, NULL), 0);
+        missed += version != 1;
+        arena_release(&arena);
+    }
+    return missed;
+}
+
+/* A filter has what was flushed before, while and after it was filled. */
+static void what_is_flushed_meanwhile_is_in_it(void **state)
+{
+    enum { MANY = 200000, FEW = 100, ROUNDS = 20 };
+    const char *path = case_directory();
+    struct fault fault;
+    assert_int_equal(fault_points_arm("none", &fault), 0);
+    struct engine *engine = open_at(path);
+    unsigned count = 0, meanwhile = 0;
+    for (; count < MANY; count += MANY / 4) append_small(engine, count, MANY / 4);
+    for (int round = 0; round < ROUNDS && meanwhile < 3; round++) {
+        engine_close(engine);
+        engine = open_at(path); /* has no filter */
+        append_small(engine, count, MANY / 4);
+        append_small(engine, count += MANY / 4, FEW);
+        meanwhile += index_fill_is_under_way(index_of(engine));
+        append_small(engine, count += FEW, FEW);
+        count += FEW;
+        index_fill_end(index_of(engine), false);
+        assert_true(new_ones_read(engine) < 10);
+        assert_int_equal(small_missed(engine, count - MANY / 4 - 2 * FEW, count), 0);
+    }
+    assert_int_equal(meanwhile, 3);
+    assert_int_equal(small_missed(engine, 0, count), 0);
     engine_close(engine);
     fault_points_disarm();
     case_remove(path);
@@ -114,7 +196,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_added_is_never_denied),
+        cmocka_unit_test(a_full_one_is_worth_less),
         cmocka_unit_test(new_keys_do_not_read_the_disk),
+        cmocka_unit_test(what_is_flushed_meanwhile_is_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
