@@ -1,4 +1,7 @@
 # lore: `make help` lists the targets. BUILD=dir builds elsewhere, so several builds can stand side by side.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 BUILD    ?= build
 PREFIX   ?= /usr/local
 CC       ?= gcc
@@ -140,6 +143,14 @@ tsan: deps ## all tests under ThreadSanitizer
 .PHONY: test-sanitized
 test-sanitized: $(BUILD)/lore units
 	@python3 tests/run.py --build $(BUILD) --lore $(BUILD)/lore $(TESTS)
+
+# What CI has time for: no test begins after UNTIL (seconds since 1970); under ThreadSanitizer those in which threads meet.
+.PHONY: asan-until tsan-until
+asan-until:
+	@$(MAKE) --no-print-directory -s asan TESTS="--until $(UNTIL)"
+tsan-until:
+	@$(MAKE) --no-print-directory -s tsan TESTS="--until $(UNTIL) --but test_views,shadow_parts,courier unit/run unit/net contract sim \
+	  e2e/test_http e2e/test_bulk e2e/test_deploys e2e/test_services e2e/test_tasks e2e/test_crash e2e/test_rebuild e2e/test_trace e2e/test_repl_insight"
 
 bench: deps ## measure, each figure beside its limit and beside Redis, Tarantool, PostgreSQL, SQLite (installs them; 20 min)
 	@sh tests/support/deps.sh install $(DEPS) $(DEPS_BENCH)

@@ -193,7 +193,9 @@ static void receptor_replay(struct receptor_key *key)
     struct record record;
     struct fault fault;
     size_t count = 0;
+    pthread_mutex_lock(&receptor->receptors->lock);
     key->due_ms = INT64_MIN;
+    pthread_mutex_unlock(&receptor->receptors->lock);
     int more =
         engine_read_stream(receptor->receptors->hub->engine, &key->stream, key->version, &cursor, &fault);
     if (more == 0) {

@@ -182,16 +182,46 @@ static int memory_append(struct engine *engine, struct append *batch, size_t cou
 
 /* --- reading --- */
 
-static int open_cursor(struct engine_memory *memory, const struct memory_log *log, uint64_t from,
-                       struct engine_cursor **out)
+/* Whether the record is before what the cursor was asked for. */
+static bool passes_over(const struct memory_cursor *cursor, const struct record *record, size_t at)
+{
+    if (cursor->stream) return record->first_version + record->event_count <= cursor->from;
+    if (cursor->log == &cursor->memory->outcomes) return at + 1 < cursor->from;
+    return record->first_position + record->event_count <= cursor->from;
+}
+
+/* Whole logs are in order, so that what lies before is not looked at record by record. Under lock. */
+static void skip_to(struct memory_cursor *cursor)
+{
+    size_t high = cursor->end;
+    while (cursor->at < high) {
+        size_t middle = cursor->at + (high - cursor->at) / 2;
+        struct record record = log_get(cursor->memory, cursor->log, middle);
+        if (passes_over(cursor, &record, middle))
+            cursor->at = middle + 1;
+        else
+            high = middle;
+    }
+}
+
+static struct memory_cursor *make_cursor(struct engine_memory *memory, const struct memory_log *log,
+                                         uint64_t from)
 {
     struct memory_cursor *cursor = MEM_NEW(struct memory_cursor);
     cursor->cursor.ops = memory->engine.ops;
     cursor->memory = memory;
     cursor->log = log;
     cursor->from = from;
-    pthread_mutex_lock(&memory->lock);
     cursor->end = log->count;
+    return cursor;
+}
+
+static int open_cursor(struct engine_memory *memory, const struct memory_log *log, uint64_t from,
+                       struct engine_cursor **out)
+{
+    pthread_mutex_lock(&memory->lock);
+    struct memory_cursor *cursor = make_cursor(memory, log, from);
+    skip_to(cursor);
     pthread_mutex_unlock(&memory->lock);
     *out = &cursor->cursor;
     return 0;
@@ -212,21 +242,14 @@ static int memory_read_outcomes(struct engine *engine, uint64_t number, struct e
 static int memory_read_stream(struct engine *engine, const struct stream_id *stream, uint64_t version,
                               struct engine_cursor **out, struct fault *fault)
 {
-    open_cursor(memory_of(engine), &memory_of(engine)->commits, version, out);
-    struct memory_cursor *cursor = (struct memory_cursor *)*out;
-    pthread_mutex_lock(&cursor->memory->lock);
-    cursor->stream = stream_number(cursor->memory, stream);
+    struct engine_memory *memory = memory_of(engine);
+    pthread_mutex_lock(&memory->lock);
+    struct memory_cursor *cursor = make_cursor(memory, &memory->commits, version);
+    cursor->stream = stream_number(memory, stream);
     if (!cursor->stream) cursor->end = 0;
-    pthread_mutex_unlock(&cursor->memory->lock);
+    pthread_mutex_unlock(&memory->lock);
+    *out = &cursor->cursor;
     return 0;
-}
-
-/* Whether the record is before what the cursor was asked for. */
-static bool passes_over(const struct memory_cursor *cursor, const struct record *record, size_t at)
-{
-    if (cursor->stream) return record->first_version + record->event_count <= cursor->from;
-    if (cursor->log == &cursor->memory->outcomes) return at + 1 < cursor->from;
-    return record->first_position + record->event_count <= cursor->from;
 }
 
 static int memory_cursor_next(struct engine_cursor *engine_cursor, struct record *record, struct fault *fault)
