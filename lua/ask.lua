@@ -285,7 +285,7 @@ local function declared_text(name)
   end
 end
 
--- The text for a name, or nil and the nearest name there is.
+-- The text for a name, or nil and the nearest name there is ("": none).
 function ask.help(name)
   if name == "" then return overview() end
   local entry = reference.by_name[name]
@@ -299,7 +299,7 @@ function ask.help(name)
   if #group > 0 then return table.concat(group) end
   local names = sorted_keys(reference.by_name)
   for _, each in ipairs(host.globals()) do names[#names + 1] = each end
-  return nil, host.nearest(name, names)
+  return nil, host.nearest(name, names) or ""
 end
 
 return ask

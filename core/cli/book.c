@@ -139,16 +139,6 @@ bool book_is_context(const struct sources *sources)
     return is_context;
 }
 
-/* What does not load in a context that is taken for a scripts folder is nothing to mend. */
-static void book_tell_errors(const char *scripts, const struct sources *sources, const struct buf *errors,
-                             struct fault *fault)
-{
-    if (fault->code == FAULT_SCRIPTS && book_is_context(sources))
-        fault_set(fault, FAULT_SCRIPTS, "%s looks like a context: give the folder above it", scripts);
-    else
-        cli_tell_errors(errors, scripts, fault);
-}
-
 static int book_write(const struct cli *cli, const struct book_order *order, const struct sources *sources,
                       const struct domain *domain, struct fault *fault)
 {
@@ -182,7 +172,7 @@ int book_run(const struct cli *cli, const struct book_order *order)
     if (done == 0) {
         struct domain_options options = {.sources = sources};
         done = domain_open(&options, &domain, &errors, &fault);
-        if (done < 0) book_tell_errors(cli->scripts, sources, &errors, &fault);
+        if (done < 0) cli_tell_errors(&errors, cli->scripts, &fault);
     }
     if (done == 0) done = book_write(cli, order, sources, domain, &fault);
     domain_close(domain);

@@ -60,7 +60,8 @@ int cli_find_data(const struct cli *cli, struct fault *fault);
 /* Prints the fault as one message on stderr and returns its exit code. */
 int cli_fail(const struct fault *fault);
 /* Prints every error of the scripts with the line it is about, and makes the fault, if it is about them,
- * their number. */
+ * their number; of a context that is taken for a scripts folder, that alone: there is nothing to mend in it.
+ */
 void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault *fault);
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

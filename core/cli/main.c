@@ -16,6 +16,7 @@
 #include "base/faultpoint.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "cli/book.h"
 #include "cli/cli.h"
 #include "vm/excerpt.h"
 
@@ -138,8 +139,10 @@ void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault
     if (fault->code != FAULT_SCRIPTS || errors->size == 0) return;
     struct sources *sources;
     struct buf told = {0};
+    bool is_context = false;
     if (sources_read(scripts, &sources, NULL) == 0) {
-        excerpt_put_text(buf_slice(errors), sources, &told);
+        is_context = book_is_context(sources);
+        if (!is_context) excerpt_put_text(buf_slice(errors), sources, &told);
         sources_free(sources);
     } else {
         buf_put_slice(&told, buf_slice(errors));
@@ -148,7 +151,10 @@ void cli_tell_errors(const struct buf *errors, const char *scripts, struct fault
     buf_release(&told);
     size_t count = 0;
     for (size_t at = 0; at < errors->size; at++) count += errors->data[at] == '\n';
-    fault_set(fault, FAULT_SCRIPTS, "%zu error%s in %s", count, count == 1 ? "" : "s", scripts);
+    if (is_context)
+        fault_set(fault, FAULT_SCRIPTS, "%s looks like a context: give the folder above it", scripts);
+    else
+        fault_set(fault, FAULT_SCRIPTS, "%zu error%s in %s", count, count == 1 ? "" : "s", scripts);
 }
 
 int cli_usage(const struct cli *cli, const char *format, ...)

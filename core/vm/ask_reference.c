@@ -9,13 +9,6 @@
 
 enum { NAMES_MAX = 1000, HELP_SECONDS = 5 };
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    struct slice text;
-    text.data = luaL_checklstring(lua, index, &text.size);
-    return text;
-}
-
 /* --- what there is --- */
 
 /* global(name): of the session, a word, or of the sandbox. */
@@ -193,7 +186,7 @@ static int host_ids(lua_State *lua)
     const int *aggregate = luaL_checkudata(lua, 1, "aggregate");
     struct fault fault;
     buf_clear(&ask->bytes);
-    if (ask->host->ids(ask->host->user, *aggregate, text_at(lua, 2), (size_t)luaL_checkinteger(lua, 3),
+    if (ask->host->ids(ask->host->user, *aggregate, vm_text_at(lua, 2), (size_t)luaL_checkinteger(lua, 3),
                        &ask->bytes, &fault) < 0)
         return ask_raise(lua, &fault);
     return push_texts(lua, ask);
@@ -205,23 +198,10 @@ static int host_keys(lua_State *lua)
     const struct loader_projection *view = view_at(lua);
     struct fault fault;
     buf_clear(&ask->bytes);
-    if (ask->host->keys(ask->host->user, view->declared.name, text_at(lua, 2),
+    if (ask->host->keys(ask->host->user, view->declared.name, vm_text_at(lua, 2),
                         (size_t)luaL_checkinteger(lua, 3), &ask->bytes, &fault) < 0)
         return ask_raise(lua, &fault);
     return push_texts(lua, ask);
-}
-
-static int host_nearest(lua_State *lua)
-{
-    struct nearest nearest = nearest_to(text_at(lua, 1));
-    lua_Integer count = (lua_Integer)lua_rawlen(lua, 2);
-    for (lua_Integer i = 1; i <= count; i++) {
-        lua_rawgeti(lua, 2, i);
-        nearest_offer(&nearest, text_at(lua, -1)); /* the list keeps the text */
-        lua_pop(lua, 1);
-    }
-    vm_push_slice(lua, nearest_found(&nearest));
-    return 1;
 }
 
 static int host_text(lua_State *lua)
@@ -261,7 +241,7 @@ void ask_open_reference(struct ask *ask)
                                          {"ids", host_ids},
                                          {"keys", host_keys},
                                          {"text", host_text},
-                                         {"nearest", host_nearest},
+                                         {"nearest", nearest_of_list},
                                          {NULL, NULL}};
     static const char *const modules[] = {"sorted_keys", "reference", NULL};
     lua_State *lua = ask->domain->vm->lua;
@@ -314,10 +294,10 @@ static int put_help(lua_State *lua)
     struct lookup *lookup = lua_touserdata(lua, 1);
     look_up(lua);
     if (!lua_isnil(lua, -3)) {
-        buf_put_slice(lookup->out, text_at(lua, -3));
+        buf_put_slice(lookup->out, vm_text_at(lua, -3));
         return 0;
     }
-    struct slice near = text_at(lua, -2), name = lookup->text;
+    struct slice near = vm_text_at(lua, -2), name = lookup->text;
     if (name.size > 100) name.size = 100;
     return vm_raise(lua, FAULT_MALFORMED, 0, "no help on %.*s%s%.*s%s", SLICE_ARGS(name),
                     near.size ? ": did you mean " : "", SLICE_ARGS(near), near.size ? "?" : "");

@@ -90,44 +90,20 @@ static struct loader *loader_of(lua_State *lua)
     return lua_touserdata(lua, lua_upvalueindex(1));
 }
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = luaL_checklstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 static int host_report(lua_State *lua)
 {
     struct loader *loader = loader_of(lua);
-    loader_note(loader, &loader->errors, text_at(lua, 1), (int)luaL_checkinteger(lua, 2), text_at(lua, 3),
-                false);
+    loader_note(loader, &loader->errors, vm_text_at(lua, 1), (int)luaL_checkinteger(lua, 2),
+                vm_text_at(lua, 3), false);
     return 0;
 }
 
 static int host_warn(lua_State *lua)
 {
     struct loader *loader = loader_of(lua);
-    loader_note(loader, &loader->warnings, text_at(lua, 1), (int)luaL_checkinteger(lua, 2), text_at(lua, 3),
-                false);
+    loader_note(loader, &loader->warnings, vm_text_at(lua, 1), (int)luaL_checkinteger(lua, 2),
+                vm_text_at(lua, 3), false);
     return 0;
-}
-
-static int host_nearest(lua_State *lua)
-{
-    struct nearest nearest = nearest_to(text_at(lua, 1));
-    lua_Integer count = (lua_Integer)lua_rawlen(lua, 2);
-    for (lua_Integer i = 1; i <= count; i++) {
-        lua_rawgeti(lua, 2, i);
-        nearest_offer(&nearest, text_at(lua, -1)); /* the list keeps the text */
-        lua_pop(lua, 1);
-    }
-    struct slice found = nearest_found(&nearest);
-    if (found.size == 0)
-        lua_pushnil(lua);
-    else
-        lua_pushlstring(lua, found.data, found.size);
-    return 1;
 }
 
 static int host_encode(lua_State *lua)
@@ -147,7 +123,7 @@ static int host_is_decimal(lua_State *lua)
 
 static int host_is_name(lua_State *lua)
 {
-    lua_pushboolean(lua, text_is_name(text_at(lua, 1)));
+    lua_pushboolean(lua, text_is_name(vm_text_at(lua, 1)));
     return 1;
 }
 
@@ -194,7 +170,7 @@ static int host_fail_silently(lua_State *lua)
 static int host_compile(lua_State *lua)
 {
     struct loader *loader = loader_of(lua);
-    const struct source *source = sources_find(loader->sources, text_at(lua, 1));
+    const struct source *source = sources_find(loader->sources, vm_text_at(lua, 1));
     CHECK(source != NULL);
     struct loader_file *file = &loader->files[source - sources_at(loader->sources, 0)];
     if (file->chunk != LUA_NOREF) {
@@ -224,7 +200,7 @@ static int host_duration(lua_State *lua)
 static int host_time(lua_State *lua)
 {
     int64_t ms;
-    if (lua_type(lua, 1) != LUA_TSTRING || !time_parse(text_at(lua, 1), &ms)) return 0;
+    if (lua_type(lua, 1) != LUA_TSTRING || !time_parse(vm_text_at(lua, 1), &ms)) return 0;
     lua_pushinteger(lua, ms);
     return 1;
 }
@@ -234,7 +210,7 @@ static int host_cron_problem(lua_State *lua)
 {
     struct cron cron;
     struct fault fault;
-    if (cron_parse(text_at(lua, 1), &cron, &fault) == 0) return 0;
+    if (cron_parse(vm_text_at(lua, 1), &cron, &fault) == 0) return 0;
     lua_pushstring(lua, fault.text);
     return 1;
 }
@@ -243,7 +219,7 @@ static int host_zone_problem(lua_State *lua)
 {
     struct zone *zone;
     struct fault fault;
-    if (zone_open(text_at(lua, 1), &zone, &fault) == 0) {
+    if (zone_open(vm_text_at(lua, 1), &zone, &fault) == 0) {
         zone_free(zone);
         return 0;
     }
@@ -253,7 +229,7 @@ static int host_zone_problem(lua_State *lua)
 
 static const luaL_Reg host_functions[] = {{"report", host_report},
                                           {"warn", host_warn},
-                                          {"nearest", host_nearest},
+                                          {"nearest", nearest_of_list},
                                           {"encode", host_encode},
                                           {"is_decimal", host_is_decimal},
                                           {"is_name", host_is_name},

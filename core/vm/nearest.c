@@ -1,6 +1,8 @@
 /* Restricted Damerau-Levenshtein distance over bytes, three rows. */
 #include "vm/nearest.h"
 
+#include "vm/vm.h"
+
 enum { NEAREST_SIZE_MAX = 96 };
 
 struct nearest nearest_to(struct slice name)
@@ -56,4 +58,21 @@ void nearest_offer(struct nearest *nearest, struct slice candidate)
         nearest->distance = found;
         nearest->found = candidate;
     }
+}
+
+int nearest_of_list(lua_State *lua)
+{
+    struct nearest nearest = nearest_to(vm_text_at(lua, 1));
+    lua_Integer count = (lua_Integer)lua_rawlen(lua, 2);
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_rawgeti(lua, 2, i);
+        nearest_offer(&nearest, vm_text_at(lua, -1)); /* the list keeps the text */
+        lua_pop(lua, 1);
+    }
+    struct slice found = nearest_found(&nearest);
+    if (found.size == 0)
+        lua_pushnil(lua);
+    else
+        vm_push_slice(lua, found);
+    return 1;
 }

@@ -12,6 +12,8 @@
 #ifndef LORE_VM_NEAREST_H
 #define LORE_VM_NEAREST_H
 
+#include <lua.h>
+
 #include "base/slice.h"
 
 struct nearest {
@@ -25,5 +27,8 @@ static inline struct slice nearest_found(const struct nearest *nearest)
 {
     return nearest->found;
 }
+
+/* A Lua function: nearest(name, names) gives the name of the list that is nearest, or nil. */
+int nearest_of_list(lua_State *lua);
 
 #endif

@@ -30,13 +30,6 @@ void rows_import_free(struct rows_import *import)
     mem_free(import);
 }
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = lua_tolstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 /* { at = …, id = … } */
 static void read_options(lua_State *lua, int index, const char *word, struct import_call *call,
                          struct arena *arena)
@@ -47,19 +40,19 @@ static void read_options(lua_State *lua, int index, const char *word, struct imp
     lua_pushnil(lua);
     while (lua_next(lua, index)) {
         bool is_text = lua_type(lua, -1) == LUA_TSTRING;
-        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? text_at(lua, -2) : slice_of("?");
+        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? vm_text_at(lua, -2) : slice_of("?");
         if (slice_is(name, "at")) {
-            if (!is_text || !time_parse(text_at(lua, -1), &call->at_ms)) {
+            if (!is_text || !time_parse(vm_text_at(lua, -1), &call->at_ms)) {
                 char given[128];
                 vm_raise(lua, FAULT_SCRIPT, 1, "%s: at must be a time, got %s", word,
                          domain_describe_value(lua, -1, given));
             }
             call->has_at = true;
         } else if (slice_is(name, "id")) {
-            if (!is_text || !text_is_id(text_at(lua, -1)))
+            if (!is_text || !text_is_id(vm_text_at(lua, -1)))
                 vm_raise(lua, FAULT_SCRIPT, 1, "%s: id must be a text of 1 to %d bytes without '/'", word,
                          LIMIT_ID_SIZE_MAX);
-            call->command_id = arena_copy(arena, text_at(lua, -1));
+            call->command_id = arena_copy(arena, vm_text_at(lua, -1));
         } else {
             vm_raise(lua, FAULT_SCRIPT, 1, "%s has no option %.*s, only at and id", word, SLICE_ARGS(name));
         }

@@ -22,13 +22,6 @@ struct building {
     bool has_json, has_type, has_key;
 };
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = lua_tolstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 static struct slice keep(lua_State *lua, struct building *building, struct slice text)
 {
     vm_hold(lua, text.size);
@@ -38,7 +31,7 @@ static struct slice keep(lua_State *lua, struct building *building, struct slice
 static struct slice read_url(lua_State *lua, struct building *building, const char *word)
 {
     char given[128];
-    struct slice url = lua_type(lua, 1) == LUA_TSTRING ? text_at(lua, 1) : SLICE_NONE;
+    struct slice url = lua_type(lua, 1) == LUA_TSTRING ? vm_text_at(lua, 1) : SLICE_NONE;
     if (!slice_starts(url, "http://") && !slice_starts(url, "https://"))
         vm_raise(lua, FAULT_SCRIPT, 1, "%s takes a URL that begins with https:// or http://, got %s", word,
                  domain_describe_value(lua, 1, given));
@@ -96,15 +89,15 @@ static void read_headers(lua_State *lua, struct building *building, const char *
     if (lua_type(lua, -1) != LUA_TTABLE)
         vm_raise(lua, FAULT_SCRIPT, 1, "%s: headers must be a table of texts by name", word);
     for (lua_pushnil(lua); lua_next(lua, -2); lua_pop(lua, 1)) {
-        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? text_at(lua, -2) : SLICE_NONE;
+        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? vm_text_at(lua, -2) : SLICE_NONE;
         if (!is_token(name)) vm_raise(lua, FAULT_SCRIPT, 1, "%s: a header needs a name such as Accept", word);
         bool is_text = lua_type(lua, -1) == LUA_TSTRING || lua_type(lua, -1) == LUA_TNUMBER;
-        if (!is_text || !is_header_value(text_at(lua, -1)))
+        if (!is_text || !is_header_value(vm_text_at(lua, -1)))
             vm_raise(lua, FAULT_SCRIPT, 1, "%s: header %.*s must be a text of one line", word,
                      SLICE_ARGS(name));
         if (same_header(name, "content-type")) building->has_type = true;
         if (same_header(name, "idempotency-key")) building->has_key = true;
-        add_header(lua, building, name, text_at(lua, -1));
+        add_header(lua, building, name, vm_text_at(lua, -1));
     }
 }
 
@@ -131,7 +124,7 @@ static struct slice read_body(lua_State *lua, struct building *building, const c
     if (lua_rawlen(lua, -1) > building->run->domain->message_size_max)
         vm_raise(lua, FAULT_TOO_LARGE, 1, "%s: body is larger than %zu bytes", word,
                  building->run->domain->message_size_max);
-    return keep(lua, building, text_at(lua, -1));
+    return keep(lua, building, vm_text_at(lua, -1));
 }
 
 static void read_options(lua_State *lua, struct building *building, const char *word)
@@ -143,7 +136,7 @@ static void read_options(lua_State *lua, struct building *building, const char *
         vm_raise(lua, FAULT_SCRIPT, 1, "the options of %s must be a table such as { json = … }", word);
     bool has_body = false;
     for (lua_pushnil(lua); lua_next(lua, 2); lua_pop(lua, 1)) {
-        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? text_at(lua, -2) : slice_of("?");
+        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? vm_text_at(lua, -2) : slice_of("?");
         if (slice_is(name, "json")) {
             request->body = read_json(lua, building);
         } else if (slice_is(name, "body")) {
@@ -183,7 +176,7 @@ static void add_idempotency_key(lua_State *lua, struct building *building)
 static int answer_json(lua_State *lua)
 {
     struct domain *domain = lua_touserdata(lua, lua_upvalueindex(1));
-    struct slice body = text_at(lua, lua_upvalueindex(2));
+    struct slice body = vm_text_at(lua, lua_upvalueindex(2));
     struct fault fault;
     vm_spend(lua, body.size / 8);
     buf_clear(&domain->scratch);

@@ -22,13 +22,6 @@ static struct scribe *scribe_of(lua_State *lua)
     return lua_touserdata(lua, lua_upvalueindex(1));
 }
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = luaL_checklstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 static void set_text(lua_State *lua, const char *field, struct slice text)
 {
     lua_pushlstring(lua, text.data ? text.data : "", text.size);
@@ -45,7 +38,7 @@ static int fail(lua_State *lua, const struct fault *fault)
 static int core_write(lua_State *lua)
 {
     struct scribe *scribe = scribe_of(lua);
-    if (scribe->job->write(scribe->job->user, text_at(lua, 1), text_at(lua, 2), &scribe->fault) < 0)
+    if (scribe->job->write(scribe->job->user, vm_text_at(lua, 1), vm_text_at(lua, 2), &scribe->fault) < 0)
         return fail(lua, &scribe->fault);
     return 0;
 }
@@ -55,7 +48,7 @@ static int core_draw(lua_State *lua)
 {
     struct scribe *scribe = scribe_of(lua);
     buf_clear(&scribe->scratch);
-    if (scribe->job->draw(scribe->job->user, text_at(lua, 1), &scribe->scratch, &scribe->fault) < 0)
+    if (scribe->job->draw(scribe->job->user, vm_text_at(lua, 1), &scribe->scratch, &scribe->fault) < 0)
         return fail(lua, &scribe->fault);
     lua_pushlstring(lua, scribe->scratch.data, scribe->scratch.size);
     return 1;
@@ -89,7 +82,7 @@ static int core_tokens(lua_State *lua)
     struct tokens *tokens = &scribe_of(lua)->tokens;
     tokens_release(tokens);
     *tokens = (struct tokens){0};
-    bool lexed = tokens_read(text_at(lua, 1), tokens);
+    bool lexed = tokens_read(vm_text_at(lua, 1), tokens);
     lua_newtable(lua);
     for (size_t at = 0; lexed && at < tokens->count; at++) {
         const struct token *token = &tokens->items[at];

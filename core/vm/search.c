@@ -2,13 +2,6 @@
 
 #include "vm/pattern.h"
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    struct slice text;
-    text.data = luaL_checklstring(lua, index, &text.size);
-    return text;
-}
-
 /* Offset of the position argument at index; beyond the end: size + 1. */
 static size_t offset_at(lua_State *lua, int index, size_t size)
 {
@@ -41,7 +34,7 @@ static int find_plain(lua_State *lua, struct slice subject, struct slice wanted,
 
 static int find_or_match(lua_State *lua, bool find)
 {
-    struct slice subject = text_at(lua, 1), text = text_at(lua, 2);
+    struct slice subject = vm_text_at(lua, 1), text = vm_text_at(lua, 2);
     size_t offset = offset_at(lua, 3, subject.size);
     if (offset > subject.size) {
         lua_pushnil(lua);
@@ -103,8 +96,8 @@ static int gmatch_step(lua_State *lua)
 
 int search_gmatch(lua_State *lua)
 {
-    struct slice subject = text_at(lua, 1);
-    text_at(lua, 2);
+    struct slice subject = vm_text_at(lua, 1);
+    vm_text_at(lua, 2);
     size_t offset = offset_at(lua, 3, subject.size);
     lua_settop(lua, 2);
     lua_pushinteger(lua, (lua_Integer)offset);
@@ -171,7 +164,7 @@ static bool add_replacement(struct pattern *pattern, luaL_Buffer *buffer, const 
 
 int search_gsub(lua_State *lua)
 {
-    struct slice subject = text_at(lua, 1), text = text_at(lua, 2);
+    struct slice subject = vm_text_at(lua, 1), text = vm_text_at(lua, 2);
     int type = lua_type(lua, 3);
     luaL_argexpected(
         lua, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,

@@ -10,13 +10,6 @@
 #include "vm/readonly.h"
 #include "vm/value.h"
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = lua_tolstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 /* --- targets --- */
 
 struct sends_target sends_target_of(const void *declared, bool is_service)
@@ -66,12 +59,12 @@ struct slice sends_read_id(lua_State *lua, int index, const char *what)
         lua_pushfstring(lua, "%I", (LUAI_UACINT)lua_tointeger(lua, index));
         lua_replace(lua, index);
     }
-    if (lua_type(lua, index) != LUA_TSTRING || !text_is_id(text_at(lua, index))) {
+    if (lua_type(lua, index) != LUA_TSTRING || !text_is_id(vm_text_at(lua, index))) {
         char given[128];
         vm_raise(lua, FAULT_SCRIPT, 1, "%s must be a text of 1 to %d bytes without '/', got %s", what,
                  LIMIT_ID_SIZE_MAX, domain_describe_value(lua, index, given));
     }
-    return text_at(lua, index);
+    return vm_text_at(lua, index);
 }
 
 static void refuse_command(lua_State *lua, const struct sends_target *target,
@@ -186,7 +179,7 @@ static void read_after(lua_State *lua, const struct sends *sends, struct domain_
 static void read_at(lua_State *lua, struct domain_send *send, const char *word)
 {
     char given[128];
-    if (lua_type(lua, -1) != LUA_TSTRING || !time_parse(text_at(lua, -1), &send->due_ms))
+    if (lua_type(lua, -1) != LUA_TSTRING || !time_parse(vm_text_at(lua, -1), &send->due_ms))
         vm_raise(lua, FAULT_SCRIPT, 1, "%s: at must be a time, got %s", word,
                  domain_describe_value(lua, -1, given));
 }
@@ -201,7 +194,7 @@ static void read_options(lua_State *lua, int index, const struct sends *sends, s
         vm_raise(lua, FAULT_SCRIPT, 1, "the options of %s must be a table such as { after = \"30d\" }", word);
     bool has_after = false, has_at = false;
     for (lua_pushnil(lua); lua_next(lua, index); lua_pop(lua, 1)) {
-        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? text_at(lua, -2) : slice_of("?");
+        struct slice name = lua_type(lua, -2) == LUA_TSTRING ? vm_text_at(lua, -2) : slice_of("?");
         if (slice_is(name, "after")) {
             read_after(lua, sends, send, word);
             has_after = true;

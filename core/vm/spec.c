@@ -21,17 +21,10 @@ struct spec *spec_of(lua_State *lua)
     return lua_touserdata(lua, lua_upvalueindex(1));
 }
 
-static struct slice text_at(lua_State *lua, int index)
-{
-    size_t size;
-    const char *text = luaL_checklstring(lua, index, &size);
-    return slice_make(text, size);
-}
-
 struct slice spec_field_text(struct spec *spec, lua_State *lua, int index, const char *name)
 {
     lua_getfield(lua, index, name);
-    struct slice text = lua_isnil(lua, -1) ? SLICE_NONE : arena_copy(&spec->arena, text_at(lua, -1));
+    struct slice text = lua_isnil(lua, -1) ? SLICE_NONE : arena_copy(&spec->arena, vm_text_at(lua, -1));
     lua_pop(lua, 1);
     return text;
 }
@@ -253,7 +246,7 @@ static int core_run_aggregate(lua_State *lua)
     struct spec *spec = spec_of(lua);
     struct spec_result result = {0};
     arena_release(&spec->arena);
-    struct aggregate_scenario scenario = {.aggregate = domain_find_aggregate(spec->used, text_at(lua, 2))};
+    struct aggregate_scenario scenario = {.aggregate = domain_find_aggregate(spec->used, vm_text_at(lua, 2))};
     scenario.given = spec_read_messages(spec, lua, 3, &scenario.given_count);
     scenario.when = spec_read_messages(spec, lua, 4, &scenario.when_count);
     bool fresh = lua_toboolean(lua, 1);
@@ -269,7 +262,8 @@ static int core_run_projection(lua_State *lua)
     struct spec *spec = spec_of(lua);
     struct spec_result result = {0};
     arena_release(&spec->arena);
-    struct projection_scenario scenario = {.projection = domain_find_projection(spec->used, text_at(lua, 2))};
+    struct projection_scenario scenario = {.projection =
+                                               domain_find_projection(spec->used, vm_text_at(lua, 2))};
     scenario.given = spec_read_messages(spec, lua, 3, &scenario.given_count);
     bool fresh = lua_toboolean(lua, 1);
     struct domain *domain = spec_take_domain(spec, fresh, &result);
@@ -296,7 +290,7 @@ static int core_contexts(lua_State *lua)
 static int core_messages(lua_State *lua)
 {
     const struct contracts *contracts = loader_contracts(spec_of(lua)->used->loader);
-    struct slice context = text_at(lua, 1);
+    struct slice context = vm_text_at(lua, 1);
     lua_newtable(lua);
     for (size_t at = 0; at < contracts_count(contracts); at++) {
         const struct contract_message *message = contracts_at(contracts, at);
@@ -325,7 +319,7 @@ static struct slice name_at(const struct domain *domain, const char *kind, size_
 static int core_find(lua_State *lua)
 {
     const char *kind = luaL_checkstring(lua, 1);
-    struct slice name = text_at(lua, 2), other;
+    struct slice name = vm_text_at(lua, 2), other;
     struct nearest near = nearest_to(name);
     for (size_t at = 0; (other = name_at(spec_of(lua)->used, kind, at)).size > 0; at++) {
         if (slice_equal(other, name)) {
@@ -359,7 +353,7 @@ static int core_names(lua_State *lua)
 static int core_home(lua_State *lua)
 {
     const struct loader *loader = spec_of(lua)->used->loader;
-    struct slice context = text_at(lua, 1), type = text_at(lua, 2);
+    struct slice context = vm_text_at(lua, 1), type = vm_text_at(lua, 2);
     for (size_t at = 0; at < loader_aggregate_count(loader); at++) {
         const struct loader_aggregate *aggregate = loader_aggregate(loader, at);
         if (!slice_equal(aggregate->declared.context, context)) continue;
@@ -392,7 +386,7 @@ static int core_encode(lua_State *lua)
 
 static int core_decode(lua_State *lua)
 {
-    value_push(lua, text_at(lua, 1));
+    value_push(lua, vm_text_at(lua, 1));
     return 1;
 }
 
@@ -402,7 +396,7 @@ static int core_to_json(lua_State *lua)
     struct domain *used = spec_of(lua)->used;
     struct fault fault;
     buf_clear(&used->scratch);
-    if (json_from_mp(text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
+    if (json_from_mp(vm_text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
     lua_pushlstring(lua, used->scratch.data, used->scratch.size);
     return 1;
 }
@@ -412,7 +406,7 @@ static int core_from_json(lua_State *lua)
     struct domain *used = spec_of(lua)->used;
     struct fault fault;
     buf_clear(&used->scratch);
-    if (json_to_mp(text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
+    if (json_to_mp(vm_text_at(lua, 1), &used->scratch, &fault) < 0) return raise_text(lua, &fault);
     lua_pushlstring(lua, used->scratch.data, used->scratch.size);
     return 1;
 }
@@ -422,12 +416,12 @@ static int core_check(lua_State *lua)
 {
     struct spec *spec = spec_of(lua);
     const struct contract_message *message =
-        contracts_find(loader_contracts(spec->used->loader), text_at(lua, 1), text_at(lua, 2));
+        contracts_find(loader_contracts(spec->used->loader), vm_text_at(lua, 1), vm_text_at(lua, 2));
     luaL_argcheck(lua, message != NULL, 2, "no such message");
     struct slice canonical;
     struct fault fault;
     arena_release(&spec->arena);
-    if (domain_check_message(spec->used, message, text_at(lua, 3), &spec->arena, &canonical, &fault) < 0)
+    if (domain_check_message(spec->used, message, vm_text_at(lua, 3), &spec->arena, &canonical, &fault) < 0)
         return raise_text(lua, &fault);
     lua_pushlstring(lua, canonical.data, canonical.size);
     lua_pushinteger(lua, message->version);
@@ -437,7 +431,7 @@ static int core_check(lua_State *lua)
 static int core_time(lua_State *lua)
 {
     int64_t ms;
-    if (!time_parse(text_at(lua, 1), &ms)) return luaL_error(lua, "no time: %s", lua_tostring(lua, 1));
+    if (!time_parse(vm_text_at(lua, 1), &ms)) return luaL_error(lua, "no time: %s", lua_tostring(lua, 1));
     lua_pushinteger(lua, ms);
     return 1;
 }

@@ -158,6 +158,13 @@ void vm_push_meta(lua_State *lua, enum vm_meta meta);
 int vm_load(struct vm *vm, struct slice text, const char *chunk, int env_index, struct fault *fault);
 
 /* Pushes a text that may be empty without an address. May raise (memory). */
+/* The text (or number, which becomes one) at index; raises for anything else. Borrowed from Lua's value. */
+static inline struct slice vm_text_at(lua_State *lua, int index)
+{
+    size_t size;
+    const char *text = luaL_checklstring(lua, index, &size);
+    return slice_make(text, size);
+}
 static inline void vm_push_slice(lua_State *lua, struct slice text)
 {
     lua_pushlstring(lua, text.data ? text.data : "", text.size);

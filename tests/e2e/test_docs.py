@@ -201,6 +201,9 @@ class Docs(Case):
         for command in ("docs", "--out", self.site), ("map",), ("openapi",), ("asyncapi",), ("types", "--out", self.dir):
             told = lore(command[0], os.path.join(self.scripts, "fines"), *command[1:], check=1)
             self.assertEqual((told.stdout, told.stderr), ("", f"lore: {self.scripts}/fines looks like a context: give the folder above it\n"))
+        for command in ("check",), ("test",), ("deploy", "--data", self.dir + "/data"), ("serve", "--data", self.dir + "/data", "--listen", "127.0.0.1:0"):
+            told = lore(*command, "--scripts", os.path.join(self.scripts, "fines"), check=1)
+            self.assertEqual((told.stdout, told.stderr), ("", f"lore: {self.scripts}/fines looks like a context: give the folder above it\n"))
         self.put("scripts/lost.lua", 'local lost = projection "lost"\n')  # beside contexts: an error like others
         self.put("scripts/fines/fine.lua", 'local lost = projection "lost"\nlost.no = 1\n')
         self.assertNotIn("looks like a context", self.docs(check=1).stderr)
