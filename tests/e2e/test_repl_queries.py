@@ -228,6 +228,18 @@ class Model(Part):
         for query, answer in zip(queries, answers):
             self.assertEqual(session.value(query.text), answer, f"seed {seed}\n{query.text}")
 
+    def test_how_far_it_is(self):
+        """A query that takes its time tells it meanwhile, again and again."""
+        question = self.session.begin("events {}:map(function(e) local n = 0 for i = 1, 1e6 do n = n + i end return n end):sum()")
+        counts = [0]
+        while len(set(counts)) < 4:
+            told = question.line()["progress"]
+            self.assertEqual(told["of"], len(self.events))
+            counts.append(told["events"])
+        question.close()
+        self.assertEqual(counts, sorted(counts))
+        self.assertLess(counts[-1], len(self.events))
+
     def test_values_of_a_query(self):
         """What a session shows, walks, plots and saves."""
         session, events = self.session, self.events
