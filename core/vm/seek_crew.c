@@ -38,6 +38,7 @@ struct worker {
     struct seek_cursor *cursor;
     struct chunk *chunk; /* that rows go to */
     uint64_t from, to;   /* of the chunk at hand */
+    uint64_t told;       /* what lies before is in crew->looked_at */
 };
 
 struct seek_crew {
@@ -141,6 +142,13 @@ static int open_worker(lua_State *lua)
 
 /* --- the threads --- */
 
+static void tell(struct worker *worker, uint64_t position)
+{
+    if (position > worker->to + 1) position = worker->to + 1;
+    atomic_fetch_add_explicit(&worker->crew->looked_at, position - worker->told, memory_order_relaxed);
+    worker->told = position;
+}
+
 static int run_chunk(lua_State *lua)
 {
     struct worker *worker = lua_touserdata(lua, 1);
@@ -158,6 +166,7 @@ static int run_chunk(lua_State *lua)
         if (found > 0) seek_program_take(program, 0, &hit);
         if (++count % LOOK_EVERY != 0) continue;
         vm_spend(lua, 1);
+        tell(worker, position);
         if (atomic_load_explicit(&crew->ending, memory_order_relaxed)) break;
     }
     seek_reader_end(program->reader);
@@ -201,7 +210,7 @@ static void end_chunk(struct worker *worker, size_t at, bool failed)
     if (worker->program.enough && at + 1 < crew->end) crew->end = at + 1;
     pthread_cond_broadcast(&crew->changed);
     pthread_mutex_unlock(&crew->lock);
-    atomic_fetch_add(&crew->looked_at, worker->to - worker->from + 1);
+    tell(worker, worker->to + 1);
 }
 
 static void *run_worker(void *user)
@@ -220,6 +229,7 @@ static void *run_worker(void *user)
         worker->to = worker->from + CHUNK - 1;
         if (worker->from < crew->from) worker->from = crew->from;
         if (worker->to > crew->scan->last) worker->to = crew->scan->last;
+        worker->told = worker->from;
         worker->chunk = &crew->chunks[at];
         failed = call_worker(worker, run_chunk) < 0;
         end_chunk(worker, at, failed);

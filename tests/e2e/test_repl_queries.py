@@ -232,7 +232,7 @@ class Model(Part):
         """A query that takes its time tells it meanwhile, again and again."""
         question = self.session.begin("events {}:map(function(e) local n = 0 for i = 1, 1e6 do n = n + i end return n end):sum()")
         counts = [0]
-        while len(set(counts)) < 4:
+        while len(set(counts)) < 6:
             told = question.line()["progress"]
             self.assertEqual(told["of"], len(self.events))
             counts.append(told["events"])
