@@ -1,6 +1,9 @@
 # lore: `make help` lists the targets. BUILD=dir builds elsewhere, so several builds can stand side by side.
+# On all processors; several goals one after the other, since some of them install or build the same.
 ifeq ($(MAKELEVEL),0)
+ifeq ($(word 2,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j$(shell nproc)
+endif
 endif
 BUILD    ?= build
 PREFIX   ?= /usr/local

@@ -19,6 +19,13 @@ enum {
     THREAD_SLICE_NS = 200000 /* the usual one is 3 ms */
 };
 
+int thread_try(pthread_t *thread, void *(*main)(void *user), void *user, const char *name)
+{
+    int error = fault_point(POINT_THREAD_START) ? errno : pthread_create(thread, NULL, main, user);
+    if (!error) pthread_setname_np(*thread, name);
+    return error;
+}
+
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
 {
     pthread_t thread;
@@ -27,9 +34,8 @@ pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_f
     va_start(list, name_format);
     vsnprintf(name, sizeof name, name_format, list);
     va_end(list);
-    int error = fault_point(POINT_THREAD_START) ? errno : pthread_create(&thread, NULL, main, user);
+    int error = thread_try(&thread, main, user, name);
     if (error) say_stop("no thread for %s: %s", name, strerror(error));
-    pthread_setname_np(thread, name);
     return thread;
 }
 

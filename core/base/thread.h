@@ -14,6 +14,9 @@
 pthread_t thread_start(void *(*main)(void *user), void *user, const char *name_format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The same for who can go on without it: 0, or an errno. name: at most 15 bytes. */
+int thread_try(pthread_t *thread, void *(*main)(void *user), void *user, const char *name);
+
 /* The calling thread works in small bites that somebody waits for: when it wakes it need not wait until the
  * one that has the processor is through with milliseconds of its own. Does nothing where the kernel has no
  * such wish (before Linux 6.12). */

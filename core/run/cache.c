@@ -174,16 +174,18 @@ static void cache_remove(struct shard *shard, struct stream *stream)
     mem_free(stream);
 }
 
-static void cache_drop_oldest(struct shard *shard, size_t count)
+/* How many of those used longest ago went; some are in flight. */
+static size_t cache_drop_oldest(struct shard *shard, size_t looks)
 {
-    struct stream *stream = shard->oldest;
-    while (stream && count) {
-        struct stream *newer = stream->newer;
-        if (!stream->oldest) cache_remove(shard, stream);
-        count--;
-        stream = newer;
+    size_t dropped = 0;
+    for (struct stream *stream = shard->oldest, *newer; stream && looks > 0; stream = newer, looks--) {
+        newer = stream->newer;
+        if (stream->oldest) continue;
+        cache_remove(shard, stream);
+        dropped++;
     }
     atomic_store_explicit(&shard->cached, shard->streams.size, memory_order_relaxed);
+    return dropped;
 }
 
 void cache_trim(struct shard *shard)
@@ -191,9 +193,8 @@ void cache_trim(struct shard *shard)
     if (shard->streams.size > CACHE_STREAMS_MAX && shard->to_drop == 0)
         shard->to_drop = CACHE_STREAMS_MAX / CACHE_TRIM_PART;
     if (shard->to_drop > 0) {
-        size_t count = shard->to_drop < CACHE_TRIM_AT_ONCE ? shard->to_drop : CACHE_TRIM_AT_ONCE;
-        cache_drop_oldest(shard, count);
-        shard->to_drop -= count;
+        size_t dropped = cache_drop_oldest(shard, CACHE_TRIM_AT_ONCE);
+        shard->to_drop -= dropped < shard->to_drop ? dropped : shard->to_drop;
     }
     if (shard->until_memory_look-- > 0) return;
     shard->until_memory_look = CACHE_MEMORY_LOOK;

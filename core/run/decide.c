@@ -354,6 +354,7 @@ void shard_decide(struct shard *shard, struct work *work)
     struct command *command = work->command;
     struct fault fault;
 
+    cache_trim(shard);
     struct stream *stream = decide_resolve(shard, work, &fault) < 0 ? NULL : cache_get(shard, work);
 
     /* 1. A known id gets its first answer again, before anything else is looked at. */
@@ -406,5 +407,4 @@ void shard_decide(struct shard *shard, struct work *work)
         else
             shard_answer(shard, work, &fault);
     }
-    cache_trim(shard);
 }

@@ -165,7 +165,7 @@ struct stream *cache_get(struct shard *shard, const struct work *work);
 /* Makes sure that state and version are there: from a snapshot, the log and what is in flight. */
 int cache_load(struct shard *shard, struct stream *stream, struct fault *fault);
 void cache_drop_state(struct shard *shard, struct stream *stream);
-/* Drops what was used longest ago while there is too much. */
+/* Drops some of what was used longest ago while there is too much; nobody may hold a stream. */
 void cache_trim(struct shard *shard);
 /* Encodes a snapshot when enough has happened since the last one; it leaves when its version is durable. */
 void cache_snapshot(struct shard *shard, struct stream *stream);

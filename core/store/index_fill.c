@@ -15,14 +15,16 @@ enum {
     EVENTS_LEAST = LIMIT_INDEX_BEHIND / 2, /* a hub under load; what only flushes a little before it goes does
                                               not read all runs for that */
     GROWTH = 4,
-    AHEAD = 16 /* keys between one that is expected and the one that is added */
+    LOOK_EVERY = 4096, /* keys between two looks whether it goes on */
+    AHEAD = 16         /* keys between one that is expected and the one that is added */
 };
 
 struct index_fill {
     struct index *index;
     pthread_t thread;
     atomic_bool stop;
-    bool ended; /* the thread does nothing more; flush_lock */
+    bool gave_up; /* the thread's */
+    bool ended;   /* the thread does nothing more; flush_lock */
     struct index_filter *filter;
     struct buf later; /* hashes of what was flushed meanwhile; flush_lock */
     uint64_t expected[AHEAD];
@@ -44,15 +46,26 @@ static void give_rest(struct index_fill *fill)
     for (size_t at = 0; at < count; at++) index_filter_add(fill->filter, fill->expected[at]);
 }
 
+/* The map grows when nobody reads, and look-ups wait for that. */
+static bool is_unwanted(struct index_fill *fill)
+{
+    return atomic_load_explicit(&fill->stop, memory_order_relaxed) ||
+           lmdb_env_is_waited_for(fill->index->env);
+}
+
+/* 0 and fill->gave_up, if it is unwanted; else an LMDB code. */
 static int fill_run(struct index_fill *fill, MDB_cursor *cursor, size_t db, uint32_t run)
 {
     struct index_reader reader;
-    uint64_t last = 0;
+    uint64_t last = 0, count = 0;
     int code = index_reader_first(&reader, cursor, run);
-    for (; code == 0 && !atomic_load_explicit(&fill->stop, memory_order_relaxed);
-         code = index_reader_next(&reader)) {
+    for (; code == 0; code = index_reader_next(&reader)) {
         struct slice key = index_reader_key(&reader);
         uint64_t hash;
+        if (count++ % LOOK_EVERY == 0 && is_unwanted(fill)) {
+            fill->gave_up = true;
+            return 0;
+        }
         if (db == INDEX_DB_IDS) {
             if (key.size <= INDEX_HASH_SIZE) return MDB_CORRUPTED;
             hash = index_filter_of_id(index_read_hash(key));
@@ -67,7 +80,7 @@ static int fill_run(struct index_fill *fill, MDB_cursor *cursor, size_t db, uint
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
-/* False if a run is damaged or the thread was stopped. */
+/* False if a run is damaged or it gave up. */
 static bool fill_from_runs(struct index_fill *fill)
 {
     struct index *index = fill->index;
@@ -77,13 +90,13 @@ static bool fill_from_runs(struct index_fill *fill)
     int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
     for (size_t db = INDEX_DB_STREAMS; db <= INDEX_DB_IDS; db++) {
         const struct index_runs *runs = db == INDEX_DB_IDS ? &state.ids : &state.streams;
-        for (size_t at = 0; code == 0 && at < runs->count; at++)
+        for (size_t at = 0; code == 0 && !fill->gave_up && at < runs->count; at++)
             code = fill_run(fill, lmdb_env_cursor(read, db), db, runs->runs[at].number);
     }
     lmdb_env_end(read);
     if (code) index_fault(index, code, NULL);
     give_rest(fill);
-    return code == 0 && !atomic_load(&fill->stop);
+    return code == 0 && !fill->gave_up;
 }
 
 /* Under flush_lock. */
@@ -140,10 +153,14 @@ static void fill_begin(struct index *index)
 {
     struct index_filter *filter = filter_for_runs(index);
     if (!filter) return;
-    struct index_fill *fill = index->fill = MEM_NEW(struct index_fill);
+    struct index_fill *fill = MEM_NEW(struct index_fill);
     fill->index = index;
     fill->filter = filter;
-    fill->thread = thread_start(fill_run_all, fill, "filter");
+    index->fill = fill;
+    if (thread_try(&fill->thread, fill_run_all, fill, "filter") == 0) return;
+    index->fill = NULL; /* look-ups ask the runs as before */
+    index_filter_free(filter);
+    mem_free(fill);
 }
 
 static void add(void *filter, uint64_t hash)

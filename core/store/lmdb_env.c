@@ -329,6 +329,14 @@ int lmdb_env_sync(struct lmdb_env *env, struct fault *fault)
     return code ? lmdb_env_fault(env, code, fault) : 0;
 }
 
+bool lmdb_env_is_waited_for(struct lmdb_env *env)
+{
+    pthread_mutex_lock(&env->lock);
+    bool waits = env->grow_waits;
+    pthread_mutex_unlock(&env->lock);
+    return waits;
+}
+
 /* --- growing --- */
 
 /* Sets the map to map_size (0: to what another process made it). Without wait: only if nobody reads now. */

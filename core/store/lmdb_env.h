@@ -53,6 +53,8 @@ void lmdb_env_close(struct lmdb_env *env);
 /* Fault: UNAVAILABLE: too many readers, or another process made the map grow while this thread reads. */
 int lmdb_env_begin(struct lmdb_env *env, struct lmdb_env_read **read, struct fault *fault);
 void lmdb_env_end(struct lmdb_env_read *read);
+/* Whether somebody waits for all reads to end: who reads for long gives up. */
+bool lmdb_env_is_waited_for(struct lmdb_env *env);
 /* The read's cursor of a database (by its place in options), shared by all who ask for it in this read.
  * NULL if the database is damaged: LMDB answers EINVAL to that, and lmdb_env_fault tells it as damage. */
 MDB_cursor *lmdb_env_cursor(struct lmdb_env_read *read, size_t db);

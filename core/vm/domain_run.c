@@ -90,6 +90,7 @@ static struct domain_run *new_run(struct domain *domain, const struct domain_hos
     run->context = context;
     run->thread_ref = run->m_ref = LUA_NOREF;
     if (domain->counts_runs) run->owner = owners_take(&domain->vm->owners);
+    domain->vm->runs++;
     run->sends =
         (struct sends){.context = context, .arena = &run->arena, .output = &run->output, .may_publish = true};
     return run;
@@ -149,6 +150,7 @@ void domain_run_free(struct domain_run *run)
 {
     if (!run) return;
     owners_give(&run->domain->vm->owners, run->owner);
+    run->domain->vm->runs--;
     lua_State *lua = run->domain->vm->lua;
     CHECK(run->domain->run == NULL);
     if (run->m) envelope_view_close(run->m);

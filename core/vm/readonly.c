@@ -39,14 +39,16 @@ static void new_views(lua_State *lua)
     vm_of(lua)->views_made = 0;
 }
 
-/* Nobody compares a view with one of an earlier call, unless it is of a run that went on: a table of all of
- * them would be cleared by the collector in one go. */
-static void note_view(lua_State *lua)
+/* Within a call the same table gives the same view, so the views of earlier calls, which a look-up may still
+ * find, go before the first one of a call, or not at all. They stay while a run that waits may hold one, and
+ * for questions of a session, which may have kept one. A table of all views ever made would be cleared by the
+ * collector in one go. */
+static void begin_views(lua_State *lua)
 {
     struct vm *vm = vm_of(lua);
-    if (vm->views_serial != vm->call_serial && vm->views_made > VIEWS_MAX && !vm->owners.list) new_views(lua);
+    if (vm->views_serial == vm->call_serial) return;
+    if (vm->views_made > VIEWS_MAX && vm->runs == 0 && !vm->leash) new_views(lua);
     vm->views_serial = vm->call_serial;
-    vm->views_made++;
 }
 
 void value_push_readonly(lua_State *lua, int index)
@@ -58,12 +60,12 @@ void value_push_readonly(lua_State *lua, int index)
         lua_pushvalue(lua, index);
         return;
     }
+    begin_views(lua);
     lua_rawgetp(lua, LUA_REGISTRYINDEX, &views_key);
     lua_pushvalue(lua, index);
     if (lua_rawget(lua, -2) == LUA_TNIL) {
-        lua_pop(lua, 2);
-        note_view(lua);
-        lua_rawgetp(lua, LUA_REGISTRYINDEX, &views_key);
+        vm_of(lua)->views_made++;
+        lua_pop(lua, 1);
         lua_createtable(lua, 0, 1);
         lua_pushvalue(lua, index);
         lua_rawsetp(lua, -2, &target_key);

@@ -82,8 +82,9 @@ struct vm {
     /* Pushes the table that a userdata stands for, if it stands for one (seek_event.h); NULL: none does. */
     bool (*push_plain)(lua_State *lua, int index);
     bool refused_write;                 /* something read-only was to be changed, ever */
-    unsigned views_serial;              /* readonly.c: the call that made the last view */
+    unsigned views_serial;              /* readonly.c: the last call that asked for a view */
     unsigned views_made;                /* since their table was new */
+    unsigned runs;                      /* domain_run.c: begun and not freed */
     const void *meta_at[VM_META_COUNT]; /* identity of the metatables, and registry references to them */
     int meta_reference[VM_META_COUNT];
     bool rejected; /* the call that runs: final, whatever a script makes of the error */

@@ -195,6 +195,30 @@ static void what_is_flushed_meanwhile_is_in_it(void **state)
     case_remove(path);
 }
 
+/* A filter can be done without. */
+static void without_a_thread_there_is_none(void **state)
+{
+    const char *path = case_directory();
+    struct fault fault;
+    struct engine *engine = open_at(path);
+    append_streams(engine, 0);
+    engine_close(engine);
+    engine = open_at(path);
+    assert_int_equal(fault_points_arm("thread.start=EAGAIN", &fault), 0);
+    append_streams(engine, STREAMS);
+    assert_int_equal(fault_point_passed(POINT_THREAD_START), 1);
+    assert_false(index_fill_is_under_way(index_of(engine)));
+    assert_int_equal(new_ones_read(engine), 100);
+    assert_all_found(engine, 2 * STREAMS);
+    append_streams(engine, 2 * STREAMS); /* the next flush has one */
+    index_fill_end(index_of(engine), false);
+    assert_true(new_ones_read(engine) < 10);
+    assert_all_found(engine, 3 * STREAMS);
+    engine_close(engine);
+    fault_points_disarm();
+    case_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_full_one_is_worth_less),
         cmocka_unit_test(new_keys_do_not_read_the_disk),
         cmocka_unit_test(what_is_flushed_meanwhile_is_in_it),
+        cmocka_unit_test(without_a_thread_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,6 +197,21 @@ static int freeze(lua_State *lua)
     return 1;
 }
 
+/* A table that outlives calls, as a state does: {{}, {}}. */
+static int kept(lua_State *lua)
+{
+    if (lua_getfield(lua, LUA_REGISTRYINDEX, "test.kept") != LUA_TTABLE) {
+        lua_newtable(lua);
+        for (int at = 1; at <= 2; at++) {
+            lua_newtable(lua);
+            lua_rawseti(lua, -2, at);
+        }
+        lua_pushvalue(lua, -1);
+        lua_setfield(lua, LUA_REGISTRYINDEX, "test.kept");
+    }
+    return 1;
+}
+
 static void with_functions(struct vm *vm, const char *text, enum fault_code code, const char *what)
 {
     struct fault fault = {0};
@@ -205,6 +220,8 @@ static void with_functions(struct vm *vm, const char *text, enum fault_code code
     lua_setfield(vm->lua, 1, "copy");
     lua_pushcfunction(vm->lua, freeze);
     lua_setfield(vm->lua, 1, "freeze");
+    lua_pushcfunction(vm->lua, kept);
+    lua_setfield(vm->lua, 1, "kept");
     assert_int_equal(vm_load(vm, slice_of(text), "test/script.lua", 1, &fault), 0);
     int result = vm_call(vm, 0, 0, &fault);
     if (result < 0 && code == FAULT_NONE) fail_msg("%s in: %s", fault.text, text);
@@ -295,6 +312,16 @@ static void views_last_a_call(void **state)
     assert_true(vm->views_made > 5000);
     with_functions(vm, "local s = freeze {{}} assert(s[1] == s[1])", FAULT_NONE, "");
     assert_int_equal(vm->views_made, 2);
+    /* A table whose view is from an earlier call, and then one that has none: both have one view in this
+     * call. */
+    lua_gc(vm->lua, LUA_GCSTOP);
+    with_functions(vm, "assert(freeze(kept())[1])", FAULT_NONE, "");
+    with_functions(vm, "local s = {} for i = 1, 5000 do s[i] = freeze {} end", FAULT_NONE, "");
+    with_functions(vm,
+                   "local v = freeze(kept()) local first = v[1] assert(v[2]) "
+                   "assert(v[1] == first and freeze(kept()) == v)",
+                   FAULT_NONE, "");
+    lua_gc(vm->lua, LUA_GCRESTART);
 }
 
 /* Six fields in about a microsecond: a wide margin, so that only a gross loss of speed fails. */
