@@ -294,7 +294,9 @@ static void tells_what_then_happens(void **state)
     seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid();
     print_message("SEED=%llu\n", (unsigned long long)seed);
     unsigned accepted = 0, rejected = 0, failed = 0;
-    for (int round = 0; round < 400; round++) {
+    /* What is drawn is chance: more, until each kind was met. */
+    for (int round = 0; round < 400 || (round < 8000 && !(accepted > 100 && rejected > 20 && failed > 0));
+         round++) {
         static const char *const types[] = {"Open", "Add", "Add", "Add", "Split", "Close", "Touch", "Deny"};
         struct arena arena = {0};
         char id[8], data[64];
