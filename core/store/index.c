@@ -157,6 +157,7 @@ int index_open(const struct index_options *options, struct index **out, struct i
             return -1;
         }
     }
+    if (usable && !options->read_only) index_fill_start(index);
     *out = index;
     return 0;
 }

@@ -14,6 +14,7 @@
 enum {
     EVENTS_LEAST = LIMIT_INDEX_BEHIND / 2, /* a hub under load; what only flushes a little before it goes does
                                               not read all runs for that */
+    KEYS_AT_START = 1000000, /* more are read when the index is opened, before somebody is in a hurry */
     GROWTH = 4,
     LOOK_EVERY = 4096, /* keys between two looks whether it goes on */
     AHEAD = 16         /* keys between one that is expected and the one that is added */
@@ -135,24 +136,22 @@ static uint64_t entries_of(const struct index_runs *runs)
     return entries;
 }
 
-/* With room for all that is in the runs, and to grow; NULL if they have too much, or are damaged. */
-static struct index_filter *filter_for_runs(struct index *index)
+/* 0 if there are none, or they are damaged. */
+static uint64_t keys_of_runs(struct index *index)
 {
     struct lmdb_env_read *read;
     struct index_state state;
-    if (lmdb_env_begin(index->env, &read, NULL) < 0) return NULL;
+    if (lmdb_env_begin(index->env, &read, NULL) < 0) return 0;
     int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
     lmdb_env_end(read);
-    if (code) return NULL;
-    uint64_t keys = entries_of(&state.streams) + entries_of(&state.ids);
-    struct index_filter *filter = index_filter_new(keys * GROWTH);
-    return filter ? filter : index_filter_new(keys + keys / 8);
+    return code ? 0 : entries_of(&state.streams) + entries_of(&state.ids);
 }
 
-static void fill_begin(struct index *index)
+static void fill_begin(struct index *index, uint64_t keys)
 {
-    struct index_filter *filter = filter_for_runs(index);
-    if (!filter) return;
+    struct index_filter *filter = index_filter_new(keys * GROWTH);
+    if (!filter) filter = index_filter_new(keys + keys / 8);
+    if (!filter) return; /* too many */
     struct index_fill *fill = MEM_NEW(struct index_fill);
     fill->index = index;
     fill->filter = filter;
@@ -190,7 +189,13 @@ void index_fill_cover(struct index *index)
     if (index->fill)
         index_filter_each_of_tail(frozen, keep, &index->fill->later);
     else if (is_full || (!index->filter && frozen->events >= EVENTS_LEAST))
-        fill_begin(index);
+        fill_begin(index, keys_of_runs(index));
+}
+
+void index_fill_start(struct index *index)
+{
+    uint64_t keys = keys_of_runs(index);
+    if (keys >= KEYS_AT_START) fill_begin(index, keys);
 }
 
 void index_fill_end(struct index *index, bool stop)

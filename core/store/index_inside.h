@@ -78,6 +78,8 @@ uint64_t index_read_hash(struct slice key);
  * has become too small, or is worth having, another one is filled by a thread of its own. Under flush_lock.
  */
 void index_fill_cover(struct index *index);
+/* When the index is opened to be written to: begins to fill one where that takes its time. */
+void index_fill_start(struct index *index);
 /* Waits until nothing is being filled, which stop hastens. Not under flush_lock, nobody flushes. */
 void index_fill_end(struct index *index, bool stop);
 bool index_fill_is_under_way(struct index *index);
