@@ -24,17 +24,17 @@ static struct map_slot *slot_of(const struct map_table *table, struct slice key,
     }
 }
 
-/* The slot that holds key, in either table, or NULL. */
+/* The slot that holds key, in either table, or the empty one where it would go. */
 static struct map_slot *find_slot(const struct map *map, struct slice key, uint64_t hash,
                                   const struct map_table **in)
 {
     *in = &map->table;
     struct map_slot *slot = slot_of(*in, key, hash);
-    if (slot->hash) return slot;
-    if (!map->old.slots) return NULL;
+    if (slot->hash || !map->old.slots) return slot;
+    struct map_slot *old = slot_of(&map->old, key, hash);
+    if (!old->hash) return slot;
     *in = &map->old;
-    slot = slot_of(*in, key, hash);
-    return slot->hash ? slot : NULL;
+    return old;
 }
 
 /* Closes the gap: whoever probed past this slot moves up, so no tombstones are needed. */
@@ -82,7 +82,7 @@ void *map_find(const struct map *map, struct slice key)
     const struct map_table *in;
     if (map->size == 0) return NULL;
     struct map_slot *slot = find_slot(map, key, map_hash(key), &in);
-    return slot ? slot->value : NULL;
+    return slot->hash ? slot->value : NULL;
 }
 
 void *map_put(struct map *map, struct slice key, void *value)
@@ -93,11 +93,8 @@ void *map_put(struct map *map, struct slice key, void *value)
     if (map->size * 4 >= map->table.size_max * 3) grow(map);
     uint64_t hash = map_hash(key);
     struct map_slot *slot = find_slot(map, key, hash, &in);
-    void *replaced = slot ? slot->value : NULL;
-    if (!slot) {
-        slot = slot_of(&map->table, key, hash);
-        map->size++;
-    }
+    void *replaced = slot->hash ? slot->value : NULL;
+    if (!replaced) map->size++;
     *slot = (struct map_slot){.key = key, .hash = hash, .value = value};
     return replaced;
 }
@@ -108,7 +105,7 @@ void *map_remove(struct map *map, struct slice key)
     if (map->size == 0) return NULL;
     move_some(map);
     struct map_slot *slot = find_slot(map, key, map_hash(key), &in);
-    if (!slot) return NULL;
+    if (!slot->hash) return NULL;
     void *removed = slot->value;
     map->size--;
     empty_slot(in, slot);

@@ -13,10 +13,10 @@ enum {
     CACHE_STREAMS_MAX = 200000, /* of one shard */
     CACHE_LONG_MAX = 4096,      /* streams of one shard whose states are folded before a deploy */
     CACHE_STREAM_SIZE = 480,    /* of one stream beside its state: the struct, its key, its place in the map,
-                                   what    malloc adds (measured, between two growths of the map) */
+                                   what malloc adds (measured, between two growths of the map) */
     CACHE_MEMORY_LOOK = 256,    /* commands between two looks at the memory */
     CACHE_TRIM_PART = 8,        /* when there is too much, this part of the states goes */
-    CACHE_TRIM_AT_ONCE = 16     /* of them at each command, so that none waits for all */
+    CACHE_TRIM_AT_ONCE = 16     /* so many are looked at before each command: none waits for all */
 };
 
 static void cache_newest(struct shard *shard, struct stream *stream)

@@ -54,7 +54,7 @@ static int open_env(struct index *index, uint64_t map_size, struct fault *fault)
     return lmdb_env_open(&options, &index->env, fault);
 }
 
-static int read_state(struct index *index, struct index_state *state, struct fault *fault)
+int index_read_state(struct index *index, struct index_state *state, struct fault *fault)
 {
     struct lmdb_env_read *read;
     *state = (struct index_state){0};
@@ -82,7 +82,7 @@ static bool open_disk(struct index *index, uint64_t map_size, struct index_check
     if (!usable && (mark != MARK_NONE || access(file_of(index, "data.mdb", file), F_OK) == 0))
         snprintf(why, 256, "%s", reasons[mark]);
     if (!usable) return false;
-    if (open_env(index, map_size, &fault) < 0 || read_state(index, &state, &fault) < 0) {
+    if (open_env(index, map_size, &fault) < 0 || index_read_state(index, &state, &fault) < 0) {
         snprintf(why, 256, "%.250s", fault.text);
         lmdb_env_close(index->env);
         index->env = NULL;
@@ -212,7 +212,7 @@ uint64_t index_size(struct index *index)
 int index_checkpoint_now(struct index *index, struct index_checkpoint *checkpoint, struct fault *fault)
 {
     struct index_state state = {0};
-    if (index->env && read_state(index, &state, fault) < 0) return -1;
+    if (index->env && index_read_state(index, &state, fault) < 0) return -1;
     *checkpoint = state.checkpoint;
     return 0;
 }

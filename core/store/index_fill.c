@@ -139,12 +139,9 @@ static uint64_t entries_of(const struct index_runs *runs)
 /* 0 if there are none, or they are damaged. */
 static uint64_t keys_of_runs(struct index *index)
 {
-    struct lmdb_env_read *read;
     struct index_state state;
-    if (lmdb_env_begin(index->env, &read, NULL) < 0) return 0;
-    int code = index_state_get(read->txn, lmdb_env_db(index->env, INDEX_DB_META), &state);
-    lmdb_env_end(read);
-    return code ? 0 : entries_of(&state.streams) + entries_of(&state.ids);
+    if (index_read_state(index, &state, NULL) < 0) return 0;
+    return entries_of(&state.streams) + entries_of(&state.ids);
 }
 
 static void fill_begin(struct index *index, uint64_t keys)

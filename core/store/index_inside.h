@@ -48,6 +48,8 @@ struct index {
 
 /* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. */
 int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state);
+/* As it is on disk now; zeros: none yet. */
+int index_read_state(struct index *index, struct index_state *state, struct fault *fault);
 int index_state_put(MDB_txn *txn, MDB_dbi db, const struct index_state *state);
 
 /* A run's entry of a stream: key = stream key and index_run_put_number(first version). */
