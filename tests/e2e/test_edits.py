@@ -115,6 +115,7 @@ class Edits(Case):
     def still(self, edit):
         """Nobody sends meanwhile: the prediction is exact. Undone, all is as it was, byte for byte."""
         self.traffic(lambda: self.ledger.wait(60))
+        self.read_log()  # what is shown and compared are the streams known by then
         before, texts = self.shown(), edit.apply(self.texts)
         self.write_folder(texts)
         code, plan = self.deploy("--plan")
@@ -226,10 +227,13 @@ class Edits(Case):
 
     # --- after each ---
 
-    def check(self, n):
+    def read_log(self):
         self.ledger.settle(self.running, chance=self.chance)
         crash.settle(self.running)
         self.ledger.check(self.running)
+
+    def check(self, n):
+        self.read_log()
         self.check_story()
         streams = self.ledger.streams()
         streams = self.chance.sample(streams, min(40, len(streams)))
