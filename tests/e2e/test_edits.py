@@ -27,7 +27,9 @@ class Edits(Case):
         self.fork = os.path.join(self.dir, "fresh-scripts")
         os.mkdir(self.fork)
         self.begin()
-        self.traffic(lambda: self.ledger.wait(250))
+        while not edits.EVENTS.keys() <= {event["type"] for event in self.ledger.events}:  # an edit may be one that breaks what is stored of any type
+            self.traffic(lambda: self.ledger.wait(250))
+            self.read_log()
 
     def test_edits(self):
         print(f"SEED={SEED}", flush=True)
