@@ -275,6 +275,6 @@ void host_close(struct host *host)
     net_stop(host->net);
     hub_stop(host->hub);
     net_close(host->net);
-    hub_close(host->hub);
+    hub_close_to_exit(host->hub);
     host_close_loop(host);
 }

@@ -2,7 +2,7 @@
  *
  *     if (host_open(&options, &host, &fault) < 0) ...
  *     host_run(host);        until host_stop
- *     host_close(host);      answers what was taken, flushes, frees
+ *     host_close(host);      answers what was taken, flushes; the process ends after it
  *
  * Threads: open, run and close by one; host_stop by any, and from signal handlers of the loop. Owns: hub,
  * net, loop. */

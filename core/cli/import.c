@@ -238,7 +238,7 @@ static int import_into(struct import *import, const char *script, const char *so
                                                                       : import_run_open(import);
         hub_stop(hub); /* its writer may still be waking the importer for the last answer */
         importer_close(import->importer);
-        hub_close(hub);
+        hub_close_to_exit(hub);
     }
     import_to_close(import->to);
     buf_release(&errors);

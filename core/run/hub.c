@@ -238,11 +238,10 @@ void hub_stop(struct hub *hub)
     if (hub->indexer) indexer_stop(hub->indexer);
 }
 
-void hub_close(struct hub *hub)
+static void hub_free(struct hub *hub, bool frees_states)
 {
-    if (!hub) return;
     hub_stop(hub);
-    for (size_t at = 0; at < hub->shard_count; at++) shard_free(hub->shards[at]);
+    for (size_t at = 0; at < hub->shard_count && frees_states; at++) shard_free(hub->shards[at]);
     writer_free(hub->writer);
     courier_free(hub->courier);
     deployer_free(hub->deployer);
@@ -263,6 +262,20 @@ void hub_close(struct hub *hub)
     mem_free(hub->secrets);
     mem_free(hub->as_of);
     mem_free(hub);
+}
+
+void hub_close(struct hub *hub)
+{
+    if (hub) hub_free(hub, true);
+}
+
+void hub_close_to_exit(struct hub *hub)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    hub_free(hub, true);
+#else
+    hub_free(hub, false);
+#endif
 }
 
 /* Without scripts nothing says which tenants there are, but the log knows whom it ever wrote for; main is

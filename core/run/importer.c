@@ -11,8 +11,8 @@
 
 enum {
     /* Enough to keep every stage busy between two flushes of the log, little enough to bound memory. */
-    IMPORTER_IN_FLIGHT_MAX = 4096,
-    IMPORTER_IN_FLIGHT_FULL = 3072, /* who had to wait goes on below this: not woken for each answer */
+    IMPORTER_IN_FLIGHT_MAX = 2048,
+    IMPORTER_IN_FLIGHT_FULL = 1536, /* who had to wait goes on below this: not woken for each answer */
     IMPORTER_CHUNK = 256
 };
 

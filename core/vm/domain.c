@@ -101,6 +101,11 @@ bool domain_must_repeat(const struct domain *domain)
     return domain->vm->must_repeat;
 }
 
+void domain_collect_later(struct domain *domain)
+{
+    vm_collect_later(domain->vm);
+}
+
 size_t domain_memory(const struct domain *domain)
 {
     return domain->vm->memory_used;

@@ -41,7 +41,9 @@ enum {
     /* The collector's work for each byte allocated. Lua's own value of 100 has it go through a hundred
      * thousand states within some twenty commands, and whoever waits there waits for all of it; with this one
      * the same work is done while memory grows by a tenth. */
-    COLLECTOR_WORK = 8
+    COLLECTOR_WORK = 8,
+    /* Where memory is plenty: a round begins when there is so much, in percent of what the last one left. */
+    COLLECTOR_LATER = 400
 };
 
 static const char stop_token = 's';
@@ -696,6 +698,11 @@ struct vm *vm_new(const struct vm_options *options)
     struct fault fault;
     if (vm_protected(vm, build, NULL, &fault) < 0) say_stop("a Lua state cannot be built: %s", fault.text);
     return vm;
+}
+
+void vm_collect_later(struct vm *vm)
+{
+    lua_gc(vm->lua, LUA_GCINC, COLLECTOR_LATER, COLLECTOR_WORK, 0);
 }
 
 void vm_forget_libraries(struct vm *vm)
