@@ -1,7 +1,7 @@
 /* The in-memory engine: the model that the LMDB engine is compared with. Plain arrays and naive searches;
  * nothing here is meant to be fast, but each record has the number of its stream beside it, so that whoever
- * looks for one stream's need not open all. Records are the same bytes, and they never move, so what a cursor
- * borrows stays. */
+ * looks for one stream's need not open all, and answers are found by their ids. Records are the same bytes,
+ * and they never move, so what a cursor borrows stays. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -15,6 +15,11 @@ struct memory_log { /* commits or outcomes, in log order */
     struct slice *records;
     uint32_t *streams; /* of each record: its stream's number */
     size_t count, count_max;
+    struct map answers; /* by stream and id of a command or batch */
+};
+
+struct memory_answer {
+    struct slice key, record; /* the first one that answers; key is owned: what answer_key makes */
 };
 
 struct memory_stream {
@@ -57,7 +62,47 @@ static struct slice copy_bytes(struct slice bytes)
     return slice_make(mem_text(bytes.data, bytes.size), bytes.size);
 }
 
-static void log_add(struct memory_log *log, uint32_t stream, struct slice bytes)
+static struct record log_get(struct engine_memory *memory, const struct memory_log *log, size_t at)
+{
+    struct record record;
+    CHECK(at < log->count && record_open(log->records[at], memory->engine.names, &record, NULL) == 0);
+    return record;
+}
+
+static void answer_key(uint32_t stream, struct slice id, struct buf *key)
+{
+    buf_clear(key);
+    buf_put(key, &stream, sizeof stream);
+    buf_put_slice(key, id);
+}
+
+static void add_answer(struct memory_log *log, uint32_t stream, struct slice id, struct slice bytes)
+{
+    struct buf key = {0};
+    answer_key(stream, id, &key);
+    if (!map_find(&log->answers, buf_slice(&key))) {
+        struct memory_answer *answer = MEM_NEW(struct memory_answer);
+        *answer = (struct memory_answer){copy_bytes(buf_slice(&key)), bytes};
+        map_put(&log->answers, answer->key, answer);
+    }
+    buf_release(&key);
+}
+
+/* As engine_answers: whatever id that says yes to. */
+static void add_answers(struct memory_log *log, uint32_t stream, const struct record *record)
+{
+    if (!record->id_given || record->kind == RECORD_ERASED) return;
+    struct record_command command = {0};
+    while (record_next_command(record, &command))
+        add_answer(log, stream, slice_make(command.id, command.id_size), record->bytes);
+    struct arena arena = {0};
+    struct record_ids ids;
+    record_read_ids(record, &arena, &ids);
+    add_answer(log, stream, ids.batch_id, record->bytes);
+    arena_release(&arena);
+}
+
+static void log_add(struct engine_memory *memory, struct memory_log *log, uint32_t stream, struct slice bytes)
 {
     if (log->count == log->count_max) {
         log->count_max = log->count_max ? log->count_max * 2 : 64;
@@ -65,14 +110,9 @@ static void log_add(struct memory_log *log, uint32_t stream, struct slice bytes)
         log->streams = mem_resize(log->streams, log->count_max * sizeof *log->streams);
     }
     log->streams[log->count] = stream;
-    log->records[log->count++] = copy_bytes(bytes);
-}
-
-static struct record log_get(struct engine_memory *memory, const struct memory_log *log, size_t at)
-{
-    struct record record;
-    CHECK(at < log->count && record_open(log->records[at], memory->engine.names, &record, NULL) == 0);
-    return record;
+    log->records[log->count] = copy_bytes(bytes);
+    struct record record = log_get(memory, log, log->count++);
+    add_answers(log, stream, &record);
 }
 
 /* The stream's place in the map. False if one of its names is unknown. */
@@ -162,7 +202,7 @@ static void append_one(struct engine_memory *memory, struct append *append, bool
     struct record_define define = {0};
     CHECK(record_open(buf_slice(&bytes), names, &record, NULL) == 0);
     while (record_next_define(&record, &define)) memory->names_saved = define.id;
-    log_add(positioned ? &memory->commits : &memory->outcomes, stream_add(memory, &stream),
+    log_add(memory, positioned ? &memory->commits : &memory->outcomes, stream_add(memory, &stream),
             buf_slice(&bytes));
     buf_release(&bytes);
     head->position += commit->event_count;
@@ -286,18 +326,17 @@ static int memory_stream_head(struct engine *engine, const struct stream_id *str
 
 /* --- look-ups --- */
 
-static bool find_answer(struct engine_memory *memory, const struct memory_log *log, uint32_t stream,
-                        struct slice command_id, struct buf *bytes)
+static bool find_answer(const struct memory_log *log, uint32_t stream, struct slice command_id,
+                        struct buf *bytes)
 {
-    for (size_t at = 0; at < log->count; at++) {
-        if (log->streams[at] != stream) continue;
-        struct record record = log_get(memory, log, at);
-        if (!engine_answers(&record, command_id)) continue;
-        buf_clear(bytes);
-        buf_put_slice(bytes, record.bytes);
-        return true;
-    }
-    return false;
+    struct buf key = {0};
+    answer_key(stream, command_id, &key);
+    const struct memory_answer *answer = map_find(&log->answers, buf_slice(&key));
+    buf_release(&key);
+    if (!answer) return false;
+    buf_clear(bytes);
+    buf_put_slice(bytes, answer->record);
+    return true;
 }
 
 static int memory_find_command(struct engine *engine, const struct stream_id *stream, struct slice command_id,
@@ -306,8 +345,8 @@ static int memory_find_command(struct engine *engine, const struct stream_id *st
     struct engine_memory *memory = memory_of(engine);
     pthread_mutex_lock(&memory->lock);
     uint32_t number = stream_number(memory, stream);
-    bool found = number && (find_answer(memory, &memory->commits, number, command_id, bytes) ||
-                            find_answer(memory, &memory->outcomes, number, command_id, bytes));
+    bool found = number && (find_answer(&memory->commits, number, command_id, bytes) ||
+                            find_answer(&memory->outcomes, number, command_id, bytes));
     pthread_mutex_unlock(&memory->lock);
     if (!found) return 0;
     return record_open(buf_slice(bytes), memory->engine.names, record, fault) < 0 ? -1 : 1;
@@ -416,6 +455,12 @@ static void log_free(struct memory_log *log)
     for (size_t at = 0; at < log->count; at++) mem_free((void *)(uintptr_t)log->records[at].data);
     mem_free(log->records);
     mem_free(log->streams);
+    struct memory_answer *answer;
+    for (size_t at = 0; (answer = map_next(&log->answers, &at));) {
+        mem_free((void *)(uintptr_t)answer->key.data);
+        mem_free(answer);
+    }
+    map_release(&log->answers);
 }
 
 static void free_streams(struct map *streams)
