@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,12 +13,15 @@
 
 enum { CHILD_ARGUMENTS_MAX = 32, CHILD_READ_SIZE = 4096 };
 
-static volatile sig_atomic_t child_running, child_interrupted;
+/* The signal may come on any thread. */
+static atomic_int child_running; /* its pid, or 0 */
+static atomic_bool child_interrupted;
 
 void child_interrupt(void)
 {
-    child_interrupted = 1;
-    if (child_running) kill((pid_t)child_running, SIGINT);
+    child_interrupted = true;
+    int running = child_running;
+    if (running) kill(running, SIGINT);
 }
 
 bool child_is_interrupted(void)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,13 +33,13 @@ struct import {
     struct progress progress;
 };
 
-static volatile sig_atomic_t import_interrupted;
+static atomic_bool import_interrupted; /* the signal may come on any thread */
 
 /* Reading must end too. A signal that comes just before read() would not end it: so it comes again. */
 static void import_interrupt(int signal_number)
 {
     (void)signal_number;
-    import_interrupted = 1;
+    import_interrupted = true;
     alarm(1);
 }
 

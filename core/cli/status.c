@@ -1,5 +1,6 @@
 /* status.c: lore status: what runs, how far it is, what is stuck. */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,12 +10,12 @@
 #include "cli/fields.h"
 #include "store/engine.h"
 
-static volatile sig_atomic_t status_interrupted;
+static atomic_bool status_interrupted;
 
 static void status_interrupt(int signal_number)
 {
     (void)signal_number;
-    status_interrupted = 1;
+    status_interrupted = true;
 }
 
 static void status_print_projection(const struct fields *line)

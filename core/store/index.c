@@ -36,7 +36,7 @@ int index_fault(struct index *index, int code, struct fault *fault)
 static int drop_files(const struct index *index, struct fault *fault)
 {
     char file[4096];
-    static const char *const names[] = {"mark", "data.mdb", "lock.mdb"};
+    static const char *const names[] = {"mark", "data.mdb", "lock.mdb", INDEX_KEPT_NAME};
     for (size_t at = 0; at < sizeof names / sizeof *names; at++)
         if (unlink(file_of(index, names[at], file)) < 0 && errno != ENOENT)
             return fault_errno(fault, errno, "%s cannot be removed", file);
@@ -182,8 +182,10 @@ void index_close(struct index *index)
     index_fill_end(index, true);
     bool complete = !index->frozen && index->active->events == 0;
     if (index->env && index->marked_dirty && complete && !index->damaged && !fault_point(POINT_INDEX_SYNC) &&
-        lmdb_env_sync(index->env, NULL) == 0)
+        lmdb_env_sync(index->env, NULL) == 0) {
+        index_fill_keep(index);
         index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
+    }
     index_free(index);
 }
 

@@ -136,12 +136,16 @@ static uint64_t entries_of(const struct index_runs *runs)
     return entries;
 }
 
+static uint64_t keys_of(const struct index_state *state)
+{
+    return entries_of(&state->streams) + entries_of(&state->ids);
+}
+
 /* 0 if there are none, or they are damaged. */
 static uint64_t keys_of_runs(struct index *index)
 {
     struct index_state state;
-    if (index_read_state(index, &state, NULL) < 0) return 0;
-    return entries_of(&state.streams) + entries_of(&state.ids);
+    return index_read_state(index, &state, NULL) < 0 ? 0 : keys_of(&state);
 }
 
 static void fill_begin(struct index *index, uint64_t keys)
@@ -191,8 +195,15 @@ void index_fill_cover(struct index *index)
 
 void index_fill_start(struct index *index)
 {
-    uint64_t keys = keys_of_runs(index);
-    if (keys >= KEYS_AT_START) fill_begin(index, keys);
+    struct index_state state;
+    if (index_read_state(index, &state, NULL) < 0 || keys_of(&state) < KEYS_AT_START) return;
+    index->filter = index_kept_get(index, &state);
+    if (!index->filter) fill_begin(index, keys_of(&state));
+}
+
+void index_fill_keep(struct index *index)
+{
+    if (index->filter && keys_of_runs(index) >= KEYS_AT_START) index_kept_put(index);
 }
 
 void index_fill_end(struct index *index, bool stop)

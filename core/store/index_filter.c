@@ -1,12 +1,14 @@
 #include "store/index_filter.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 
 enum {
-    BLOCK_WORDS = 8,       /* one cache line */
+    BLOCK_WORDS = 8, /* one cache line */
+    BLOCK_SIZE = BLOCK_WORDS * sizeof(uint64_t),
     BLOCK_KEYS = 40,       /* 12.8 bits a key: one in two hundred others is taken for one of them */
     BLOCK_KEYS_FULL = 128, /* 4 bits a key, where a filter may not be larger: one in five */
     PROBES = 5,
@@ -22,14 +24,36 @@ struct index_filter {
     _Atomic uint64_t words[];
 };
 
+static struct index_filter *filter_of_blocks(unsigned bits)
+{
+    struct index_filter *filter = mem_zero(sizeof *filter + ((size_t)BLOCK_SIZE << bits));
+    filter->block_count = 1ULL << bits;
+    return filter;
+}
+
 struct index_filter *index_filter_new(uint64_t keys)
 {
     unsigned bits = BLOCK_BITS_MIN;
     while (bits < BLOCK_BITS_MAX && keys > (uint64_t)BLOCK_KEYS << bits) bits++;
-    if (keys > (uint64_t)BLOCK_KEYS_FULL << bits) return NULL;
-    struct index_filter *filter = mem_zero(sizeof *filter + (BLOCK_WORDS * sizeof(uint64_t) << bits));
-    filter->block_count = 1ULL << bits;
-    return filter;
+    return keys > (uint64_t)BLOCK_KEYS_FULL << bits ? NULL : filter_of_blocks(bits);
+}
+
+struct slice index_filter_bits(const struct index_filter *filter, uint64_t *keys)
+{
+    *keys = filter->keys;
+    return slice_make((const char *)(uintptr_t)filter->words, filter->block_count * BLOCK_SIZE);
+}
+
+struct index_filter *index_filter_of_bits(struct slice bits, uint64_t keys)
+{
+    for (unsigned blocks = BLOCK_BITS_MIN; blocks <= BLOCK_BITS_MAX; blocks++) {
+        if (bits.size != (size_t)BLOCK_SIZE << blocks) continue;
+        struct index_filter *filter = filter_of_blocks(blocks);
+        memcpy((void *)(uintptr_t)filter->words, bits.data, bits.size);
+        filter->keys = keys;
+        return filter;
+    }
+    return NULL;
 }
 
 void index_filter_free(struct index_filter *filter)

@@ -33,6 +33,10 @@ void index_filter_each_of_tail(const struct index_tail *tail, void (*each)(void 
 /* False: it was never added. True: it was, or is one in two hundred or less that were not; in the largest
  * filter, of 16 MiB, one in two hundred with 10 million keys, one in five with 33 million. */
 bool index_filter_may_have(const struct index_filter *filter, uint64_t hash);
+/* All bits, as long as nothing is added, and how many keys they hold; and a filter of them, NULL if they are
+ * none. */
+struct slice index_filter_bits(const struct index_filter *filter, uint64_t *keys);
+struct index_filter *index_filter_of_bits(struct slice bits, uint64_t keys);
 /* What stands for a stream, and for an index_id_hash. */
 uint64_t index_filter_of_stream(struct slice key);
 uint64_t index_filter_of_id(uint64_t id_hash);

@@ -80,11 +80,20 @@ uint64_t index_read_hash(struct slice key);
  * has become too small, or is worth having, another one is filled by a thread of its own. Under flush_lock.
  */
 void index_fill_cover(struct index *index);
-/* When the index is opened to be written to: begins to fill one where that takes its time. */
+/* When the index is opened to be written to: takes the one that was kept, or begins to fill one, where that
+ * takes its time. */
 void index_fill_start(struct index *index);
+/* When it is closed with all it has on disk: keeps one that would take its time. */
+void index_fill_keep(struct index *index);
 /* Waits until nothing is being filled, which stop hastens. Not under flush_lock, nobody flushes. */
 void index_fill_end(struct index *index, bool stop);
 bool index_fill_is_under_way(struct index *index);
+
+/* index_kept.c: the filter of a closed index, if it is a large one. put: of one that is whole, under its
+ * mark; what cannot be written is not there. get: NULL if there is none of this very state. */
+#define INDEX_KEPT_NAME "filter"
+void index_kept_put(struct index *index);
+struct index_filter *index_kept_get(const struct index *index, const struct index_state *state);
 
 /* The fault of an LMDB code met while reading the index. */
 int index_fault(struct index *index, int code, struct fault *fault);

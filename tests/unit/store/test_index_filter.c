@@ -195,6 +195,105 @@ static void what_is_flushed_meanwhile_is_in_it(void **state)
     case_remove(path);
 }
 
+enum { KEPT_STREAMS = 520000, KEPT_STEP = 40000 }; /* with their ids more than a million keys */
+
+static unsigned append_kept(struct engine *engine)
+{
+    unsigned count = 0;
+    for (; count < KEPT_STREAMS; count += KEPT_STEP) append_small(engine, count, KEPT_STEP);
+    return count;
+}
+
+static bool has_filter(struct engine *engine)
+{
+    return !index_fill_is_under_way(index_of(engine)) && index_of(engine)->filter;
+}
+
+static char *kept_path(char *to, size_t size, const char *path, const char *name)
+{
+    snprintf(to, size, "%s/%s", path, name);
+    return to;
+}
+
+/* damaged: where a bit is turned, from the end if below 0; 0: nowhere. */
+static void copy_file(const char *from, const char *to, long damaged)
+{
+    static char bytes[32 << 20];
+    FILE *file = fopen(from, "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    assert_in_range(size, 1000000, sizeof bytes - 1);
+    if (damaged) bytes[damaged < 0 ? (long)size + damaged : damaged] ^= 4;
+    file = fopen(to, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A large one is there again at once, of the very state that was closed, or is filled anew. */
+static void a_large_one_outlives_the_engine(void **state)
+{
+    if (getenv("LORE_TEST_SMALL")) skip(); /* a million keys */
+    char kept[512], older[512];
+    const char *path = case_directory();
+    kept_path(kept, sizeof kept, path, "index/filter");
+    kept_path(older, sizeof older, path, "older");
+    struct fault fault;
+    assert_int_equal(fault_points_arm("none", &fault), 0);
+    struct engine *engine = open_at(path);
+    unsigned count = append_kept(engine);
+    engine_close(engine);
+    copy_file(kept, older, 0);
+
+    engine = open_at(path);
+    assert_true(has_filter(engine));
+    assert_true(new_ones_read(engine) < 10);
+    assert_int_equal(small_missed(engine, 0, count), 0);
+    append_small(engine, count, 100);
+    count += 100;
+    assert_int_equal(small_missed(engine, 0, count), 0);
+    engine_close(engine);
+
+    /* One of an earlier state does not know of what came later. */
+    copy_file(older, kept, 0);
+    engine = open_at(path);
+    assert_false(has_filter(engine));
+    index_fill_end(index_of(engine), false);
+    assert_int_equal(small_missed(engine, 0, count), 0);
+    append_small(engine, count, 100);
+    count += 100;
+    engine_close(engine);
+
+    /* A byte anywhere: head, bits, sum. */
+    copy_file(kept, older, 0);
+    for (int round = 0; round < 3; round++) {
+        copy_file(older, kept, (long[]){50, 600001, -10}[round]);
+        engine = open_at(path);
+        assert_false(has_filter(engine));
+        engine_close(engine);
+    }
+    copy_file(older, kept, 0);
+
+    /* Nothing written since: it stays as it is. A disk that refuses it: the next start fills one. */
+    engine = open_at(path);
+    assert_true(has_filter(engine));
+    engine_close(engine);
+    engine = open_at(path);
+    assert_true(has_filter(engine));
+    append_small(engine, count, 100);
+    count += 100;
+    assert_int_equal(fault_points_arm("index.write@1+=ENOSPC", &fault), 0);
+    engine_close(engine);
+    engine = open_at(path);
+    assert_false(has_filter(engine));
+    index_fill_end(index_of(engine), false);
+    assert_int_equal(small_missed(engine, 0, count), 0);
+    engine_close(engine);
+    fault_points_disarm();
+    case_remove(path);
+}
+
 /* A filter can be done without. */
 static void without_a_thread_there_is_none(void **state)
 {
@@ -226,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_full_one_is_worth_less),
         cmocka_unit_test(new_keys_do_not_read_the_disk),
         cmocka_unit_test(what_is_flushed_meanwhile_is_in_it),
+        cmocka_unit_test(a_large_one_outlives_the_engine),
         cmocka_unit_test(without_a_thread_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
