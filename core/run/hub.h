@@ -47,8 +47,9 @@ int hub_open(const struct hub_options *options, struct hub **hub, struct fault *
 /* Refuses new commands with UNAVAILABLE, answers all that were taken, waits for projectors to flush. */
 void hub_stop(struct hub *hub);
 void hub_close(struct hub *hub); /* hub_stop, then frees */
-/* The same for a process that ends right after: the states that shards keep are left to the system, which takes
- * them back at once; one by one that was half a second after an import. Sanitizers see everything freed. */
+/* The same for a process that ends right after: the states that shards keep are left to the system, which
+ * takes them back at once; one by one that was half a second after an import. Sanitizers see everything
+ * freed. */
 void hub_close_to_exit(struct hub *hub);
 
 /* Takes the command, or refuses it at once (then it stays the caller's): NOT_FOUND tenant, context,
