@@ -240,6 +240,7 @@ void hub_stop(struct hub *hub)
 
 static void hub_free(struct hub *hub, bool frees_states)
 {
+    if (!hub) return;
     hub_stop(hub);
     for (size_t at = 0; at < hub->shard_count && frees_states; at++) shard_free(hub->shards[at]);
     writer_free(hub->writer);
@@ -266,7 +267,7 @@ static void hub_free(struct hub *hub, bool frees_states)
 
 void hub_close(struct hub *hub)
 {
-    if (hub) hub_free(hub, true);
+    hub_free(hub, true);
 }
 
 void hub_close_to_exit(struct hub *hub)
