@@ -200,7 +200,10 @@ void cache_trim(struct shard *shard)
     shard->until_memory_look = CACHE_MEMORY_LOOK;
     size_t memory = domain_memory(shard->domain);
     atomic_store_explicit(&shard->memory, memory, memory_order_relaxed);
-    if (shard->to_drop > 0 || memory + shard->streams.size * CACHE_STREAM_SIZE <= shard->memory_max) return;
+    memory += shard->streams.size * CACHE_STREAM_SIZE;
+    /* An import may let garbage lie while there is room for twice as much. */
+    domain_collect_later(shard->domain, !shard->hub->views && memory < shard->memory_max / 2);
+    if (shard->to_drop > 0 || memory <= shard->memory_max) return;
     /* The collector gives the memory back some time later, so the next look waits for that many commands
      * more. */
     shard->to_drop = shard->streams.size / CACHE_TRIM_PART + 1;

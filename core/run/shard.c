@@ -246,7 +246,6 @@ int shard_start(struct hub *hub, int index, struct shard **shard, struct fault *
     inbox_init(&made->completions, 0);
     made->in_flight_max = LIMIT_QUEUE_WRITER / hub->shard_count;
     int64_t memory = hub_limit(hub, "cache_memory", hub->views ? SHARD_MEMORY_SERVING : SHARD_MEMORY_IMPORT);
-    if (!hub->views) domain_collect_later(made->domain);
     made->memory_max = (size_t)memory / hub->shard_count;
     atomic_store(&made->memory, domain_memory(made->domain));
     made->thread = thread_start(shard_run, made, "shard %d", made->index);

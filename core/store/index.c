@@ -36,10 +36,11 @@ int index_fault(struct index *index, int code, struct fault *fault)
 static int drop_files(const struct index *index, struct fault *fault)
 {
     char file[4096];
-    static const char *const names[] = {"mark", "data.mdb", "lock.mdb", INDEX_KEPT_NAME};
+    static const char *const names[] = {"mark", "data.mdb", "lock.mdb"};
     for (size_t at = 0; at < sizeof names / sizeof *names; at++)
         if (unlink(file_of(index, names[at], file)) < 0 && errno != ENOENT)
             return fault_errno(fault, errno, "%s cannot be removed", file);
+    unlink(file_of(index, INDEX_KEPT_NAME, file)); /* whatever it is, it says whether it may be used */
     return 0;
 }
 
@@ -184,7 +185,7 @@ void index_close(struct index *index)
     if (index->env && index->marked_dirty && complete && !index->damaged && !fault_point(POINT_INDEX_SYNC) &&
         lmdb_env_sync(index->env, NULL) == 0) {
         index_fill_keep(index);
-        index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
+        if (!index->damaged) index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
     }
     index_free(index);
 }

@@ -93,6 +93,8 @@ int index_disk_streams(struct index *index,
                        void *user, struct fault *fault);
 int index_disk_ids(struct index *index, bool (*each)(void *user, uint64_t hash, uint64_t place), void *user,
                    struct fault *fault);
+/* The filter (index_filter.h) that is kept for what the runs are now, for the caller to free; NULL: none. */
+struct index_filter *index_disk_filter(struct index *index);
 /* Whether the runs alone have the place under the hash. */
 int index_disk_has(struct index *index, uint64_t hash, uint64_t place, struct fault *fault);
 

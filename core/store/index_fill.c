@@ -203,7 +203,9 @@ void index_fill_start(struct index *index)
 
 void index_fill_keep(struct index *index)
 {
-    if (index->filter && keys_of_runs(index) >= KEYS_AT_START) index_kept_put(index);
+    /* A full one is not worth it: the next start fills a larger one, or has none. */
+    if (index->filter && index_filter_has_room(index->filter, 0) && keys_of_runs(index) >= KEYS_AT_START)
+        index_kept_put(index);
 }
 
 void index_fill_end(struct index *index, bool stop)

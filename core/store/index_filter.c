@@ -44,16 +44,30 @@ struct slice index_filter_bits(const struct index_filter *filter, uint64_t *keys
     return slice_make((const char *)(uintptr_t)filter->words, filter->block_count * BLOCK_SIZE);
 }
 
-struct index_filter *index_filter_of_bits(struct slice bits, uint64_t keys)
+struct index_filter *index_filter_of_size(uint64_t size, uint64_t keys, char **bits)
 {
     for (unsigned blocks = BLOCK_BITS_MIN; blocks <= BLOCK_BITS_MAX; blocks++) {
-        if (bits.size != (size_t)BLOCK_SIZE << blocks) continue;
+        if (size != (uint64_t)BLOCK_SIZE << blocks) continue;
         struct index_filter *filter = filter_of_blocks(blocks);
-        memcpy((void *)(uintptr_t)filter->words, bits.data, bits.size);
         filter->keys = keys;
+        *bits = (char *)filter->words;
         return filter;
     }
     return NULL;
+}
+
+struct hash index_filter_kind(void)
+{
+    enum { SAMPLES = 64 };
+    struct index_filter *filter = filter_of_blocks(BLOCK_BITS_MIN);
+    for (uint64_t sample = 1; sample <= SAMPLES; sample++) {
+        index_filter_add(filter, index_filter_of_stream(slice_make((const char *)&sample, sizeof sample)));
+        index_filter_add(filter, index_filter_of_id(sample));
+    }
+    uint64_t keys;
+    struct hash kind = hash_of(index_filter_bits(filter, &keys));
+    index_filter_free(filter);
+    return kind;
 }
 
 void index_filter_free(struct index_filter *filter)

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 
+#include "base/hash.h"
 #include "store/index_tail.h"
 
 struct index_filter;
@@ -33,10 +34,12 @@ void index_filter_each_of_tail(const struct index_tail *tail, void (*each)(void 
 /* False: it was never added. True: it was, or is one in two hundred or less that were not; in the largest
  * filter, of 16 MiB, one in two hundred with 10 million keys, one in five with 33 million. */
 bool index_filter_may_have(const struct index_filter *filter, uint64_t hash);
-/* All bits, as long as nothing is added, and how many keys they hold; and a filter of them, NULL if they are
- * none. */
+/* All bits, as long as nothing is added, and how many keys they hold. */
 struct slice index_filter_bits(const struct index_filter *filter, uint64_t *keys);
-struct index_filter *index_filter_of_bits(struct slice bits, uint64_t keys);
+/* One of so many bytes of bits, which the caller puts into *bits; NULL if none has that size. */
+struct index_filter *index_filter_of_size(uint64_t size, uint64_t keys, char **bits);
+/* Of all that decides which bits a key has: bits made by a program with another one are worth nothing. */
+struct hash index_filter_kind(void);
 /* What stands for a stream, and for an index_id_hash. */
 uint64_t index_filter_of_stream(struct slice key);
 uint64_t index_filter_of_id(uint64_t id_hash);

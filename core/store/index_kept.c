@@ -1,14 +1,15 @@
 /* A large filter on disk while nobody has the index open, in data/index/filter: filling it anew takes
  * seconds, in which commands are slower.
  *
- *     struct kept_head | the filter's bits | BLAKE2b-256 of both
+ *     struct kept_head | BLAKE2b-256 of it | the filter's bits
  *
- * Written by a clean close, without fsync. It serves the very state of the index that its head tells; who
- * finds another one, or a wrong sum, fills a filter from the runs. */
+ * Written by a clean close, without fsync. It serves the very state of the index that its head tells, and a
+ * program that makes bits of keys in the same way; who finds anything else fills a filter from the runs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/faultpoint.h"
@@ -19,7 +20,15 @@ struct kept_head {
     char log_id[40];
     struct index_checkpoint checkpoint;
     uint64_t run_last;
+    struct hash kind; /* index_filter_kind */
+    /* so far it is compared with what is expected */
     uint64_t keys;
+    struct hash bits;
+};
+
+struct kept_top {
+    struct kept_head head;
+    struct hash sum;
 };
 
 static struct kept_head kept_head_of(const struct index *index, const struct index_state *state)
@@ -30,74 +39,93 @@ static struct kept_head kept_head_of(const struct index *index, const struct ind
     snprintf(head.log_id, sizeof head.log_id, "%s", index->log_id);
     head.checkpoint = state->checkpoint;
     head.run_last = state->run_last;
+    head.kind = index_filter_kind();
     return head;
 }
 
-static int kept_open(const struct index *index, int flags)
+static struct hash kept_sum(const struct kept_head *head)
 {
-    char file[4096];
-    snprintf(file, sizeof file, "%s/%s", index->path, INDEX_KEPT_NAME);
-    return open(file, flags | O_CLOEXEC, 0644);
+    return hash_of(slice_make((const char *)head, sizeof *head));
+}
+
+static bool kept_write(int fd, const void *bytes, size_t size)
+{
+    for (const char *at = bytes; size > 0;) {
+        if (fault_point(POINT_INDEX_WRITE)) return false;
+        ssize_t done = write(fd, at, size);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        at += done;
+        size -= (size_t)done;
+    }
+    return true;
 }
 
 void index_kept_put(struct index *index)
 {
+    char file[4096];
     struct index_state state;
     if (index_read_state(index, &state, NULL) < 0) return;
-    struct kept_head head = kept_head_of(index, &state);
-    struct buf text = {0};
-    struct slice bits = index_filter_bits(index->filter, &head.keys);
-    buf_put(&text, &head, sizeof head);
-    buf_put_slice(&text, bits);
-    struct hash sum = hash_of(buf_slice(&text));
-    buf_put(&text, &sum, sizeof sum);
-    int fd = kept_open(index, O_WRONLY | O_CREAT | O_TRUNC);
-    size_t done = 0;
-    while (fd >= 0 && done < text.size && !fault_point(POINT_INDEX_WRITE)) {
-        ssize_t size = write(fd, text.data + done, text.size - done);
-        if (size < 0 && errno != EINTR) break; /* what is there has no right sum */
-        done += size > 0 ? (size_t)size : 0;
+    struct kept_top top = {.head = kept_head_of(index, &state)};
+    struct slice bits = index_filter_bits(index->filter, &top.head.keys);
+    top.head.bits = hash_of(bits);
+    top.sum = kept_sum(&top.head);
+    /* In place of what is there, whatever that is. */
+    snprintf(file, sizeof file, "%s/%s", index->path, INDEX_KEPT_NAME);
+    unlink(file);
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0) return;
+    bool written = kept_write(fd, &top, sizeof top) && kept_write(fd, bits.data, bits.size);
+    if (close(fd) < 0 || !written) unlink(file);
+}
+
+static bool kept_read(int fd, void *bytes, size_t size)
+{
+    for (char *at = bytes; size > 0;) {
+        ssize_t done = read(fd, at, size);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        at += done;
+        size -= (size_t)done;
     }
-    if (fd >= 0) close(fd);
-    buf_release(&text);
+    return true;
 }
 
-/* Everything up to the end. */
-static bool kept_read(int fd, struct buf *text)
+static struct index_filter *kept_filter(int fd, const struct kept_head *expected)
 {
-    enum { PIECE = 1 << 20 };
-    ssize_t size;
-    do {
-        size = read(fd, buf_room(text, PIECE), PIECE);
-        if (size > 0) text->size += (size_t)size;
-    } while (size > 0 || (size < 0 && errno == EINTR));
-    return size == 0;
-}
-
-static struct index_filter *kept_filter(const struct buf *text, const struct kept_head *expected)
-{
-    struct kept_head head;
-    struct hash sum;
-    if (text->size < sizeof head + sizeof sum) return NULL;
-    size_t size = text->size - sizeof sum;
-    memcpy(&head, text->data, sizeof head);
-    memcpy(&sum, text->data + size, sizeof sum);
-    uint64_t keys = head.keys;
-    head.keys = expected->keys;
-    struct hash found = hash_of(slice_make(text->data, size));
-    if (memcmp(&head, expected, sizeof head) != 0 || !hash_equal(&found, &sum)) return NULL;
-    return index_filter_of_bits(slice_make(text->data + sizeof head, size - sizeof head), keys);
+    struct kept_top top;
+    struct stat stat;
+    if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || !kept_read(fd, &top, sizeof top)) return NULL;
+    struct hash sum = kept_sum(&top.head);
+    if (!hash_equal(&sum, &top.sum) || memcmp(&top.head, expected, offsetof(struct kept_head, keys)) != 0)
+        return NULL;
+    char *room;
+    struct index_filter *filter =
+        index_filter_of_size((uint64_t)stat.st_size - sizeof top, top.head.keys, &room);
+    if (!filter) return NULL;
+    struct slice bits = slice_make(room, (size_t)stat.st_size - sizeof top);
+    if (kept_read(fd, room, bits.size)) {
+        struct hash found = hash_of(bits);
+        if (hash_equal(&found, &top.head.bits)) return filter;
+    }
+    index_filter_free(filter);
+    return NULL;
 }
 
 struct index_filter *index_kept_get(const struct index *index, const struct index_state *state)
 {
-    struct index_filter *filter = NULL;
-    struct buf text = {0};
-    int fd = kept_open(index, O_RDONLY);
+    char file[4096];
+    snprintf(file, sizeof file, "%s/%s", index->path, INDEX_KEPT_NAME);
+    int fd = open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return NULL;
     struct kept_head expected = kept_head_of(index, state);
-    if (kept_read(fd, &text)) filter = kept_filter(&text, &expected);
+    struct index_filter *filter = kept_filter(fd, &expected);
     close(fd);
-    buf_release(&text);
     return filter;
+}
+
+struct index_filter *index_disk_filter(struct index *index)
+{
+    struct index_state state;
+    return index_read_state(index, &state, NULL) < 0 ? NULL : index_kept_get(index, &state);
 }

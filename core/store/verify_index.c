@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/index_filter.h"
 #include "store/index_mark.h"
 #include "store/verify_inside.h"
 
@@ -13,6 +14,7 @@ struct compare {
     struct engine_lmdb *lmdb;
     struct log_view view;
     struct index *index;
+    struct index_filter *filter; /* that is kept with it; NULL: none */
     struct index_checkpoint checkpoint;
     uint64_t entries; /* commits that the index names */
     uint64_t steps;
@@ -72,6 +74,8 @@ static bool compare_commit(void *user, struct slice key, const struct index_comm
             return found(compare, "has another stream or version for position", commit->position);
         compare->entries++;
     }
+    if (compare->filter && !index_filter_may_have(compare->filter, index_filter_of_stream(key)))
+        return found(compare, "has a filter that denies the stream of position", commit->position);
     step(compare);
     return true;
 }
@@ -98,6 +102,8 @@ static bool compare_id(void *user, uint64_t hash, uint64_t place)
         return found(compare, "has an id of a record that is not there:", place >> 1);
     if (record.kind != RECORD_ERASED && (!record.id_given || !has_hash(&record, key_of(&record, key), hash)))
         return found(compare, "has an id that is not the record's:", place >> 1);
+    if (compare->filter && !index_filter_may_have(compare->filter, index_filter_of_id(hash)))
+        return found(compare, "has a filter that denies an id of record", place >> 1);
     step(compare);
     return true;
 }
@@ -151,8 +157,10 @@ static void compare_all(struct compare *compare)
     struct fault fault = {0};
     compare->entries = compare->last_size = compare->last_version = 0;
     compare->bad = false;
+    compare->filter = index_disk_filter(compare->index);
     int result = index_disk_streams(compare->index, compare_commit, compare, &fault);
     if (result == 0 && !compare->bad) result = index_disk_ids(compare->index, compare_id, compare, &fault);
+    index_filter_free(compare->filter);
     if (result < 0) {
         compare->bad = true;
         snprintf(compare->finding, sizeof compare->finding, "index: %.380s", fault.text);

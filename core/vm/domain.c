@@ -101,9 +101,11 @@ bool domain_must_repeat(const struct domain *domain)
     return domain->vm->must_repeat;
 }
 
-void domain_collect_later(struct domain *domain)
+void domain_collect_later(struct domain *domain, bool later)
 {
-    vm_collect_later(domain->vm);
+    if (domain->collects_later == later) return;
+    domain->collects_later = later;
+    vm_collect_later(domain->vm, later);
 }
 
 size_t domain_memory(const struct domain *domain)

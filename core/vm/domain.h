@@ -51,8 +51,8 @@ void domain_thread_start(void);
 void domain_thread_stop(void);
 void domain_set_exact(struct domain *domain, bool exact);
 bool domain_must_repeat(const struct domain *domain);
-/* Memory is plenty: as vm_collect_later. */
-void domain_collect_later(struct domain *domain);
+/* As vm_collect_later, which is not said again. */
+void domain_collect_later(struct domain *domain, bool later);
 /* Bytes in use by the Lua state. */
 size_t domain_memory(const struct domain *domain);
 /* Warnings found at load ("d == 0 compares a decimal with a number"), one per line; empty mostly. */

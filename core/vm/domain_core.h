@@ -39,6 +39,7 @@ struct domain {
     struct buf scratch;                    /* where a value is encoded before it is copied to its owner */
     struct plain_seen seen;
     struct handles states;  /* of struct domain_state */
+    bool collects_later;    /* domain_collect_later */
     bool collector_stopped; /* projections: by a fold, until the flush */
     size_t collect_at;      /* projections: memory in use at which the collector runs */
     size_t collect_soon;    /* the same at a flush */

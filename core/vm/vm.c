@@ -43,7 +43,8 @@ enum {
      * the same work is done while memory grows by a tenth. */
     COLLECTOR_WORK = 8,
     /* Where memory is plenty: a round begins when there is so much, in percent of what the last one left. */
-    COLLECTOR_LATER = 400
+    COLLECTOR_LATER = 400,
+    COLLECTOR_USUAL = 200
 };
 
 static const char stop_token = 's';
@@ -700,9 +701,10 @@ struct vm *vm_new(const struct vm_options *options)
     return vm;
 }
 
-void vm_collect_later(struct vm *vm)
+void vm_collect_later(struct vm *vm, bool later)
 {
-    lua_gc(vm->lua, LUA_GCINC, COLLECTOR_LATER, COLLECTOR_WORK, 0);
+    lua_gc(vm->lua, LUA_GCINC, later ? COLLECTOR_LATER : COLLECTOR_USUAL, COLLECTOR_WORK, 0);
+    if (!later) lua_gc(vm->lua, LUA_GCSTEP, 0);
 }
 
 void vm_forget_libraries(struct vm *vm)

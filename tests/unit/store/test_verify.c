@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "store/engine_lmdb.h"
 #include "store/environment.h"
+#include "store/index_inside.h"
 #include "store/verify_inside.h"
 #include "unit/store/disk_support.h"
 
@@ -95,6 +97,63 @@ static void test_whole(void **state)
     assert_int_equal(report.head_position, head.position);
     assert_in_range(report.streams, 20, 31);
     assert_int_equal(report.bad_position, 0);
+    case_remove(path);
+}
+
+/* Puts a filter beside the index, as for what is on disk now, of what add gives it. */
+static void keep_filter(const char *path, void (*add)(struct index_filter *filter, struct index *index))
+{
+    struct engine *engine = disk_open(path);
+    struct index *index = ((struct engine_lmdb *)engine)->index;
+    index_filter_free(index->filter);
+    index->filter = index_filter_new(0);
+    add(index->filter, index);
+    index_kept_put(index);
+    engine_close(engine);
+}
+
+static bool add_stream(void *filter, struct slice key, const struct index_commit *commit)
+{
+    index_filter_add(filter, index_filter_of_stream(key));
+    return true;
+}
+
+static bool add_id(void *filter, uint64_t hash, uint64_t place)
+{
+    index_filter_add(filter, index_filter_of_id(hash));
+    return true;
+}
+
+static void add_streams(struct index_filter *filter, struct index *index)
+{
+    assert_int_equal(index_disk_streams(index, add_stream, filter, NULL), 0);
+}
+
+static void add_ids(struct index_filter *filter, struct index *index)
+{
+    assert_int_equal(index_disk_ids(index, add_id, filter, NULL), 0);
+}
+
+static void add_all(struct index_filter *filter, struct index *index)
+{
+    add_streams(filter, index);
+    add_ids(filter, index);
+}
+
+static void test_kept_filter(void **state)
+{
+    const char *path = case_directory();
+    fill(path);
+    keep_filter(path, add_all);
+    assert_true(disk_verify(path).ok);
+    keep_filter(path, add_streams);
+    struct verify_report report = disk_verify(path);
+    assert_false(report.ok);
+    assert_non_null(strstr(report.damage, "has a filter that denies an id"));
+    keep_filter(path, add_ids);
+    report = disk_verify(path);
+    assert_false(report.ok);
+    assert_non_null(strstr(report.damage, "has a filter that denies the stream"));
     case_remove(path);
 }
 
@@ -312,13 +371,10 @@ static void test_readers_that_do_not_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_nothing_there),
-        cmocka_unit_test(test_view_not_begun),
-        cmocka_unit_test(test_first_position),
-        cmocka_unit_test(test_lost_end),
-        cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_readers_that_do_not_end),
+        cmocka_unit_test(test_whole),          cmocka_unit_test(test_kept_filter),
+        cmocka_unit_test(test_nothing_there),  cmocka_unit_test(test_view_not_begun),
+        cmocka_unit_test(test_first_position), cmocka_unit_test(test_lost_end),
+        cmocka_unit_test(test_flips),          cmocka_unit_test(test_readers_that_do_not_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
