@@ -8,7 +8,7 @@
 #include "run/inside.h"
 
 enum {
-    SHARD_MEMORY_SERVING = 80 << 20, /* of all shards together: a hub that serves stays small */
+    SHARD_MEMORY_SERVING = 64 << 20, /* of all shards together: a hub that serves stays small */
     SHARD_MEMORY_IMPORT =
         768 << 20, /* without projectors it is an import: the cache is what makes it quick */
     SHARD_DONE_EVERY = 32
