@@ -1,4 +1,6 @@
 /* The command path: decisions, answers, ids, versions, batches; in memory and on LMDB. */
+#include "run/inside.h"
+#include "run/shard.h"
 #include "run_support.h"
 
 static const char *data_of(void **state)
@@ -41,6 +43,23 @@ static void decides_and_answers(void **state)
     assert_string_equal(state_at(hub, "a", 3, INT64_MAX), "not_found");
     assert_string_equal(state_of(hub, "b"), "not_found");
     expect_log(hub, "a:Opened:1 a:Added:2 ");
+    hub_close(hub);
+}
+
+/* Of an import, whose collector waits: what it leaves lying for later does not drive out what is in use. */
+static void garbage_does_not_empty_the_cache(void **state)
+{
+    enum { STREAMS = 9000, ROUNDS = 4 };
+    if (getenv("LORE_TEST_SMALL"))
+        skip(); /* a sanitizer makes objects larger, and this a matter of minutes */
+    write_script("hub.lua", "return { limits = { cache_memory = 7500000 } }\n");
+    struct hub *hub = open_hub(NULL, 1, -1);
+    for (int at = 0; at < STREAMS * ROUNDS; at++) {
+        char id[16];
+        snprintf(id, sizeof id, "s%d", at % STREAMS);
+        expect(hub, id, "Add", "{'amount':1}", FAULT_NONE);
+    }
+    assert_int_equal(atomic_load(&hub->shards[0]->loads), STREAMS);
     hub_close(hub);
 }
 
@@ -487,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(decides_and_answers),
         BOTH(refuses_at_the_door),
+        cmocka_unit_test_setup_teardown(garbage_does_not_empty_the_cache, setup, teardown),
         BOTH(compares_versions),
         BOTH(remembers_ids),
         BOTH(does_not_remember_errors),
