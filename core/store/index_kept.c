@@ -5,7 +5,6 @@
  *
  * Written by a clean close, without fsync. It serves the very state of the index that its head tells, and a
  * program that makes bits of keys in the same way; who finds anything else fills a filter from the runs. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,17 +47,15 @@ static struct hash kept_sum(const struct kept_head *head)
     return hash_of(slice_make((const char *)head, sizeof *head));
 }
 
+/* A file moves all at once, or the disk is full: then there is no filter. */
 static bool kept_write(int fd, const void *bytes, size_t size)
 {
-    for (const char *at = bytes; size > 0;) {
-        if (fault_point(POINT_INDEX_WRITE)) return false;
-        ssize_t done = write(fd, at, size);
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        at += done;
-        size -= (size_t)done;
-    }
-    return true;
+    return !fault_point(POINT_INDEX_WRITE) && write(fd, bytes, size) == (ssize_t)size;
+}
+
+static bool kept_read(int fd, void *bytes, size_t size)
+{
+    return read(fd, bytes, size) == (ssize_t)size;
 }
 
 void index_kept_put(struct index *index)
@@ -77,18 +74,6 @@ void index_kept_put(struct index *index)
     if (fd < 0) return;
     bool written = kept_write(fd, &top, sizeof top) && kept_write(fd, bits.data, bits.size);
     if (close(fd) < 0 || !written) unlink(file);
-}
-
-static bool kept_read(int fd, void *bytes, size_t size)
-{
-    for (char *at = bytes; size > 0;) {
-        ssize_t done = read(fd, at, size);
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        at += done;
-        size -= (size_t)done;
-    }
-    return true;
 }
 
 static struct index_filter *kept_filter(int fd, const struct kept_head *expected)
