@@ -13,7 +13,7 @@
 #include "store/index_inside.h"
 #include "store/index_mark.h"
 
-static const char *file_of(const struct index *index, const char *name, char file[4096])
+const char *index_file(const struct index *index, const char *name, char file[4096])
 {
     snprintf(file, 4096, "%s/%s", index->path, name);
     return file;
@@ -26,7 +26,7 @@ int index_fault(struct index *index, int code, struct fault *fault)
     /* It is derived: remembered as torn, it is built anew by the next start. */
     char file[4096];
     index->damaged = true;
-    if (!index->read_only) unlink(file_of(index, "mark", file));
+    if (!index->read_only) unlink(index_file(index, "mark", file));
     return fault_set(fault, FAULT_CORRUPT, "%s is damaged; it is rebuilt from the log at the next start",
                      index->path);
 }
@@ -38,9 +38,9 @@ static int drop_files(const struct index *index, struct fault *fault)
     char file[4096];
     static const char *const names[] = {"mark", "data.mdb", "lock.mdb"};
     for (size_t at = 0; at < sizeof names / sizeof *names; at++)
-        if (unlink(file_of(index, names[at], file)) < 0 && errno != ENOENT)
+        if (unlink(index_file(index, names[at], file)) < 0 && errno != ENOENT)
             return fault_errno(fault, errno, "%s cannot be removed", file);
-    unlink(file_of(index, INDEX_KEPT_NAME, file)); /* whatever it is, it says whether it may be used */
+    unlink(index_file(index, INDEX_KEPT_NAME, file)); /* whatever it is, it says whether it may be used */
     return 0;
 }
 
@@ -75,12 +75,12 @@ static bool open_disk(struct index *index, uint64_t map_size, struct index_check
                                           [MARK_DAMAGED] = "its mark is damaged",
                                           [MARK_OTHER_LOG] = "it belongs to another log",
                                           [MARK_TORN] = "the machine stopped before it was closed"};
-    enum index_mark mark = index_mark_read(file_of(index, "mark", file), index->log_id);
+    enum index_mark mark = index_mark_read(index_file(index, "mark", file), index->log_id);
     struct fault fault = {0};
     struct index_state state;
     why[0] = 0;
     bool usable = mark == MARK_DIRTY || mark == MARK_CLEAN;
-    if (!usable && (mark != MARK_NONE || access(file_of(index, "data.mdb", file), F_OK) == 0))
+    if (!usable && (mark != MARK_NONE || access(index_file(index, "data.mdb", file), F_OK) == 0))
         snprintf(why, 256, "%s", reasons[mark]);
     if (!usable) return false;
     if (open_env(index, map_size, &fault) < 0 || index_read_state(index, &state, &fault) < 0) {
@@ -132,7 +132,7 @@ static int open_new(struct index *index, uint64_t map_size, const char *why, str
     if (why[0]) say_warn("%s is rebuilt from the log: %s", index->path, why);
     if (drop_files(index, fault) < 0) return -1;
     if (mkdir(index->path, 0755) < 0 && errno != EEXIST) return fault_errno(fault, errno, "%s", index->path);
-    if (index_mark_write(file_of(index, "mark", file), index->log_id, false, fault) < 0) return -1;
+    if (index_mark_write(index_file(index, "mark", file), index->log_id, false, fault) < 0) return -1;
     index->marked_dirty = true;
     index->filter = index_filter_new(0);
     return open_env(index, map_size, fault);
@@ -185,7 +185,7 @@ void index_close(struct index *index)
     if (index->env && index->marked_dirty && complete && !index->damaged && !fault_point(POINT_INDEX_SYNC) &&
         lmdb_env_sync(index->env, NULL) == 0) {
         index_fill_keep(index);
-        if (!index->damaged) index_mark_write(file_of(index, "mark", file), index->log_id, true, NULL);
+        if (!index->damaged) index_mark_write(index_file(index, "mark", file), index->log_id, true, NULL);
     }
     index_free(index);
 }

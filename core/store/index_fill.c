@@ -203,9 +203,11 @@ void index_fill_start(struct index *index)
 
 void index_fill_keep(struct index *index)
 {
+    struct index_state state;
     /* A full one is not worth it: the next start fills a larger one, or has none. */
-    if (index->filter && index_filter_has_room(index->filter, 0) && keys_of_runs(index) >= KEYS_AT_START)
-        index_kept_put(index);
+    if (!index->filter || !index_filter_has_room(index->filter, 0)) return;
+    if (index_read_state(index, &state, NULL) < 0 || keys_of(&state) < KEYS_AT_START) return;
+    index_kept_put(index, &state);
 }
 
 void index_fill_end(struct index *index, bool stop)

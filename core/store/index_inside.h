@@ -46,6 +46,9 @@ struct index {
     struct index_fill *fill; /* a filter that is being filled, or was; NULL: none. flush_lock */
 };
 
+/* The path of a file in the directory of the index, put into file. */
+const char *index_file(const struct index *index, const char *name, char file[4096]);
+
 /* 0; MDB_NOTFOUND: none yet; MDB_CORRUPTED. */
 int index_state_get(MDB_txn *txn, MDB_dbi db, struct index_state *state);
 /* As it is on disk now; zeros: none yet. */
@@ -92,7 +95,7 @@ bool index_fill_is_under_way(struct index *index);
 /* index_kept.c: the filter of a closed index, if it is a large one. put: of one that is whole, under its
  * mark; what cannot be written is not there. get: NULL if there is none of this very state. */
 #define INDEX_KEPT_NAME "filter"
-void index_kept_put(struct index *index);
+void index_kept_put(const struct index *index, const struct index_state *state);
 struct index_filter *index_kept_get(const struct index *index, const struct index_state *state);
 
 /* The fault of an LMDB code met while reading the index. */

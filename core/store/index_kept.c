@@ -58,18 +58,15 @@ static bool kept_read(int fd, void *bytes, size_t size)
     return read(fd, bytes, size) == (ssize_t)size;
 }
 
-void index_kept_put(struct index *index)
+void index_kept_put(const struct index *index, const struct index_state *state)
 {
     char file[4096];
-    struct index_state state;
-    if (index_read_state(index, &state, NULL) < 0) return;
-    struct kept_top top = {.head = kept_head_of(index, &state)};
+    struct kept_top top = {.head = kept_head_of(index, state)};
     struct slice bits = index_filter_bits(index->filter, &top.head.keys);
     top.head.bits = hash_of(bits);
     top.sum = kept_sum(&top.head);
     /* In place of what is there, whatever that is. */
-    snprintf(file, sizeof file, "%s/%s", index->path, INDEX_KEPT_NAME);
-    unlink(file);
+    unlink(index_file(index, INDEX_KEPT_NAME, file));
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0) return;
     bool written = kept_write(fd, &top, sizeof top) && kept_write(fd, bits.data, bits.size);
@@ -100,8 +97,7 @@ static struct index_filter *kept_filter(int fd, const struct kept_head *expected
 struct index_filter *index_kept_get(const struct index *index, const struct index_state *state)
 {
     char file[4096];
-    snprintf(file, sizeof file, "%s/%s", index->path, INDEX_KEPT_NAME);
-    int fd = open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(index_file(index, INDEX_KEPT_NAME, file), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return NULL;
     struct kept_head expected = kept_head_of(index, state);
     struct index_filter *filter = kept_filter(fd, &expected);

@@ -108,7 +108,9 @@ static void keep_filter(const char *path, void (*add)(struct index_filter *filte
     index_filter_free(index->filter);
     index->filter = index_filter_new(0);
     add(index->filter, index);
-    index_kept_put(index);
+    struct index_state state;
+    assert_int_equal(index_read_state(index, &state, NULL), 0);
+    index_kept_put(index, &state);
     engine_close(engine);
 }
 
